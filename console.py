@@ -1,0 +1,136 @@
+"""What every command shares: one-line errors, exit codes, progress on stderr, ``--version``.
+
+Results go to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from . import __version__
+from .errors import DrawError
+
+# Typer carries its own copy of click since 0.26 and used the real one before: the classes are
+# reached through the one that Typer exports in both.
+_CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+def make_app() -> typer.Typer:
+    """A Typer app with the project's settings."""
+    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"draw-onnx {__version__}")
+        raise typer.Exit
+
+
+VersionOption: Any = typer.Option(
+    "--version", help="Print the version and exit.", callback=_show_version, is_eager=True
+)
+
+
+def run_app(app: typer.Typer, name: str) -> None:
+    """Run a command and exit: 0, 1 for errors (one line), 2 for wrong usage, 130 for Ctrl-C.
+
+    With ``DRAW_DEBUG=1`` in the environment errors keep their traceback.
+    """
+    debug = os.environ.get("DRAW_DEBUG", "") not in ("", "0")
+    try:
+        code = app(prog_name=name, standalone_mode=False)
+        sys.stdout.flush()
+    except _CLICK_ERROR as error:
+        message = getattr(error, "format_message", lambda: str(error))()
+        _fail(name, f"{message} Try '{name} --help'.", getattr(error, "exit_code", 2))
+    except DrawError as error:
+        if debug:
+            raise
+        _fail(name, str(error), 1)
+    except BrokenPipeError:
+        # The reader of our output went away (`draw-gen … | head`): not an error worth a word.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        _fail(name, "interrupted", 130)
+    except MemoryError as error:
+        if debug:
+            raise
+        _fail(name, f"out of memory: {error}" if str(error) else "out of memory", 1)
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(name, f"{where}{error.strerror or error}", 1)
+    else:
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(name: str, message: str, code: int) -> None:
+    print(f"{name}: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def note(message: str) -> None:
+    """One line on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Handed out by :func:`progress`; call ``advance(n)`` and ``describe(text)``."""
+
+    def __init__(self, bar: Any = None, task: Any = None) -> None:
+        self._bar, self._task = bar, task
+
+    def advance(self, amount: float = 1) -> None:
+        if self._bar is not None:
+            self._bar.advance(self._task, amount)
+
+    def describe(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, description=text)
+
+    def log(self, text: str) -> None:
+        """A line above the bar, or a plain one."""
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False, markup=False)
+        else:
+            note(text)
+
+
+@contextmanager
+def progress(text: str, total: float) -> Iterator[Progress]:
+    """A progress bar on stderr when it is a terminal; otherwise one plain line if it took over a second."""
+    if not sys.stderr.isatty():
+        start = time.monotonic()
+        yield Progress()
+        taken = time.monotonic() - start
+        if taken > 1:
+            note(f"{text}: done in {taken:.1f} s")
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield Progress(bar, bar.add_task(text, total=total))

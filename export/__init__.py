@@ -1,0 +1,1 @@
+"""How it becomes a graph: the builder, the graphs, the parity check, ``draw-export``."""

@@ -1,0 +1,1 @@
+"""What is trained: attention, DRAW, the glimpse classifier, their configs, the checkpoint."""

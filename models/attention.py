@@ -1,0 +1,77 @@
+"""The Gaussian attention window: filterbanks, read and write (paper, section 3.2, equations 19-29).
+
+Sizes: K images, C channels, B rows, A columns, N filters per axis. Pixel coordinates are 1-based.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Window(NamedTuple):
+    """A decoded attention vector (equations 21-24), each field [K]; positions and widths in pixels."""
+
+    g_x: Tensor  # centre of the grid, 1-based column
+    g_y: Tensor  # centre of the grid, 1-based row
+    sigma2: Tensor  # variance of the Gaussians
+    delta: Tensor  # stride between filters
+    gamma: Tensor  # intensity: read multiplies by it, write divides
+
+    def stack(self) -> Tensor:
+        """(x, y, delta, sigma, gamma), the row that exported graphs give. [K, 5]"""
+        return torch.stack([self.g_x, self.g_y, self.delta, self.sigma2.sqrt(), self.gamma], dim=-1)
+
+
+def window_from(params: Tensor, n: int, width: int, height: int) -> Window:
+    """Equations (21-24): attention vectors [K, 5] to windows on a ``width`` x ``height`` image."""
+    g_x, g_y, log_sigma2, log_delta, log_gamma = params.unbind(-1)
+    return Window(
+        g_x=(width + 1) / 2 * (g_x + 1),
+        g_y=(height + 1) / 2 * (g_y + 1),
+        sigma2=log_sigma2.exp(),
+        # A window of one filter has no stride; 1 in its place keeps the division defined.
+        delta=(max(width, height) - 1) / max(n - 1, 1) * log_delta.exp(),
+        gamma=log_gamma.exp(),
+    )
+
+
+def filterbank(centre: Tensor, delta: Tensor, sigma2: Tensor, n: int, size: int) -> Tensor:
+    """Equations (19, 20, 25, 26): rows of Gaussians over the pixels 1..size, each summing to 1.
+
+    The normalisation is a softmax over the pixels, so that a narrow Gaussian between two pixels, or
+    a centre far outside the image, loses nothing. All arguments [K]; returns [K, n, size].
+    """
+    # mu_i = g + (i - N/2 - 1/2) delta, i = 1..N (equations 19, 20)
+    offsets = torch.arange(1, n + 1, dtype=centre.dtype, device=centre.device) - (n / 2 + 0.5)
+    mu = centre[:, None] + offsets * delta[:, None]
+    pixels = torch.arange(1, size + 1, dtype=centre.dtype, device=centre.device)
+    # The width is divided out before squaring: the square of a far centre by a tiny variance
+    # would overflow earlier.
+    scaled = (pixels - mu[..., None]) * (0.5 / sigma2).sqrt()[:, None, None]
+    return torch.softmax(-scaled.square(), dim=-1)
+
+
+def filterbanks(window: Window, n: int, width: int, height: int) -> tuple[Tensor, Tensor]:
+    """F_X [K, n, width] and F_Y [K, n, height]."""
+    return (
+        filterbank(window.g_x, window.delta, window.sigma2, n, width),
+        filterbank(window.g_y, window.delta, window.sigma2, n, height),
+    )
+
+
+def read(image: Tensor, window: Window, n: int) -> Tensor:
+    """Equation (27): gamma F_Y image F_X^T, the same window for every channel. [K, C, B, A] -> [K, C, n, n]"""
+    height, width = image.shape[-2:]
+    f_x, f_y = filterbanks(window, n, width, height)
+    patch = f_y[:, None] @ image @ f_x[:, None].transpose(-1, -2)
+    return window.gamma[:, None, None, None] * patch
+
+
+def write(patch: Tensor, window: Window, width: int, height: int) -> Tensor:
+    """Equation (29): 1/gamma F_Y^T patch F_X. [K, C, n, n] -> [K, C, height, width]"""
+    f_x, f_y = filterbanks(window, patch.shape[-1], width, height)
+    canvas = f_y[:, None].transpose(-1, -2) @ patch @ f_x[:, None]
+    return canvas / window.gamma[:, None, None, None]

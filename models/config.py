@@ -1,0 +1,143 @@
+"""Sizes of the models. Frozen, plain and checked: what a checkpoint and an ONNX file are built from."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ImageSize:
+    """Channels, height (B in the paper) and width (A) of the pictures, in pixels."""
+
+    channels: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class DrawConfig:
+    """Sizes of a DRAW network (the paper's table 3).
+
+    ``attention=False`` reads and writes whole images; ``read_size`` and ``write_size`` are then 0.
+    """
+
+    image_channels: int = 1
+    image_height: int = 28
+    image_width: int = 28
+    time_steps: int = 64
+    hidden_size: int = 256
+    latent_size: int = 100
+    read_size: int = 2  # N of the read window: N x N Gaussian filters
+    write_size: int = 5  # N of the write window
+    attention: bool = True
+
+    def __post_init__(self) -> None:
+        _require_positive(
+            self,
+            ("image_channels", "image_height", "image_width", "time_steps", "hidden_size", "latent_size"),
+        )
+        if self.attention:
+            _require_positive(self, ("read_size", "write_size"))
+        elif self.read_size or self.write_size:
+            raise ValueError("read_size and write_size are 0 without attention")
+
+    @property
+    def image(self) -> ImageSize:
+        return ImageSize(self.image_channels, self.image_height, self.image_width)
+
+    @property
+    def read_length(self) -> int:
+        """Numbers in r_t: two images (x and the error image) through the window, or both whole."""
+        if self.attention:
+            return 2 * self.image_channels * self.read_size**2
+        return 2 * self.image_channels * self.image_height * self.image_width
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """Sizes of the attention glimpse classifier (section 4.1 of the paper)."""
+
+    image_channels: int = 1
+    image_height: int = 100
+    image_width: int = 100
+    time_steps: int = 8  # glimpses
+    hidden_size: int = 256
+    read_size: int = 12
+    labels: tuple[str, ...] = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+    # 0 takes the attention vector as it is (the paper); b > 0 passes it through b * tanh(p / b), which
+    # keeps one bad step from throwing the window off the picture.
+    attention_bound: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require_positive(
+            self, ("image_channels", "image_height", "image_width", "time_steps", "hidden_size", "read_size")
+        )
+        if len(self.labels) < 2 or any("," in label or not label for label in self.labels):
+            raise ValueError("labels must be at least two non-empty names without commas")
+        if not 0.0 <= self.attention_bound < float("inf"):
+            raise ValueError("attention_bound must be 0 or a positive number")
+
+    @property
+    def image(self) -> ImageSize:
+        return ImageSize(self.image_channels, self.image_height, self.image_width)
+
+
+ModelConfig = DrawConfig | ClassifierConfig
+
+_KINDS: dict[str, type[DrawConfig] | type[ClassifierConfig]] = {
+    "draw": DrawConfig,
+    "classifier": ClassifierConfig,
+}
+
+
+def model_kind(config: ModelConfig) -> str:
+    """``"draw"`` or ``"classifier"``: how checkpoints name the model."""
+    return "draw" if isinstance(config, DrawConfig) else "classifier"
+
+
+def config_to_dict(config: ModelConfig) -> dict[str, Any]:
+    """Plain values only, as a checkpoint stores them."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(config).items()}
+
+
+def config_from_dict(kind: str, values: dict[str, Any]) -> ModelConfig:
+    """The inverse of :func:`config_to_dict`.
+
+    Raises:
+        ValueError: unknown kind, missing or unknown fields, wrong types, sizes out of range.
+    """
+    if kind not in _KINDS:
+        raise ValueError(f"unknown model kind {kind!r}")
+    cls = _KINDS[kind]
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    if set(values) != set(fields):
+        wrong = sorted(set(values) ^ set(fields))
+        raise ValueError(f"missing or unknown config fields: {', '.join(map(str, wrong))}")
+    clean: dict[str, Any] = {}
+    for name, field in fields.items():
+        value = values[name]
+        if field.type == "tuple[str, ...]":
+            if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
+                raise ValueError(f"config field {name} must be a list of names")
+            value = tuple(value)
+        elif field.type == "bool":
+            if not isinstance(value, bool):
+                raise ValueError(f"config field {name} must be true or false")
+        elif field.type == "float":
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"config field {name} must be a number")
+            value = float(value)
+        elif isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"config field {name} must be a whole number")
+        clean[name] = value
+    return cls(**clean)
+
+
+def _require_positive(config: Any, names: tuple[str, ...]) -> None:
+    for name in names:
+        value = getattr(config, name)
+        # 2**16 on any axis is far beyond use and keeps a forged file from asking for terabytes.
+        if not 1 <= value <= 65536:
+            raise ValueError(f"{name} must be between 1 and 65536, not {value}")
