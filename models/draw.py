@@ -115,7 +115,6 @@ class Draw(nn.Module):
             noise: [K, T, Z] standard normal; fresh for every step. T may differ from the config's.
             keep_steps: also return every intermediate value.
         """
-        config = self.config
         batch, steps = noise.shape[:2]
         canvas = self.initial_canvas.expand(batch, -1, -1, -1)
         h_enc, cell_enc = self._initial(self.initial_encoder_hidden, self.initial_encoder_cell, batch)
