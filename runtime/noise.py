@@ -1,0 +1,83 @@
+"""The noise stream ``splitmix64-boxmuller-1``: the same seed gives the same noise in every language.
+
+Counter-based: picture k of seed s depends on nothing but s, k, T and Z, so that pictures can be made
+in any order, in any batch, on any machine. docs/embedding.md has the definition for ports.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DrawError
+
+_LIMIT = 1 << 64
+_GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's increment (Steele, Lea and Flood 2014)
+
+
+def noise(
+    seed: SupportsIndex, start: SupportsIndex, count: int, time_steps: int, latent_size: int
+) -> NDArray[np.float32]:
+    """Standard normal noise of pictures ``start`` .. ``start + count - 1`` of a seed.
+
+    Element j = t·Z + d of picture k is number n = k·T·Z + j of the stream (mod 2^64):
+    sqrt(-2 ln U(2n)) cos(2 pi U(2n + 1)) in float64, then float32.
+
+    Args:
+        seed: 0 .. 2^64 - 1.
+        start: number of the first picture, 0 .. 2^64 - 1.
+        count: number of pictures.
+        time_steps: T.
+        latent_size: Z.
+
+    Returns:
+        float32 [count, T, Z]
+
+    Raises:
+        DrawError: a number out of range.
+    """
+    first = check_range(start, count)
+    per_picture = time_steps * latent_size
+    length = count * per_picture
+    begin = np.uint64(first * per_picture * 2 % _LIMIT)  # m of the first U
+    u = uniform(raw(seed, begin + np.arange(2 * length, dtype=np.uint64)))
+    radius = np.sqrt(-2.0 * np.log(u[0::2]))
+    values = radius * np.cos(2.0 * np.pi * u[1::2])
+    return values.astype(np.float32).reshape(count, time_steps, latent_size)
+
+
+def raw(seed: SupportsIndex, m: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Outputs number ``m`` (0-based) of the ordinary SplitMix64 generator seeded with ``seed``; wraps at 2^64."""
+    x = (np.asarray(m, np.uint64) + np.uint64(1)) * _GOLDEN_GAMMA + np.uint64(check_seed(seed))
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def uniform(integers: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """U = ((raw >> 11) + 1/2) 2^-53 in (0, 1]: converted to float64 first, so that the addition rounds to even."""
+    return ((integers >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+
+def check_seed(seed: SupportsIndex, name: str = "seed") -> int:
+    """``seed`` as an int, or DrawError unless it is a whole number from 0 to 2^64 - 1."""
+    try:
+        value = operator.index(seed)
+    except TypeError:
+        raise DrawError(f"the {name} must be a whole number, not {seed!r}") from None
+    if not 0 <= value < _LIMIT:
+        raise DrawError(f"the {name} must be between 0 and 2^64 - 1 = {_LIMIT - 1}, not {value}")
+    return value
+
+
+def check_range(start: SupportsIndex, count: int) -> int:
+    """``start`` as an int, or DrawError unless ``start`` .. ``start + count - 1`` are picture numbers."""
+    first = check_seed(start, "start")
+    if count < 0:
+        raise DrawError(f"the number of pictures cannot be negative: {count}")
+    if first + count > _LIMIT:
+        raise DrawError(f"pictures are numbered up to 2^64 - 1: {count} from {first} would go past it")
+    return first
