@@ -1,0 +1,230 @@
+"""``draw-train``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..console import VersionOption, make_app, run_app
+
+app = make_app()
+
+_RUN, _MODEL, _OPTIMISER, _MACHINE, _IMAGES = "Run", "Model", "Optimisation", "Machine", "Own pictures"
+
+
+@app.command()
+def command(
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="digits, mnist, mnist-dynamic, mnist-no-attention, mnist-two-digit, svhn, cifar10, images,"
+            " cluttered-mnist or cluttered-mnist-4.",
+            rich_help_panel=_RUN,
+        ),
+    ] = "digits",
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="DRAW_DATA",
+            help="Folder that holds mnist/, binarized_mnist/, ...; missing files are downloaded into it."
+            " Default: a cache folder of the user's.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder. Default: runs/PRESET.", rich_help_panel=_RUN)
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from OUT/last.ckpt, with its settings; only --iterations, --device and --devices may change.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+    iterations: Annotated[
+        int | None, typer.Option(help="Weight updates in all. Default: the preset's.", rich_help_panel=_RUN)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of weights, data order and noise. Default: 0.", rich_help_panel=_RUN)
+    ] = None,
+    eval_every: Annotated[
+        int | None,
+        typer.Option(
+            help="Iterations between validations and sample sheets. Default: the preset's.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    save_every: Annotated[
+        int | None,
+        typer.Option(help="Iterations between checkpoints. Default: the preset's.", rich_help_panel=_RUN),
+    ] = None,
+    time_steps: Annotated[
+        int | None, typer.Option(help="T: steps of the canvas, or glimpses.", rich_help_panel=_MODEL)
+    ] = None,
+    hidden: Annotated[int | None, typer.Option(help="LSTM units.", rich_help_panel=_MODEL)] = None,
+    latent: Annotated[int | None, typer.Option(help="Z: latents a step.", rich_help_panel=_MODEL)] = None,
+    read_size: Annotated[
+        int | None, typer.Option(help="N of the N×N read window, in filters.", rich_help_panel=_MODEL)
+    ] = None,
+    write_size: Annotated[
+        int | None, typer.Option(help="N of the N×N write window, in filters.", rich_help_panel=_MODEL)
+    ] = None,
+    attention: Annotated[
+        bool | None,
+        typer.Option("--attention/--no-attention", help="Windows, or whole images.", rich_help_panel=_MODEL),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Pictures an update, over all devices. Default: the preset's.", rich_help_panel=_OPTIMISER
+        ),
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Adam's peak learning rate; a cosine takes it to 0. Default: the preset's.",
+            rich_help_panel=_OPTIMISER,
+        ),
+    ] = None,
+    warmup: Annotated[
+        int | None,
+        typer.Option(help="Iterations of linear warm-up. Default: the preset's.", rich_help_panel=_OPTIMISER),
+    ] = None,
+    clip: Annotated[
+        float | None,
+        typer.Option(help="Largest norm of the gradient. Default: the preset's.", rich_help_panel=_OPTIMISER),
+    ] = None,
+    ema: Annotated[
+        float | None,
+        typer.Option(
+            help="Decay of the weights' moving average, 0 for none. Default: 0.999.",
+            rich_help_panel=_OPTIMISER,
+        ),
+    ] = None,
+    glimpse_loss: Annotated[
+        str | None,
+        typer.Option(
+            help="Classifier: weighted (every glimpse t by (t/T)², the default) or last (the paper's).",
+            rich_help_panel=_OPTIMISER,
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_MACHINE)] = "auto",
+    devices: Annotated[
+        int, typer.Option(min=1, help="Number of them (data-parallel).", rich_help_panel=_MACHINE)
+    ] = 1,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="32-true, bf16-mixed or 16-mixed. Default: 32-true.", rich_help_panel=_MACHINE),
+    ] = None,
+    compile_: Annotated[
+        bool,
+        typer.Option(
+            "--compile/--no-compile",
+            help="Compile one time step with torch.compile.",
+            rich_help_panel=_MACHINE,
+        ),
+    ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="CPU threads. Default: PyTorch's choice.", rich_help_panel=_MACHINE),
+    ] = None,
+    image_dir: Annotated[
+        Path | None, typer.Option(help="Folder of picture files (preset images).", rich_help_panel=_IMAGES)
+    ] = None,
+    image_size: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            metavar="H W", help="Height and width to resize and crop to, in pixels.", rich_help_panel=_IMAGES
+        ),
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="1 (grey) or 3 (colour).", rich_help_panel=_IMAGES)
+    ] = None,
+    version: Annotated[bool, VersionOption] = False,
+) -> None:
+    """Train DRAW or the glimpse classifier.
+
+    Leaves last.ckpt (to resume), best.ckpt (to export), metrics.csv, TensorBoard events and sample sheets in
+    the run folder, and prints the test figure at the end. Ctrl-C saves and says how to go on.
+    """
+    from ..models.checkpoint import load_checkpoint
+    from .options import apply_options, resumed_settings
+    from .presets import find_preset
+    from .settings import Hardware, RunFolder
+
+    changes: dict[str, Any] = {
+        "iterations": iterations,
+        "seed": seed,
+        "eval_every": eval_every,
+        "save_every": save_every,
+        "batch_size": batch_size,
+        "learning_rate": lr,
+        "warmup": warmup,
+        "clip_norm": clip,
+        "ema_decay": ema,
+        "glimpse_loss": glimpse_loss,
+        "precision": precision,
+        "image_dir": str(image_dir) if image_dir else None,
+        "image_height": image_size[0] if image_size else None,
+        "image_width": image_size[1] if image_size else None,
+        "image_channels": channels,
+    }
+    sizes: dict[str, Any] = {
+        "time_steps": time_steps,
+        "hidden_size": hidden,
+        "latent_size": latent,
+        "read_size": read_size,
+        "write_size": write_size,
+        "attention": attention,
+    }
+    hardware = Hardware(device=device, devices=devices, compile=compile_)
+    changes = {k: v for k, v in changes.items() if v is not None}
+    sizes = {k: v for k, v in sizes.items() if v is not None}
+    if resume:
+        folder = RunFolder(out or Path("runs") / preset)
+        folder.require_run()
+        checkpoint = load_checkpoint(folder.last)
+        settings = resumed_settings(checkpoint, changes, sizes, hardware)
+        config = checkpoint.config
+    else:
+        chosen = find_preset(preset)
+        settings, config = apply_options(chosen, changes, sizes)
+        folder = RunFolder(out or Path("runs") / chosen.settings.preset)
+        checkpoint = None
+    code = _train(settings, config, folder, hardware, data_dir, checkpoint, threads)
+    if code:
+        raise typer.Exit(code)
+
+
+def _train(
+    settings: Any, config: Any, folder: Any, hardware: Any, data_dir: Any, checkpoint: Any, threads: Any
+) -> int:
+    """Everything that needs the trainer, with PyTorch's own words for a full memory turned into ours."""
+    import os
+
+    import torch
+
+    from ..errors import DrawError
+    from .launch import train
+
+    if (
+        checkpoint is None and "LOCAL_RANK" not in os.environ
+    ):  # a data-parallel child sees its parent's folder
+        folder.require_fresh()
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        return train(settings, config, folder, hardware, data_dir, checkpoint)
+    except torch.OutOfMemoryError as error:
+        raise DrawError(f"out of GPU memory ({error}); try a smaller --batch-size") from error
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
+            raise DrawError("out of memory; try a smaller --batch-size") from error
+        raise
+
+
+def main() -> None:
+    run_app(app, "draw-train")

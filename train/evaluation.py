@@ -1,0 +1,181 @@
+"""Figures on fixed sets: the bound with its standard error, the importance-weighted bound, the error rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..models.classifier import GlimpseClassifier
+from ..models.draw import Draw
+from ..runtime.noise import noise as stream_noise
+
+if TYPE_CHECKING:
+    from .data.dataset import Batch, Split
+
+EVALUATION_SEED = 0  # of the noise stream; picture k of the set uses the stream's image k
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class BoundFigures:
+    """Means over the images, in nats."""
+
+    images: int
+    bound: float
+    standard_error: float
+    reconstruction: float
+    kl: float
+    kl_per_step: tuple[float, ...]  # T values
+    per_image: np.ndarray  # float64 [images]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.bound:.2f} ± {self.standard_error:.2f} nats"
+            f" (reconstruction {self.reconstruction:.2f} + KL {self.kl:.2f}, {self.images:,} images)"
+        )
+
+
+@dataclass(frozen=True)
+class ErrorFigures:
+    """Share of wrong answers, in percent, with a 95 % interval (Wilson)."""
+
+    images: int
+    wrong: int
+    cross_entropy: float  # nats
+
+    @property
+    def error(self) -> float:
+        return 100 * self.wrong / self.images
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        low, high = wilson_interval(self.wrong, self.images)
+        return 100 * low, 100 * high
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.error:.2f} % error (95 % interval {low:.2f} to {high:.2f}, {self.images:,} images)"
+
+
+def wilson_interval(wrong: int, total: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """The Wilson score interval of a proportion (Wilson 1927), by default at 95 %."""
+    share = wrong / total
+    middle = share + z * z / (2 * total)
+    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    return (middle - half) / scale, (middle + half) / scale
+
+
+def slices(evaluation: Split, batch: int, limit: int | None) -> Iterator[tuple[int, Batch]]:
+    """(first index, batch) over the first ``limit`` images."""
+    count = min(len(evaluation), limit or len(evaluation))
+    for start in range(0, count, batch):
+        yield start, evaluation.slice(start, min(start + batch, count))
+
+
+@torch.no_grad()
+def evaluate_bound(
+    model: Draw,
+    evaluation: Split,
+    batch: int = 100,
+    limit: int | None = None,
+    seed: int = EVALUATION_SEED,
+    advance: Advance = lambda _: None,
+) -> BoundFigures:
+    """The bound of every image with one noise draw, from the stream: the same figure on every machine."""
+    bounds, reconstructions, kls = [], [], []
+    for start, part in slices(evaluation, batch, limit):
+        output = model(part.images, image_noise(model, seed, start, len(part.images)))
+        bounds.append(output.bound.double().cpu())
+        reconstructions.append(output.reconstruction_loss.double().cpu())
+        kls.append(output.kl.double().cpu())
+        advance(len(part.images))
+    per_image = torch.cat(bounds).numpy()
+    kl = torch.cat(kls).mean(0)
+    return BoundFigures(
+        images=len(per_image),
+        bound=float(per_image.mean()),
+        standard_error=float(per_image.std(ddof=1) / math.sqrt(len(per_image)))
+        if len(per_image) > 1
+        else math.nan,
+        reconstruction=float(torch.cat(reconstructions).mean()),
+        kl=float(kl.sum()),
+        kl_per_step=tuple(kl.tolist()),
+        per_image=per_image,
+    )
+
+
+@torch.no_grad()
+def evaluate_importance(
+    model: Draw,
+    evaluation: Split,
+    samples: int,
+    batch: int = 100,
+    limit: int | None = None,
+    seed: int = EVALUATION_SEED,
+    advance: Advance = lambda _: None,
+) -> tuple[float, float]:
+    """Importance-weighted bound with K samples (Burda et al. 2016), mean and standard error in nats.
+
+    -log 1/K sum_k p(x, z_k) / q(z_k | x), with the exact log densities of the noise drawn: the analytic KL
+    of the plain bound is an expectation and would not do here. Samples are taken in turn and accumulated by
+    log-sum-exp, so that memory does not grow with K. Sample j of image i uses the stream's image j n + i, where
+    n is the size of the whole set.
+    """
+    total = len(evaluation)
+    results = []
+    for start, part in slices(evaluation, batch, limit):
+        count = len(part.images)
+        log_sum = torch.full((count,), -math.inf, dtype=torch.float64, device=part.images.device)
+        for sample in range(samples):
+            noise = image_noise(model, seed, sample * total + start, count)
+            log_sum = torch.logaddexp(log_sum, log_weight(model, part.images, noise).double())
+            advance(count)
+        results.append((math.log(samples) - log_sum).cpu())
+    values = torch.cat(results).numpy()
+    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))) if len(
+        values
+    ) > 1 else math.nan
+
+
+def log_weight(model: Draw, x: Tensor, noise: Tensor) -> Tensor:
+    """log p(x, z) - log q(z | x) for z = mu + sigma eps: [K] nats. Its negative has the bound's expectation."""
+    output = model(x, noise, keep_steps=True)
+    steps = output.steps
+    assert steps is not None
+    # log N(z; 0, 1) - log N(z; mu, sigma): the 2 pi cancel, and (z - mu) / sigma is the noise itself.
+    log_ratio = 0.5 * (noise.square() - steps.z.square()) + steps.log_sigma
+    return log_ratio.flatten(1).sum(1) - output.reconstruction_loss
+
+
+@torch.no_grad()
+def evaluate_error(
+    model: GlimpseClassifier,
+    evaluation: Split,
+    batch: int = 100,
+    limit: int | None = None,
+    advance: Advance = lambda _: None,
+) -> ErrorFigures:
+    """Error rate after the last glimpse."""
+    wrong, entropy, count = 0, 0.0, 0
+    for _, part in slices(evaluation, batch, limit):
+        assert part.labels is not None
+        answer = model(part.images).answer
+        wrong += int((answer.argmax(1) != part.labels).sum())
+        entropy += float(torch.nn.functional.cross_entropy(answer, part.labels, reduction="sum"))
+        count += len(part.labels)
+        advance(len(part.labels))
+    return ErrorFigures(count, wrong, entropy / count)
+
+
+def image_noise(model: Draw, seed: int, start: int, count: int) -> Tensor:
+    """The stream's noise for images start.. of a seed, on the model's device: [count, T, Z]"""
+    config = model.config
+    values = stream_noise(seed, start, count, config.time_steps, config.latent_size)
+    return torch.from_numpy(values).to(model.initial_canvas)

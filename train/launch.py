@@ -1,0 +1,138 @@
+"""From options to a finished run: what ``draw-train`` does once its options are read."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from ..console import note, progress
+from ..errors import DrawError
+from ..models.checkpoint import Checkpoint, load_checkpoint
+from ..models.config import ClassifierConfig, DrawConfig, ModelConfig
+from .data.dataset import Dataset
+from .data.registry import load_dataset
+from .settings import Hardware, RunFolder, TrainSettings
+from .sheets import write_sheet
+from .trainer import Trainer, evaluate, format_duration
+
+
+def make_fabric(hardware: Hardware, precision: str) -> Fabric:
+    """Devices, precision and data parallelism. Raises DrawError where the machine lacks what is asked for."""
+    device = hardware.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        if not torch.cuda.is_available():
+            raise DrawError("--device cuda: PyTorch finds no CUDA device here (is its CUDA build installed?)")
+        if hardware.devices > torch.cuda.device_count():
+            raise DrawError(
+                f"--devices {hardware.devices}: this machine has {torch.cuda.device_count()} GPU(s)"
+            )
+    elif device != "cpu":
+        raise DrawError(f"unknown device {device!r}: auto, cpu or cuda")
+    strategy = "ddp" if hardware.devices > 1 else "auto"
+    fabric = Fabric(accelerator=device, devices=hardware.devices, strategy=strategy, precision=precision)  # type: ignore[arg-type]
+    fabric.launch()
+    return fabric
+
+
+def train(
+    settings: TrainSettings,
+    config: ModelConfig,
+    folder: RunFolder,
+    hardware: Hardware,
+    data_dir: Path | None,
+    resume: Checkpoint | None = None,
+) -> int:
+    """Train, then print the test figure and the next commands. Gives the exit code (130 or 143 if interrupted).
+
+    Raises:
+        DrawError: no device, no data, a diverged loss, a folder that cannot be written.
+    """
+    fabric = make_fabric(hardware, settings.precision)
+    main = fabric.is_global_zero
+    dataset = _load(settings, config, data_dir, fabric.device)
+    config = _fit(config, dataset)
+    if main:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.samples.mkdir(exist_ok=True)
+    fabric.barrier()
+    trainer = Trainer(settings, config, dataset, folder, fabric, hardware, resume)
+    if main:
+        parameters = sum(p.numel() for p in trainer.model.parameters())
+        kind = "DRAW" if isinstance(config, DrawConfig) else "glimpse classifier"
+        where = f"{hardware.devices} × {fabric.device.type}" if hardware.devices > 1 else fabric.device.type
+        note(
+            f"training {settings.preset}: {kind}, {parameters:,} parameters, {config.time_steps} steps,"
+            f" {dataset.train_size:,} pictures of {config.image_height}×{config.image_width},"
+            f" batch {settings.batch_size}, iterations {trainer.iteration:,} to {settings.iterations:,}, on {where}"
+        )
+        if dataset.note:
+            note(f"data set {dataset.name}: {dataset.note}")
+        note(
+            f"run folder: {folder.path} (metrics.csv, samples/; tensorboard --logdir {shlex.quote(str(folder.path))})"
+        )
+    interrupt = trainer.run(
+        lambda t: write_sheet(t.refresh_evaluated(), dataset, folder.samples, t.iteration), note
+    )
+    if interrupt.signal is not None:
+        if main:
+            note(
+                f"stopped at iteration {trainer.iteration:,}; go on with: draw-train --resume --out {shlex.quote(str(folder.path))}"
+            )
+        return interrupt.exit_code
+    if main:
+        _finish(dataset, folder, trainer)
+    fabric.barrier()
+    return 0
+
+
+def _load(
+    settings: TrainSettings, config: ModelConfig, data_dir: Path | None, device: torch.device
+) -> Dataset:
+    return load_dataset(
+        settings.dataset,
+        data_dir,
+        device,
+        image_dir=Path(settings.image_dir) if settings.image_dir else None,
+        image_size=(settings.image_height, settings.image_width) if settings.image_height else None,
+        channels=settings.image_channels or None,
+    )
+
+
+def _fit(config: ModelConfig, dataset: Dataset) -> ModelConfig:
+    """Check that model and data belong together."""
+    if config.image != dataset.image:
+        have, want = dataset.image, config.image
+        raise DrawError(
+            f"data set {dataset.name} has {have.channels}×{have.height}×{have.width} pictures, the model takes"
+            f" {want.channels}×{want.height}×{want.width}"
+        )
+    if isinstance(config, ClassifierConfig) and config.labels != dataset.labels:
+        raise DrawError(f"data set {dataset.name} has other classes than the model")
+    return config
+
+
+def _finish(dataset: Dataset, folder: RunFolder, trainer: Trainer) -> None:
+    """The test figure of the best weights, and what to type next."""
+    best = load_checkpoint(folder.best)
+    test = dataset.evaluation("test")
+    with progress("test", len(test)) as bar:
+        figures = evaluate(best.build().to(trainer.fabric.device), test, bar=bar)
+    about = f" [{dataset.note}]" if dataset.note else ""
+    print(
+        f"test: {figures}{about}; weights of iteration {best.iteration:,}, trained for {format_duration(trainer.seconds)}"
+    )
+    (folder.path / "test.txt").write_text(f"{figures}{about}\n", encoding="utf-8")
+    checkpoint = shlex.quote(str(folder.best))
+    if isinstance(trainer.config, DrawConfig):
+        print(
+            f"next: draw-export --ckpt {checkpoint} -o draw.onnx && draw-gen --onnx draw.onnx --gif out.gif"
+        )
+    else:
+        print(
+            f"next: draw-export --ckpt {checkpoint} -o classifier.onnx && draw-classify --onnx classifier.onnx PICTURE"
+        )

@@ -1,0 +1,59 @@
+"""The numbers of a run: ``metrics.csv`` for people and scripts, TensorBoard events beside it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from ..files import write_atomically
+from .settings import RunFolder
+
+
+class Logbook:
+    """Appends one row at a time. On resume, rows after the checkpoint's iteration are dropped."""
+
+    def __init__(self, folder: RunFolder, columns: tuple[str, ...], iteration: int) -> None:
+        # TensorBoard is imported late: it takes a second, and other ranks never need it.
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._columns = ("iteration", "seconds", "learning_rate", "images_per_second", *columns)
+        rows = [row for row in _read(folder.metrics) if int(row["iteration"]) <= iteration]
+        write_atomically(folder.metrics, lambda file: file.write(self._text(rows, header=True).encode()))
+        self._file = folder.metrics.open("a", encoding="utf-8", newline="")
+        self._events = SummaryWriter(str(folder.path), purge_step=iteration + 1)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """``row`` maps column names to numbers; missing ones stay empty."""
+        self._file.write(self._text([row], header=False))
+        self._file.flush()
+        for name, value in row.items():
+            if name not in ("iteration", "seconds"):
+                self._events.add_scalar(name.replace("_", "/", 1), value, row["iteration"])
+
+    def close(self) -> None:
+        self._file.close()
+        self._events.close()
+
+    def _text(self, rows: list[dict[str, Any]], header: bool) -> str:
+        import io
+
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
+        if header:
+            writer.writeheader()
+        for row in rows:
+            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+        return text.getvalue()
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        # A row cut short by a crash has no number to keep.
+        return [
+            row
+            for row in csv.DictReader(file)
+            if (row.get("iteration") or "").isdigit() and None not in row.values()
+        ]

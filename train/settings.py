@@ -1,0 +1,112 @@
+"""Everything that decides a training run's result. Stored in the checkpoint; ``--resume`` takes it from there."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import DrawError
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """One run's settings. Lengths are in iterations (weight updates)."""
+
+    preset: str
+    dataset: str
+    iterations: int
+    batch_size: int = 100
+    learning_rate: float = 1e-3
+    warmup: int = 200  # linear from 0; Adam's second moments are unreliable at first
+    adam_beta2: float = 0.999
+    clip_norm: float = 10.0  # of the whole gradient; what public reproductions use
+    ema_decay: float = 0.999  # 0 keeps no average
+    seed: int = 0
+    eval_every: int = 500
+    eval_images: int = 2000  # of the validation set, during training
+    save_every: int = 500
+    # "weighted" sums the cross-entropy after every glimpse t with weight (t/T)^2, which departs from the
+    # paper; "last" is the paper's loss. Classifier only.
+    glimpse_loss: str = "weighted"
+    precision: str = "32-true"
+    # `images` only
+    image_dir: str = ""
+    image_height: int = 0
+    image_width: int = 0
+    image_channels: int = 0
+
+    def __post_init__(self) -> None:
+        positive = ("iterations", "batch_size", "eval_every", "eval_images", "save_every")
+        for name in positive:
+            if getattr(self, name) < 1:
+                raise DrawError(f"{name.replace('_', ' ')} must be at least 1, not {getattr(self, name)}")
+        if not 0 < self.learning_rate < 1:
+            raise DrawError(f"the learning rate must be between 0 and 1, not {self.learning_rate}")
+        if not 0 <= self.ema_decay < 1:
+            raise DrawError(f"the EMA decay must be at least 0 and below 1, not {self.ema_decay}")
+        if not 0 <= self.seed < 2**63:
+            raise DrawError(f"the seed must be between 0 and 2^63 - 1, not {self.seed}")
+        if self.glimpse_loss not in ("weighted", "last"):
+            raise DrawError(f"unknown glimpse loss {self.glimpse_loss!r}: weighted or last")
+
+    def replace(self, **changes: Any) -> TrainSettings:
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainSettings:
+        """Raises DrawError when fields are missing or unknown."""
+        if not isinstance(values, dict) or set(values) != {f.name for f in dataclasses.fields(cls)}:
+            raise DrawError(
+                "the checkpoint's training settings are from another version: it cannot be resumed"
+            )
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where a run computes. Free to change on resume; a different device or count is not bit-exact."""
+
+    device: str = "auto"  # auto, cpu, cuda
+    devices: int = 1
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run."""
+
+    path: Path
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.ckpt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples"
+
+    def require_fresh(self) -> None:
+        """Raises DrawError where a run already lives."""
+        for file in (self.last, self.best, self.metrics):
+            if file.exists():
+                raise DrawError(
+                    f"{self.path} already holds a run: continue it with --resume, or choose another --out"
+                )
+
+    def require_run(self) -> None:
+        """Raises DrawError where there is nothing to resume."""
+        if not self.last.exists():
+            raise DrawError(f"nothing to resume: {self.last} does not exist")
