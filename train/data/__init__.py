@@ -1,0 +1,1 @@
+"""Data sets: readers of the official files, fixed splits, and training batches made on the device."""

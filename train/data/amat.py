@@ -1,0 +1,67 @@
+"""The fixed binarised MNIST: text, one picture a line, 784 zeros and ones between single spaces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import DrawError
+from .gzipped import open_maybe_gzip, read_at_most
+
+_MAX_LINES = 100_000
+_ZERO, _SPACE, _NEWLINE = 0x30, 0x20, 0x0A
+
+
+def read_amat(path: Path, rows: int = 28, columns: int = 28) -> np.ndarray:
+    """Binary pictures, uint8 0/1 [n, 1, rows, columns], from an ``.amat`` file, gzipped or not.
+
+    Windows line ends and a missing last line end are accepted.
+
+    Raises:
+        DrawError: missing, damaged, empty, longer than 100,000 lines, or a line of another length or with
+            other characters (named by its number).
+    """
+    fields = rows * columns
+    width = 2 * fields  # a digit and a separator each
+    limit = (width + 1) * _MAX_LINES
+    with open_maybe_gzip(path) as stream:
+        data = read_at_most(stream, limit + 1)
+    if len(data) > limit:
+        raise DrawError(f"{path} is longer than {_MAX_LINES:,} lines of {fields} values")
+    if b"\r" in data[: width + 1]:
+        data = data.replace(b"\r\n", b"\n")
+    if data and data[-1] != _NEWLINE:
+        data.append(_NEWLINE)
+    if not data:
+        raise DrawError(f"{path} is empty")
+    if len(data) % width == 0:
+        table = np.frombuffer(data, np.uint8).reshape(-1, fields, 2)
+        values = table[..., 0] ^ _ZERO  # '0' and '1' differ from 0x30 in the last bit only
+        separators = table[..., 1]
+        if (
+            values.max() <= 1
+            and (separators[:, :-1] == _SPACE).all()
+            and (separators[:, -1] == _NEWLINE).all()
+        ):
+            return values.reshape(-1, 1, rows, columns)
+    raise DrawError(f"{path}, {_first_fault(bytes(data), fields)}")
+
+
+def _first_fault(data: bytes, fields: int) -> str:
+    start = 0
+    number = 1
+    while start < len(data):
+        end = data.index(b"\n", start)
+        if end - start > 4 * fields:  # splitting a huge line would cost sixty times its size
+            return f"line {number}: {end - start:,} characters, expected {2 * fields - 1:,}"
+        words = data[start:end].split(b" ")
+        for position, word in enumerate(words, 1):
+            if word not in (b"0", b"1"):
+                shown = word[:12].decode("ascii", "backslashreplace")
+                return f"line {number}: value {position} is {shown!r}, expected 0 or 1"
+        if len(words) != fields:
+            return f"line {number}: {len(words)} values, expected {fields}"
+        start = end + 1
+        number += 1
+    return "its lines are damaged"  # not reached: whatever the fast check refuses, a line above shows

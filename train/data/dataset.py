@@ -1,0 +1,128 @@
+"""What the trainer sees of a data set: batches of training pictures and fixed evaluation sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...errors import DrawError
+from ...models.config import ImageSize
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures as a model takes them."""
+
+    images: Tensor  # float32 [k, C, H, W], intensities in [0, 1]
+    labels: Tensor | None = None  # int64 [k]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures as they are kept: one uint8 tensor on the device, an eighth of float64 and a quarter of float32."""
+
+    images: Tensor  # uint8 [n, C, H, W], 0..maximum
+    labels: Tensor | None = None  # int64 [n]
+    maximum: int = 255  # the stored value that means intensity 1: 255, 16 (digits) or 1 (binarised)
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    def take(self, indices: Tensor) -> Batch:
+        """The pictures at ``indices`` (int64 [k], on the device)."""
+        labels = None if self.labels is None else self.labels[indices]
+        return Batch(self.intensities(self.images[indices]), labels)
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Pictures ``start`` to ``stop`` - 1 (fewer at the end of the set)."""
+        labels = None if self.labels is None else self.labels[start:stop]
+        return Batch(self.intensities(self.images[start:stop]), labels)
+
+    def intensities(self, images: Tensor) -> Tensor:
+        """Stored values 0..maximum to float32 in [0, 1]."""
+        # Division rounds correctly everywhere; a product with the reciprocal would not.
+        return images.to(torch.float32).div_(self.maximum)
+
+
+DrawBatch = Callable[[Split, Tensor, torch.Generator], Batch]
+
+
+def draw_stored(train: Split, indices: Tensor, generator: torch.Generator) -> Batch:
+    """The stored pictures as they are: nothing is drawn."""
+    return train.take(indices)
+
+
+class Dataset:
+    """Training pictures, what is drawn afresh from them, and fixed evaluation sets, all on one device.
+
+    Attributes:
+        name: the name it is loaded by.
+        image: size of the pictures that :meth:`batch` and :meth:`evaluation` give.
+        labels: names of the classes, empty where there are none.
+        binary: whether intensities are 0 and 1 only. If not they are Bernoulli means.
+        train_size: number of training pictures; indices for :meth:`batch` lie below it.
+        splits: names :meth:`evaluation` knows, ``"valid"`` and ``"test"`` among them. ``"train"`` is there
+            where training pictures are stored (not made afresh each time): what nearest neighbours look at.
+        note: what a result has to say about the data, e.g. "first 1,017 test images"; empty when complete.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        image: ImageSize,
+        train: Split,
+        evaluations: Mapping[str, Callable[[], Split]],
+        binary: bool,
+        labels: tuple[str, ...] = (),
+        draw: DrawBatch = draw_stored,
+        note: str = "",
+    ) -> None:
+        if len(train) == 0:
+            raise DrawError(f"the data set {name} has no training pictures")
+        self.name = name
+        self.image = image
+        self.labels = labels
+        self.binary = binary
+        self.note = note
+        self._train = train
+        self._draw = draw
+        self._make = dict(evaluations)
+        self._made: dict[str, Split] = {}
+
+    @property
+    def train_size(self) -> int:
+        return len(self._train)
+
+    @property
+    def device(self) -> torch.device:
+        return self._train.images.device
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self._make)
+
+    def batch(self, indices: Tensor, generator: torch.Generator) -> Batch:
+        """A training batch.
+
+        Args:
+            indices: int64 [k] on the device, each below ``train_size``.
+            generator: on the data's device. Crops, binarisation and clutter are drawn from it: the same
+                state and indices give the same batch.
+        """
+        return self._draw(self._train, indices, generator)
+
+    def evaluation(self, split: str) -> Split:
+        """The whole of a fixed set, always the same; made when first asked for, then kept.
+
+        Raises:
+            DrawError: there is no such split, or its file is missing or damaged.
+        """
+        if split not in self._made:
+            if split not in self._make:
+                raise DrawError(f"{self.name} has no split {split!r}: choose from {', '.join(self.splits)}")
+            self._made[split] = self._make[split]()
+        return self._made[split]

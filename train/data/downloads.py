@@ -1,0 +1,151 @@
+"""Where the official files come from, and how a missing one gets to its place."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ... import console
+from ...errors import DrawError
+
+if TYPE_CHECKING:
+    import requests
+
+TIMEOUT = 15  # seconds without an answer or a byte
+ELSEWHERE = "if you have it elsewhere, set --data-dir or DRAW_DATA"
+
+
+@dataclass(frozen=True)
+class Source:
+    """An official file.
+
+    Attributes:
+        urls: addresses, tried in turn.
+        digest: what pooch checks, ``sha256:…`` or ``md5:…``.
+    """
+
+    urls: tuple[str, ...]
+    digest: str
+
+
+def _mnist(file: str, sha256: str) -> Source:
+    # Mirrors of the four files of yann.lecun.com, which no longer serves them; SHA-256 of the official files.
+    return Source(
+        (
+            f"https://ossci-datasets.s3.amazonaws.com/mnist/{file}",
+            f"https://storage.googleapis.com/cvdf-datasets/mnist/{file}",
+        ),
+        f"sha256:{sha256}",
+    )
+
+
+def _binarised(split: str, sha256: str) -> Source:
+    # SHA-256 of the plain text files, the values that TensorFlow Datasets lists too.
+    return Source(
+        (
+            "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
+            f"binarized_mnist_{split}.amat",
+        ),
+        f"sha256:{sha256}",
+    )
+
+
+SOURCES: dict[str, Source] = {
+    "mnist/train-images-idx3-ubyte.gz": _mnist(
+        "train-images-idx3-ubyte.gz", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
+    ),
+    "mnist/train-labels-idx1-ubyte.gz": _mnist(
+        "train-labels-idx1-ubyte.gz", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
+    ),
+    "mnist/t10k-images-idx3-ubyte.gz": _mnist(
+        "t10k-images-idx3-ubyte.gz", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
+    ),
+    "mnist/t10k-labels-idx1-ubyte.gz": _mnist(
+        "t10k-labels-idx1-ubyte.gz", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
+    ),
+    "binarized_mnist/binarized_mnist_train.amat": _binarised(
+        "train", "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d"
+    ),
+    "binarized_mnist/binarized_mnist_valid.amat": _binarised(
+        "valid", "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2"
+    ),
+    "binarized_mnist/binarized_mnist_test.amat": _binarised(
+        "test", "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c"
+    ),
+}
+
+
+def find_file(root: Path, relative: str, download: bool) -> Path:
+    """The file ``relative`` under ``root``, plain or with ``.gz``; fetched where it is missing.
+
+    Raises:
+        DrawError: it is missing and was not or could not be downloaded; the line says where it belongs.
+    """
+    path = root / relative
+    other = path.with_suffix("") if path.suffix == ".gz" else path.with_name(path.name + ".gz")
+    for candidate in (path, other):
+        if candidate.is_file():
+            return candidate
+    if not download:
+        raise DrawError(f"{path.name} is missing: it belongs in {path}; {ELSEWHERE}")
+    fetch(SOURCES[relative], path)
+    return path
+
+
+def fetch(source: Source, path: Path) -> None:
+    """Download to ``path``, checked against its digest; a failure leaves nothing behind.
+
+    Raises:
+        DrawError: no address answered, what came is not the official file, or it cannot be written.
+    """
+    import pooch
+    import requests
+
+    logging.getLogger("pooch").setLevel(logging.WARNING)
+    reason = "no address is known"
+    for url in source.urls:
+        console.note(f"downloading {url}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pooch.retrieve(url, source.digest, fname=path.name, path=path.parent, downloader=_download)
+            return
+        except requests.RequestException as error:
+            reason = _reason(error)
+        except ValueError as error:  # what pooch says of another checksum
+            if "hash" not in str(error):
+                raise
+            reason = "what came is not the official file: its checksum differs"
+        except OSError as error:
+            raise DrawError(f"cannot write {path}: {error.strerror or error}") from error
+    raise DrawError(f"could not download {path.name} ({reason}): it belongs in {path}; {ELSEWHERE}")
+
+
+def _download(url: str, output_file: str, pooch: object) -> None:
+    """A pooch downloader with our progress bar and timeout."""
+    import requests
+
+    # "identity": a server that compresses on the way would have a .gz unpacked before it is checked.
+    headers = {"Accept-Encoding": "identity"}
+    with requests.get(url, stream=True, timeout=TIMEOUT, headers=headers) as response:
+        response.raise_for_status()
+        megabytes = int(response.headers.get("content-length", 0)) / 1e6
+        name = url.rsplit("/", 1)[-1]
+        with console.progress(f"{name} (MB)", megabytes) as bar, open(output_file, "wb") as file:
+            for chunk in response.iter_content(1 << 16):
+                file.write(chunk)
+                bar.advance(len(chunk) / 1e6)
+
+
+def _reason(error: requests.RequestException) -> str:
+    """What went wrong, in a few words."""
+    import requests
+
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"the server answered {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.Timeout):
+        return "no answer"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection"
+    return type(error).__name__
