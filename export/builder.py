@@ -1,0 +1,195 @@
+"""A small graph builder: every node says where in the model it is, every weight is stored once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import ArrayLike, NDArray
+
+from .. import __version__
+from ..runtime.metadata import BATCH_AXIS
+
+IR_VERSION = 8
+OPSET = 17
+OPSETS = range(13, 19)  # 13: Split and ReduceSum as they are used here; 18: the last that IR version 8 knows
+
+Attribute = int | float | str | Sequence[int] | Sequence[float]
+
+
+class GraphBuilder:
+    """Nodes are appended in the order in which they run; values are objects, so that none can dangle.
+
+    Args:
+        name: name of the graph.
+        opset: version of the default operator domain, one of ``OPSETS``.
+        batch: size of the first axis of inputs and outputs; None for the symbol ``batch_size``.
+        half: weights given to :meth:`weight` are float16, and :meth:`to_half` casts.
+    """
+
+    def __init__(
+        self, name: str, *, opset: int = OPSET, batch: int | None = None, half: bool = False
+    ) -> None:
+        self.opset = opset
+        self.batch = batch
+        self.half = half
+        self._graph = ir.Graph([], [], nodes=[], opset_imports={"": opset}, name=name)
+        self._scopes: list[str] = []
+        self._names: dict[str, int] = {}
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+
+    # Names
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Nodes and values made inside are named ``…/name/…``."""
+        self._scopes.append(name)
+        try:
+            yield
+        finally:
+            self._scopes.pop()
+
+    def _name(self, name: str) -> str:
+        path = "/" + "/".join([*self._scopes, name])
+        count = self._names.get(path, 0)
+        self._names[path] = count + 1
+        return f"{path}_{count}" if count else path
+
+    # Inputs, outputs, constants
+
+    def input(self, name: str, shape: Sequence[int]) -> ir.Value:
+        """A float32 input; ``shape`` is without the batch axis."""
+        value = ir.Value(name=name, shape=self._batched(shape), type=ir.TensorType(ir.DataType.FLOAT))
+        self._graph.inputs.append(value)
+        return value
+
+    def output(self, name: str, value: ir.Value, shape: Sequence[int]) -> None:
+        """Give ``value``, float32, as the output ``name``; ``shape`` is without the batch axis."""
+        if any(value is other for other in self._graph.outputs):
+            value = self.op("Identity", value)
+        value.name = name
+        value.shape = self._batched(shape)
+        value.type = ir.TensorType(ir.DataType.FLOAT)
+        self._graph.outputs.append(value)
+
+    def _batched(self, shape: Sequence[int]) -> ir.Shape:
+        return ir.Shape([BATCH_AXIS if self.batch is None else self.batch, *shape])
+
+    def constant(self, name: str, array: ArrayLike, dtype: type[np.generic] = np.float32) -> ir.Value:
+        """An initializer, folded in float64 by the caller and rounded here, once. Equal content is stored once."""
+        content: NDArray[np.generic] = np.ascontiguousarray(np.asarray(array).astype(dtype))
+        content = content.reshape(np.shape(array))  # ascontiguousarray makes a scalar 1-D
+        key = (content.dtype.str, content.shape, content.tobytes())
+        if key not in self._constants:
+            path = self._name(name)
+            tensor = ir.tensor(content, name=path)
+            value = ir.Value(
+                name=path, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor
+            )
+            self._graph.register_initializer(value)
+            self._constants[key] = value
+        return self._constants[key]
+
+    def weight(self, name: str, array: ArrayLike) -> ir.Value:
+        """A constant in the precision of the recurrence: float16 with ``half``."""
+        return self.constant(name, array, np.float16 if self.half else np.float32)
+
+    def integers(self, name: str, values: int | Sequence[int]) -> ir.Value:
+        """An int64 constant: axes, shapes and split sizes."""
+        return self.constant(name, values, np.int64)
+
+    # Nodes
+
+    def op(
+        self, op_type: str, *inputs: ir.Value | None, name: str | None = None, **attributes: Attribute
+    ) -> ir.Value:
+        """A node with one output, called ``name`` in the scope, or after the node."""
+        return self._node(op_type, inputs, [name], attributes)[0]
+
+    def ops(
+        self, op_type: str, *inputs: ir.Value | None, names: Sequence[str | None], **attributes: Attribute
+    ) -> tuple[ir.Value, ...]:
+        """A node with one output for each of ``names``."""
+        return self._node(op_type, inputs, names, attributes)
+
+    def _node(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        names: Sequence[str | None],
+        attributes: Mapping[str, Attribute],
+    ) -> tuple[ir.Value, ...]:
+        path = self._name(op_type)
+        outputs = [
+            ir.Value(name=self._name(name) if name else f"{path}_output_{i}") for i, name in enumerate(names)
+        ]
+        self._graph.append(ir.node(op_type, inputs, attributes, outputs=outputs, name=path))
+        return tuple(outputs)
+
+    def split(
+        self, value: ir.Value, sizes: Sequence[int], axis: int, names: Sequence[str]
+    ) -> tuple[ir.Value, ...]:
+        """Pieces of the given ``sizes``."""
+        return self.ops("Split", value, self.integers("sizes", sizes), names=names, axis=axis)
+
+    def split_equal(self, value: ir.Value, axis: int, names: Sequence[str]) -> tuple[ir.Value, ...]:
+        """One equal piece for each name; the axis may be dynamic."""
+        if len(names) == 1:
+            return (value,)
+        if self.opset >= 18:
+            return self.ops("Split", value, names=names, axis=axis, num_outputs=len(names))
+        return self.ops("Split", value, names=names, axis=axis)
+
+    def reshape(self, value: ir.Value, shape: Sequence[int], name: str | None = None) -> ir.Value:
+        """``shape`` may hold one -1."""
+        return self.op("Reshape", value, self.integers("shape", shape), name=name)
+
+    def unsqueeze(self, value: ir.Value, axis: int) -> ir.Value:
+        return self.op("Unsqueeze", value, self.integers("axes", [axis]))
+
+    def concat(self, values: Sequence[ir.Value], axis: int, name: str | None = None) -> ir.Value:
+        """``values`` joined along ``axis``; a single one is itself."""
+        return values[0] if len(values) == 1 else self.op("Concat", *values, axis=axis, name=name)
+
+    def to_half(self, value: ir.Value) -> ir.Value:
+        """Into the recurrence: float16 with ``half``."""
+        return self.op("Cast", value, to=int(ir.DataType.FLOAT16)) if self.half else value
+
+    def to_single(self, value: ir.Value) -> ir.Value:
+        """Out of the recurrence, to float32."""
+        return self.op("Cast", value, to=int(ir.DataType.FLOAT)) if self.half else value
+
+    def expand_to_batch(self, name: str, row: NDArray[np.float64], like: ir.Value, axis: int) -> ir.Value:
+        """A constant with a 1 at ``axis``, repeated there for every picture in ``like`` [batch, …]."""
+        if self.batch is not None:
+            return self.constant(name, np.repeat(row, self.batch, axis))
+        batch = self.op("Gather", self.op("Shape", like), self.integers("first", [0]), axis=0)
+        parts = [self.integers("one", [size]) for size in row.shape]
+        parts[axis] = batch
+        return self.op("Expand", self.constant(name, row), self.concat(parts, 0), name=f"{name}_batch")
+
+    # The file
+
+    @property
+    def node_count(self) -> int:
+        return self._graph.num_nodes()
+
+    def model(self) -> onnx.ModelProto:
+        """The finished model without metadata, through onnx.checker with full shape inference."""
+        model = ir.Model(
+            self._graph, ir_version=IR_VERSION, producer_name="draw-onnx", producer_version=__version__
+        )
+        proto = ir.to_proto(model)
+        onnx.checker.check_model(proto, full_check=True)
+        return proto
+
+
+def to_bytes(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
+    """The file's bytes: the same for the same model and metadata."""
+    del model.metadata_props[:]
+    for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=value)
+    return model.SerializeToString(deterministic=True)

@@ -1,0 +1,184 @@
+"""The generator as a graph: noise in, pictures out (paper, equations 7, 8 and 28, 29).
+
+In generation the decoder never reads the canvas, so only the LSTM is sequential. The projection of all
+noises is one Gemm before it; attention vectors, filterbanks and patches of all steps are one block after
+it; the final canvas is one matrix product over steps and filters together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from ..models.config import DrawConfig
+from ..runtime.metadata import CANVASES, IMAGE, NOISE, STEPS, WRITE_ATTENTION
+from .builder import GraphBuilder
+from .lstm import Weights, lstm_step, lstm_weights, step_name
+from .window import decode_window, filterbanks, window_head
+
+
+def build_decoder(
+    b: GraphBuilder, config: DrawConfig, weights: Weights, *, time_steps: int, outputs: str, recurrence: str
+) -> None:
+    """Add the whole decoder to an empty builder.
+
+    Args:
+        time_steps: T, which may differ from the config's.
+        outputs: ``"steps"`` or ``"image"``.
+        recurrence: ``"unrolled"`` or ``"lstm"``, one operator over all steps.
+    """
+    image = config.image
+    shape = (image.channels, image.height, image.width)
+    steps = outputs == STEPS
+    noise = b.input(NOISE, [time_steps, config.latent_size])
+    with b.scope("decoder"):
+        recur = _lstm_operator if recurrence == "lstm" else _unrolled
+        h = recur(b, weights, noise, time_steps, config.latent_size)  # [T B, h], time-major
+        rows: ir.Value | None = None
+        if config.attention:
+            canvas, rows = _write(b, config, weights, b.to_single(h), time_steps, steps)
+        else:
+            canvas = _write_whole(b, config, weights, h, time_steps, steps)
+        with b.scope("canvas"):
+            means = b.op("Sigmoid", canvas)
+            last = b.op("Gather", means, b.integers("last", time_steps - 1), axis=1) if steps else means
+    b.output(IMAGE, last, shape)
+    if steps:
+        b.output(CANVASES, means, [time_steps, *shape])
+    if rows is not None:
+        b.output(WRITE_ATTENTION, rows, [time_steps, 5])
+
+
+def _unrolled(b: GraphBuilder, weights: Weights, noise: ir.Value, steps: int, latent_size: int) -> ir.Value:
+    """Equation (7), ten nodes a step. [B, T, Z] -> [T B, h]"""
+    lstm = lstm_weights(weights, "decoder")
+    h0, cell0 = weights["initial_decoder_hidden"], weights["initial_decoder_cell"]
+    with b.scope("lstm"):
+        w, r = b.weight("weight_ih", lstm.w), b.weight("weight_hh", lstm.r)
+        bias = b.weight("bias", lstm.bias)
+        # The first step's W_hh h_0 is the same for every picture.
+        first = b.weight("initial_projection", h0 @ lstm.r)
+        cell = b.weight("initial_cell", cell0[None])
+    names = [step_name(t, steps) for t in range(steps)]
+    with b.scope("input_projection"):
+        rows = b.reshape(b.op("Transpose", b.to_half(noise), perm=[1, 0, 2]), [-1, latent_size])
+        projected = b.op("Gemm", rows, w, bias)
+        pieces = b.split_equal(projected, 0, names)
+    h: ir.Value | None = None
+    states = []
+    for name, piece in zip(names, pieces, strict=True):
+        with b.scope(name), b.scope("lstm"):
+            if h is None:
+                gates = b.op("Add", piece, first, name="gates")
+            else:
+                gates = b.op("Gemm", h, r, piece, name="gates")
+            h, cell = lstm_step(b, gates, cell, lstm.hidden_size)
+            states.append(h)
+    return b.concat(states, 0, name="h")
+
+
+def _lstm_operator(
+    b: GraphBuilder, weights: Weights, noise: ir.Value, steps: int, latent_size: int
+) -> ir.Value:
+    """Equation (7) as one LSTM node. [B, T, Z] -> [T B, h]"""
+    lstm = lstm_weights(weights, "decoder")
+    size = lstm.hidden_size
+    h0, cell0 = weights["initial_decoder_hidden"], weights["initial_decoder_cell"]
+    with b.scope("lstm"):
+        # The operator's gates are in the order i, o, f, g; its second bias stays zero.
+        i, f, o, g = np.split(np.arange(4 * size), 4)
+        order = np.concatenate([i, o, f, g])
+        out = b.ops(
+            "LSTM",
+            b.op("Transpose", b.to_half(noise), perm=[1, 0, 2]),
+            b.weight("weight_ih", lstm.w.T[order][None]),
+            b.weight("weight_hh", lstm.r.T[order][None]),
+            b.weight("bias", np.concatenate([lstm.bias[order], np.zeros(4 * size)])[None]),
+            None,
+            b.to_half(b.expand_to_batch("initial_h", h0[None, None], noise, 1)),
+            b.to_half(b.expand_to_batch("initial_cell", cell0[None, None], noise, 1)),
+            names=["h"],
+            hidden_size=size,
+        )[0]
+        return b.reshape(out, [-1, size])
+
+
+def _write(
+    b: GraphBuilder, config: DrawConfig, weights: Weights, h: ir.Value, steps: int, every: bool
+) -> tuple[ir.Value, ir.Value | None]:
+    """Equations (8, 28, 29) for all steps at once, from h [T B, h].
+
+    Returns:
+        The canvas's logits, [B, C, H, W] or for ``every`` step [B, T, C, H, W], and the windows [B, T, 5], or None.
+    """
+    n, c, height, width = (
+        config.write_size,
+        config.image_channels,
+        config.image_height,
+        config.image_width,
+    )
+    with b.scope("write"):
+        head = window_head(
+            weights["write_attention.weight"], weights["write_attention.bias"], n, width, height
+        )
+        # A patch's rows are stored as (row, channel), so that all channels are one product below.
+        patch_order = np.arange(c * n * n).reshape(c, n, n).transpose(1, 0, 2).ravel()
+        weight = np.hstack([head.weight, weights["write_patch.weight"][patch_order].T])
+        bias = np.concatenate([head.bias, weights["write_patch.bias"][patch_order]])
+        both = b.op("Gemm", h, b.constant("weight", weight), b.constant("bias", bias), name="head")
+        if steps > 1:
+            both = b.op("Transpose", b.reshape(both, [steps, -1, len(bias)]), perm=[1, 0, 2])
+        else:
+            both = b.unsqueeze(both, 1)
+        params, patch = b.split(both, [5, c * n * n], -1, ["attention", "patch"])
+        window = decode_window(b, params, head)
+        f_x, f_y = filterbanks(b, window, n, width, height)  # [B, T, N, W], [B, T, N, H]
+        # Writing divides by gamma where reading multiplies.
+        patch = b.reshape(b.op("Div", patch, window.gamma), [-1, steps, n * c, n])
+        columns = b.op("MatMul", patch, f_x, name="columns")  # w F_X, [B, T, N C, W]
+        initial = weights["initial_canvas"].transpose(1, 0, 2).reshape(height, c * width)
+        c0 = b.constant("initial_canvas", initial)
+        if every:
+            f_yt = b.op("Transpose", f_y, perm=[0, 1, 3, 2])
+            if c > 1:
+                columns = b.reshape(columns, [-1, steps, n, c * width])
+            additions = b.op("MatMul", f_yt, columns, name="additions")  # [B, T, H, C W]
+            canvas = b.op("CumSum", additions, b.integers("axis", 1))
+        else:
+            # sum_t F_Y^T w F_X is one product with inner size T N.
+            f_yt = b.op("Transpose", b.reshape(f_y, [-1, steps * n, height]), perm=[0, 2, 1])
+            columns = b.reshape(columns, [-1, steps * n, c * width])
+            canvas = b.op("MatMul", f_yt, columns, name="additions")  # [B, H, C W]
+        canvas = b.op("Add", canvas, c0, name="canvas")
+        time = [steps] if every else []
+        if c == 1:
+            canvas = b.reshape(canvas, [-1, *time, 1, height, width])
+        else:
+            canvas = b.reshape(canvas, [-1, *time, height, c, width])
+            canvas = b.op("Transpose", canvas, perm=[0, 1, 3, 2, 4] if every else [0, 2, 1, 3])
+        return canvas, window.row(b) if every else None
+
+
+def _write_whole(
+    b: GraphBuilder, config: DrawConfig, weights: Weights, h: ir.Value, steps: int, every: bool
+) -> ir.Value:
+    """Equation (8) with write = W h_dec: the canvas's logits, [B, C, H, W] or for ``every`` step [B, T, C, H, W]."""
+    c, height, width = config.image_channels, config.image_height, config.image_width
+    size, pixels = config.hidden_size, c * height * width
+    with b.scope("write"):
+        weight = b.weight("weight", weights["write_canvas.weight"].T)
+        bias, c0 = weights["write_canvas.bias"], weights["initial_canvas"].ravel()
+        if not every:
+            # c_0 + sum_t (W h_t + b) = W (sum_t h_t) + (c_0 + T b)
+            total = b.to_single(b.reshape(h, [steps, -1, size]))
+            total = b.op("ReduceSum", total, b.integers("axes", [0]), keepdims=0)
+            canvas = b.to_single(b.op("MatMul", b.to_half(total), weight))
+            canvas = b.op("Add", canvas, b.constant("bias", c0 + steps * bias), name="canvas")
+            return b.reshape(canvas, [-1, c, height, width])
+        if steps > 1:
+            h = b.op("Transpose", b.reshape(h, [steps, -1, size]), perm=[1, 0, 2])
+        h = b.reshape(h, [-1, size])
+        additions = b.to_single(b.op("Gemm", h, weight, b.weight("bias", bias), name="additions"))
+        canvas = b.op("CumSum", b.reshape(additions, [-1, steps, pixels]), b.integers("axis", 1))
+        canvas = b.op("Add", canvas, b.constant("initial_canvas", c0), name="canvas")
+        return b.reshape(canvas, [-1, steps, c, height, width])

@@ -1,0 +1,119 @@
+"""The attention window in native operators (paper, equations 19-26): decoded vectors and filterbanks.
+
+The leading axes, written …, are [batch] inside a recurrence and [batch, T] for all steps at once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from ..models import attention
+from .builder import GraphBuilder
+from .lstm import Array
+
+
+class Window(NamedTuple):
+    """Equations (21-24) in pixels, each […, 1]."""
+
+    x: ir.Value
+    y: ir.Value
+    delta: ir.Value
+    gamma: ir.Value
+    precision: ir.Value  # -1/(2 sigma^2)
+    widths: ir.Value  # […, 3] (delta, sigma, gamma)
+
+    def row(self, b: GraphBuilder) -> ir.Value:
+        """(x, y, delta, sigma, gamma) […, 5]"""
+        return b.op("Concat", self.x, self.y, self.widths, axis=-1, name="row")
+
+
+class WindowHead(NamedTuple):
+    """The linear layer of an attention vector with everything linear folded in.
+
+    h W + b gives (x, y, log delta, log sigma, log gamma); with a bound, (h W + b) through Tanh, times
+    ``scale``, plus ``shift`` does.
+    """
+
+    weight: Array  # [h, 5]
+    bias: Array  # [5]
+    scale: Array | None  # [5]
+    shift: Array | None  # [5]
+    stride: float  # delta for log delta-tilde = 0; 0 for pictures of one pixel
+
+
+def window_head(
+    weight: Array, bias: Array, n: int, width: int, height: int, bound: float = 0.0
+) -> WindowHead:
+    """Fold equations (22-24) into the layer ``weight`` [5, h], ``bias`` [5] of (g_X, g_Y, log s^2, log d, log g).
+
+    Args:
+        n: N, filters per axis.
+        bound: b of b tanh(p / b), 0 for none (see ClassifierConfig.attention_bound).
+    """
+    order = [0, 1, 3, 2, 4]  # delta before sigma
+    stride = (max(width, height) - 1) / max(n - 1, 1)
+    scale = np.array([(width + 1) / 2, (height + 1) / 2, 1.0, 0.5, 1.0])
+    shift = np.array([(width + 1) / 2, (height + 1) / 2, math.log(stride) if stride else 0.0, 0.0, 0.0])
+    weight, bias = weight[order].T, bias[order]
+    if bound:
+        return WindowHead(weight / bound, bias / bound, scale * bound, shift, stride)
+    return WindowHead(weight * scale, bias * scale + shift, None, None, stride)
+
+
+def decode_window(b: GraphBuilder, params: ir.Value, head: WindowHead) -> Window:
+    """What the head gave […, 5] to a window."""
+    if head.scale is not None and head.shift is not None:
+        params = b.op("Mul", b.op("Tanh", params), b.constant("scale", head.scale))
+        params = b.op("Add", params, b.constant("shift", head.shift))
+    x, y, logs = b.split(params, [1, 1, 3], -1, ["x", "y", "logs"])
+    widths = b.op("Exp", logs, name="delta_sigma_gamma")
+    if not head.stride:
+        widths = b.op("Mul", widths, b.constant("no_stride", [0.0, 1.0, 1.0]))
+    delta, sigma, gamma = b.split(widths, [1, 1, 1], -1, ["delta", "sigma", "gamma"])
+    precision = b.op(
+        "Div", b.constant("minus_half", -0.5), b.op("Mul", sigma, sigma, name="sigma2"), name="precision"
+    )
+    return Window(x, y, delta, gamma, precision, widths)
+
+
+class FirstWindow(NamedTuple):
+    """A window known at export: the first step's, which comes from the learned state. float64."""
+
+    f_x: Array  # [n, width]
+    f_y: Array  # [n, height]
+    gamma: float
+    row: Array  # [5] (x, y, delta, sigma, gamma)
+
+
+def first_window(params: Array, n: int, width: int, height: int) -> FirstWindow:
+    """The window of one attention vector [5] as the model has it."""
+    window = attention.window_from(torch.from_numpy(params)[None], n, width, height)
+    f_x, f_y = attention.filterbanks(window, n, width, height)
+    return FirstWindow(f_x[0].numpy(), f_y[0].numpy(), float(window.gamma), window.stack()[0].numpy())
+
+
+def filterbank(b: GraphBuilder, centre: ir.Value, window: Window, n: int, size: int) -> ir.Value:
+    """Equations (19, 20, 25, 26): softmax over the pixels a = 1..size of -(a - mu_i)^2 / 2 sigma^2. […, n, size]"""
+    offsets = b.constant("offsets", np.arange(1, n + 1) - (n / 2 + 0.5))
+    pixels = b.constant("pixels", np.arange(1, size + 1))
+    mu = b.op("Add", centre, b.op("Mul", window.delta, offsets), name="mu")
+    distance = b.op("Sub", pixels, b.unsqueeze(mu, -1), name="distance")
+    # d (d p) and not d^2 p: a far centre's square times a small precision overflows later.
+    weighted = b.op("Mul", distance, b.unsqueeze(window.precision, -1))
+    return b.op("Softmax", b.op("Mul", distance, weighted), axis=-1, name="filters")
+
+
+def filterbanks(
+    b: GraphBuilder, window: Window, n: int, width: int, height: int
+) -> tuple[ir.Value, ir.Value]:
+    """F_X […, n, width] and F_Y […, n, height]."""
+    with b.scope("filterbank_x"):
+        f_x = filterbank(b, window.x, window, n, width)
+    with b.scope("filterbank_y"):
+        f_y = filterbank(b, window.y, window, n, height)
+    return f_x, f_y
