@@ -1,0 +1,203 @@
+"""GIFs: one palette for all frames, exact window colours, greys that are never dithered."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import DrawError
+from ..files import atomic_write
+from .pictures import (
+    GAP_COLOUR,
+    READ_COLOUR,
+    WRITE_COLOUR,
+    Colour,
+    Rgb,
+    arrange,
+    check_size,
+    draw_windows,
+    fitting_scale,
+    gap_width,
+    grid_columns,
+    to_rgb,
+)
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+HOLD_SECONDS = 2.0  # how long the last frame stays
+MAX_FPS = 50  # GIF counts in hundredths of a second, and viewers slow down below two of them
+MAX_GIF_PIXELS = 1 << 30  # over all frames
+
+_MARKS: tuple[Colour, ...] = (WRITE_COLOUR, READ_COLOUR, GAP_COLOUR)
+_GREYS = 256 - len(_MARKS)
+
+
+class Palette:
+    """256 colours: the marks (windows, gaps) exactly, and greys or the colours of given frames."""
+
+    def __init__(self, colours: NDArray[np.uint8]) -> None:
+        self._colours = np.concatenate([colours, np.array(_MARKS, np.uint8)])  # [256, 3]
+        self._flat = self._colours.astype(np.uint8).tobytes()
+        self._grey = bool((colours == colours[:, :1]).all())
+
+    @classmethod
+    def grey(cls) -> Palette:
+        """253 greys: a step is invisible, and no pixel ever flickers between two of them."""
+        levels = np.round(np.linspace(0, 255, _GREYS)).astype(np.uint8)
+        return cls(np.repeat(levels[:, None], 3, axis=1))
+
+    @classmethod
+    def of(cls, frames: Iterable[Rgb]) -> Palette:
+        """The colours that represent the frames best (median cut)."""
+        from PIL import Image
+
+        pixels = np.concatenate([frame.reshape(-1, 3) for frame in frames])
+        # A sample at even distances: median cut over all frames costs seconds and gains nothing.
+        pixels = pixels[:: max(1, len(pixels) // 500_000)]
+        side = math.ceil(math.sqrt(len(pixels)))
+        square = np.resize(pixels, (side, side, 3))
+        reduced = Image.fromarray(square).quantize(_GREYS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        colours = np.array((reduced.getpalette() or [])[: 3 * _GREYS], np.uint8).reshape(-1, 3)
+        missing = _GREYS - len(colours)
+        return cls(np.concatenate([colours, np.zeros((missing, 3), np.uint8)]))
+
+    def image(self, rgb: Rgb) -> Image.Image:
+        """The frame in this palette: nearest colours, no dithering."""
+        from PIL import Image
+
+        if self._grey:
+            indices = np.round(rgb[..., 0] * np.float32((_GREYS - 1) / 255)).astype(np.uint8)
+        else:
+            reference = Image.new("P", (1, 1))
+            reference.putpalette(self._flat)
+            reduced = Image.fromarray(rgb).quantize(palette=reference, dither=Image.Dither.NONE)
+            indices = np.array(reduced, np.uint8)
+        for offset, mark in enumerate(_MARKS):
+            indices[(rgb == np.array(mark, np.uint8)).all(-1)] = _GREYS + offset
+        picture = Image.fromarray(indices)
+        picture.putpalette(self._flat)
+        return picture
+
+
+def write_gif(
+    path: str | os.PathLike[str],
+    frame: Callable[[int], Rgb],
+    count: int,
+    fps: float = 10.0,
+    hold: float = HOLD_SECONDS,
+    grey: bool = False,
+) -> None:
+    """Write an endless GIF.
+
+    Args:
+        path: where to.
+        frame: gives frame 0 .. ``count`` - 1, all of one size.
+        count: number of frames.
+        fps: frames per second, up to 50.
+        hold: seconds that the last frame stays.
+        grey: the pictures have no colours but those of windows and gaps.
+
+    Raises:
+        DrawError: ``fps`` out of range, more pixels than a viewer can take, or the file cannot be written.
+    """
+    check_fps(fps)
+    first = frame(0)
+    check_size(first.shape[1], first.shape[0])
+    if first.shape[0] * first.shape[1] * count > MAX_GIF_PIXELS:
+        raise DrawError(
+            f"{count} frames of {first.shape[1]} x {first.shape[0]} pixels are too much for a GIF: "
+            "ask for fewer pictures (-n) or a smaller --scale"
+        )
+    if grey:
+        palette = Palette.grey()
+    else:
+        sample = sorted({round(i * (count - 1) / 7) for i in range(8)})
+        palette = Palette.of(frame(index) for index in sample)
+    images = [palette.image(first if index == 0 else frame(index)) for index in range(count)]
+    duration = round(100 / fps) * 10  # milliseconds, in GIF's unit
+    durations = [duration] * (count - 1) + [max(duration, round(hold * 100) * 10)]
+    with atomic_write(path) as file:
+        images[0].save(
+            file,
+            format="GIF",
+            save_all=True,
+            append_images=images[1:],
+            duration=durations if count > 1 else durations[0],
+            loop=0,
+            optimize=False,
+        )
+
+
+def check_fps(fps: float) -> None:
+    """Raise DrawError unless a GIF can run at ``fps``."""
+    if not 0.05 <= fps <= MAX_FPS:
+        raise DrawError(f"a GIF runs at 0.05 to {MAX_FPS} frames per second, not {fps:g}")
+
+
+def write_steps_gif(
+    path: str | os.PathLike[str],
+    canvases: ArrayLike,
+    windows: ArrayLike | None = None,
+    window_size: int = 0,
+    scale: int | None = None,
+    fps: float = 10.0,
+    colour: Colour = WRITE_COLOUR,
+) -> None:
+    """A grid of pictures being painted step by step; the last frame, without windows, is held.
+
+    Args:
+        path: where to.
+        canvases: [n, T, C, H, W] in [0, 1].
+        windows: [n, T, 5] windows to draw, or None.
+        window_size: filters per axis of these windows.
+        scale: screen pixels per pixel; fitting unless given.
+        fps: steps per second.
+        colour: of the windows.
+    """
+    steps = np.asarray(canvases, np.float32)
+    count, total, channels, height, width = steps.shape
+    columns, scale = grid_layout(count, width, height, scale)
+    rows = None if windows is None else np.asarray(windows, np.float64)
+
+    def frame(index: int) -> Rgb:
+        t = min(index, total - 1)
+        tiles = [to_rgb(steps[k, t], scale) for k in range(count)]
+        if rows is not None and index < total:
+            for k, tile in enumerate(tiles):
+                draw_windows(tile, rows[k, t], window_size, colour, scale)
+        return arrange(tiles, columns, gap_width(scale))
+
+    # With windows the finished picture comes once more without them.
+    write_gif(path, frame, total + (rows is not None), fps, grey=channels == 1)
+
+
+def write_images_gif(
+    path: str | os.PathLike[str],
+    frames: Sequence[NDArray[np.float32]],
+    scale: int | None = None,
+    fps: float = 10.0,
+    hold: float = HOLD_SECONDS,
+) -> None:
+    """Frames [n, C, H, W] of finished pictures, each a grid."""
+    count, channels, height, width = frames[0].shape
+    columns, scale = grid_layout(count, width, height, scale)
+
+    def frame(index: int) -> Rgb:
+        return arrange([to_rgb(image, scale) for image in frames[index]], columns, gap_width(scale))
+
+    write_gif(path, frame, len(frames), fps, hold, grey=channels == 1)
+
+
+def grid_layout(count: int, width: int, height: int, scale: int | None) -> tuple[int, int]:
+    """(columns, scale) of a grid of ``count`` tiles; raises DrawError where it would be too large."""
+    columns = grid_columns(count, width, height)
+    rows = math.ceil(count / columns)
+    scale = scale or fitting_scale(columns, rows, width, height)
+    check_size(columns * width * scale, rows * height * scale)
+    return columns, scale

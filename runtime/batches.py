@@ -1,0 +1,63 @@
+"""Running batches on several threads, in order and with flat memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from ..errors import DrawError
+from .providers import available_cpus
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# Where time per picture stops falling on a CPU; on a GPU every kernel launch counts.
+DEFAULT_BATCH = {"cpu": 32, "cuda": 256}
+
+
+def batch_size(asked: int | None, fixed: int | None, provider: str) -> int:
+    """The number of pictures that go through the graph at once.
+
+    Raises:
+        DrawError: less than 1, or not the size that the file was exported for.
+    """
+    if asked is not None and asked < 1:
+        raise DrawError(f"the batch size must be at least 1, not {asked}")
+    if fixed is None:
+        return asked or DEFAULT_BATCH[provider]
+    if asked is not None and asked != fixed:
+        raise DrawError(
+            f"this file was exported for batches of {fixed}, not {asked}: leave the batch size out"
+        )
+    return fixed
+
+
+def thread_count(asked: int | None, provider: str) -> int:
+    """The number of batches run at the same time: the CPUs that may be used, or one on a GPU.
+
+    Raises:
+        DrawError: less than 1.
+    """
+    if asked is not None and asked < 1:
+        raise DrawError(f"the number of threads must be at least 1, not {asked}")
+    return asked or (1 if provider == "cuda" else available_cpus())
+
+
+def map_in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """``map`` on several threads: results in order, at most ``threads`` + 1 items in flight."""
+    if threads == 1:
+        yield from map(function, items)
+        return
+    pending: deque[Future[R]] = deque()
+    executor = ThreadPoolExecutor(threads)
+    try:
+        for item in items:
+            pending.append(executor.submit(function, item))
+            if len(pending) > threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)

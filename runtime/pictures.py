@@ -1,0 +1,186 @@
+"""Pictures as arrays: tiles, attention windows, grids and sheets, and the PNG they become.
+
+Images are [C, H, W] in [0, 1] with C = 1 or 3; what is drawn is uint8 [height, width, 3].
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import DrawError
+from ..files import atomic_write
+
+Rgb = NDArray[np.uint8]  # [height, width, 3]
+Colour = tuple[int, int, int]
+
+WRITE_COLOUR: Colour = (235, 55, 45)  # red, as in the paper
+READ_COLOUR: Colour = (0, 170, 255)  # told from the red by colour-blind eyes too
+GAP_COLOUR: Colour = (70, 70, 70)
+
+MAX_SIDE = 16_384  # pixels; longer pictures open in few programs
+
+
+def to_rgb(image: ArrayLike, scale: int = 1) -> Rgb:
+    """[C, H, W] in [0, 1] to [H·scale, W·scale, 3]; every pixel becomes a square, nothing is smoothed."""
+    array = np.asarray(image, np.float32)
+    levels = (np.clip(np.nan_to_num(array), 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    if levels.shape[0] == 1:
+        levels = np.repeat(levels, 3, axis=0)
+    return levels.transpose(1, 2, 0).repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def draw_windows(tile: Rgb, windows: ArrayLike, n: int, colour: Colour, scale: int) -> Rgb:
+    """Draw attention windows into a tile, in place; returns the tile.
+
+    The frame runs through the outermost of the n x n filter centres (a window of one filter frames one
+    pixel). Its line is as wide as the Gaussians' standard deviation, from one screen pixel to one and a half
+    pixels of the picture: a thin line is a precise window, a thick one a blurred one, as in the paper. What would lie
+    outside is moved to the edge of the tile, so that a window off the picture shows as a line along it.
+
+    Args:
+        tile: [H·scale, W·scale, 3], as :func:`to_rgb` gives it.
+        windows: [5] or [k, 5] rows (x, y, delta, sigma, gamma) in pixels, pixel 1 the first.
+        n: filters per axis.
+        colour: red, green, blue.
+        scale: screen pixels per pixel.
+    """
+    height, width = tile.shape[:2]
+    for x, y, delta, sigma, _ in np.asarray(windows, np.float64).reshape(-1, 5):
+        if not np.isfinite([x, y, delta, sigma]).all():
+            continue
+        reach = (n - 1) / 2 * delta if n > 1 else 0.5
+        line = int(np.clip(round(sigma * scale), 1, max(1, 1.5 * scale)))
+        left, right = (_edge(x + side * reach, scale, width, line) for side in (-1, 1))
+        top, bottom = (_edge(y + side * reach, scale, height, line) for side in (-1, 1))
+        tile[top : top + line, left : right + line] = colour
+        tile[bottom : bottom + line, left : right + line] = colour
+        tile[top : bottom + line, left : left + line] = colour
+        tile[top : bottom + line, right : right + line] = colour
+    return tile
+
+
+def _edge(position: float, scale: int, size: int, line: int) -> int:
+    """First screen pixel of a line centred on a 1-based position, kept inside 0 .. size."""
+    # Pixel 1 covers 0 .. scale on the screen: its centre is at scale / 2.
+    first = (float(np.clip(position, -1e6, 1e6)) - 0.5) * scale - line / 2
+    return int(np.clip(math.floor(first + 0.5), 0, max(0, size - line)))
+
+
+def arrange(tiles: Sequence[Rgb], columns: int, gap: int, colour: Colour = GAP_COLOUR) -> Rgb:
+    """Tiles of one size in rows of ``columns``, ``gap`` screen pixels between and around them."""
+    rows = math.ceil(len(tiles) / columns)
+    height, width = tiles[0].shape[:2]
+    check_size(columns * (width + gap) + gap, rows * (height + gap) + gap)
+    canvas = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), colour, np.uint8)
+    for index, tile in enumerate(tiles):
+        row, column = divmod(index, columns)
+        y, x = gap + row * (height + gap), gap + column * (width + gap)
+        canvas[y : y + height, x : x + width] = tile
+    return canvas
+
+
+def grid_columns(count: int, width: int = 1, height: int = 1) -> int:
+    """Columns of the grid of ``count`` tiles that comes nearest to a square."""
+    return max(1, min(count, math.ceil(math.sqrt(count * height / width) - 1e-9)))
+
+
+def gap_width(scale: int) -> int:
+    """Screen pixels between tiles."""
+    return max(1, scale // 2)
+
+
+def fitting_scale(columns: int, rows: int, width: int, height: int, side: int = 1000, limit: int = 12) -> int:
+    """The largest scale up to ``limit`` at which a grid of pictures stays within ``side`` screen pixels."""
+    return int(
+        np.clip(min(side // max(1, columns * (width + 1)), side // max(1, rows * (height + 1))), 1, limit)
+    )
+
+
+def grid(images: ArrayLike, scale: int | None = None) -> Rgb:
+    """Finished pictures [n, C, H, W] side by side, as nearly square as can be."""
+    array = np.asarray(images, np.float32)
+    height, width = array.shape[-2:]
+    columns = grid_columns(len(array), width, height)
+    scale = scale or fitting_scale(columns, math.ceil(len(array) / columns), width, height)
+    check_size(columns * width * scale, math.ceil(len(array) / columns) * height * scale)
+    return arrange([to_rgb(image, scale) for image in array], columns, gap_width(scale))
+
+
+def chosen_steps(time_steps: int, count: int = 10) -> list[int]:
+    """Up to ``count`` step numbers (1-based), evenly spread, the first and the last among them."""
+    if time_steps <= count:
+        return list(range(1, time_steps + 1))
+    return [round(1 + i * (time_steps - 1) / (count - 1)) for i in range(count)]
+
+
+def sheet(
+    canvases: ArrayLike,
+    windows: ArrayLike | None = None,
+    window_size: int = 0,
+    steps: Sequence[int] | None = None,
+    scale: int | None = None,
+    colour: Colour = WRITE_COLOUR,
+) -> Rgb:
+    """How pictures come about: one row per picture, one column per chosen step.
+
+    Many rows are broken into blocks side by side, separated by a wider gap. The last step is shown without its
+    window, so that the finished picture is seen whole.
+
+    Args:
+        canvases: [n, T, C, H, W] in [0, 1].
+        windows: [n, T, 5] attention rows to draw, or None.
+        window_size: filters per axis of these windows.
+        steps: 1-based step numbers, ten spread over T unless given.
+        scale: screen pixels per pixel; fitting unless given.
+        colour: of the windows.
+    """
+    frames = np.asarray(canvases, np.float32)
+    count, total, _, height, width = frames.shape
+    steps = list(steps) if steps is not None else chosen_steps(total)
+    rows_wide = len(steps) * (width + 1)
+    blocks = grid_columns(count, rows_wide, height + 1)
+    rows = math.ceil(count / blocks)
+    scale = scale or fitting_scale(blocks * len(steps), rows, width, height, side=1200, limit=6)
+    gap = gap_width(scale)
+    check_size(blocks * len(steps) * (width * scale + gap), rows * (height * scale + gap))
+    strips = []
+    for k in range(count):
+        tiles = []
+        for step in steps:
+            tile = to_rgb(frames[k, step - 1], scale)
+            if windows is not None and step != total:
+                draw_windows(tile, np.asarray(windows)[k, step - 1], window_size, colour, scale)
+            tiles.append(tile)
+        strips.append(arrange(tiles, len(tiles), gap))
+    # Column by column: pictures are read downwards, block after block.
+    columns = []
+    for block in range(math.ceil(count / rows)):
+        part = strips[block * rows : (block + 1) * rows]
+        part += [np.full_like(strips[0], GAP_COLOUR)] * (rows - len(part))
+        columns.append(np.concatenate([strip[: -gap or None] for strip in part[:-1]] + [part[-1]]))
+        columns.append(np.full((columns[0].shape[0], 3 * gap, 3), GAP_COLOUR, np.uint8))
+    return np.concatenate(columns[:-1], axis=1)
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise DrawError for a picture too large to be looked at: said before memory is asked for."""
+    if max(width, height) > MAX_SIDE:
+        raise DrawError(
+            f"the picture would have {width} x {height} pixels, more than {MAX_SIDE} a side: "
+            "ask for fewer pictures (-n) or a smaller --scale; --npz has no such limit"
+        )
+
+
+def write_png(path: str | os.PathLike[str], rgb: Rgb) -> None:
+    """Write a PNG; grey pictures as grey. The same pixels give the same bytes."""
+    from PIL import Image
+
+    grey = bool((rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 1] == rgb[..., 2]).all())
+    picture = Image.fromarray(np.ascontiguousarray(rgb[..., 0] if grey else rgb))
+    with atomic_write(path) as file:
+        picture.save(file, format="PNG", optimize=False)

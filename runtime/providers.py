@@ -1,0 +1,199 @@
+"""Where a model runs: the one file that chooses ONNX Runtime's execution provider.
+
+``cpu``: the CPU. ``cuda``: an NVIDIA GPU, or an error that says why not. ``auto``: the GPU when it
+really works, else the CPU; where a GPU could have been expected, one line says why it was not used.
+
+ONNX Runtime lists CUDA as available wherever onnxruntime-gpu is installed, and asked for it without a
+GPU it runs on the CPU without a word. So the provider is checked after the session has been made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.metadata
+import io
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DrawError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+PROVIDERS = ("auto", "cpu", "cuda")
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+# TF32 keeps ten bits of the mantissa: pictures would differ from the CPU's in the third decimal.
+CUDA_OPTIONS = {"use_tf32": "0"}
+
+
+class ProviderError(DrawError):
+    """Something is wrong with the machine or the installation, not with the model."""
+
+
+_EXTRAS = "pip install 'draw-onnx[cpu]', or 'draw-onnx[gpu]' for an NVIDIA GPU"
+_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
+_log = logging.getLogger("draw_onnx")
+_said: set[str] = set()
+
+
+def import_onnxruntime() -> Any:
+    """The module onnxruntime.
+
+    Raises:
+        ProviderError: it is not installed, or broken; names the extras that install it.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime":
+            raise ProviderError(f"ONNX Runtime is not installed: {_EXTRAS}") from None
+        raise ProviderError(f"ONNX Runtime does not load ({error}): {wheel_conflict() or _EXTRAS}") from error
+    if not hasattr(onnxruntime, "InferenceSession"):
+        # Uninstalling one of two wheels takes the other's files away and leaves an empty package.
+        raise ProviderError(f"ONNX Runtime is installed but empty: uninstall it and {_EXTRAS}")
+    return onnxruntime
+
+
+def installed_wheels() -> dict[str, str]:
+    """Version by distribution name, of the distributions that install the module onnxruntime."""
+    found = {}
+    for name in _DISTRIBUTIONS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def wheel_conflict() -> str | None:
+    """What to do when both distributions are installed; None when they are not."""
+    if len(installed_wheels()) < 2:
+        return None
+    return (
+        "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
+        "pip uninstall -y onnxruntime onnxruntime-gpu, then install the one you want"
+    )
+
+
+def available_cpus() -> int:
+    """Number of CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def create_session(data: bytes, provider: str = "auto") -> onnxruntime.InferenceSession:
+    """A session on the provider asked for; its first provider is the one that really runs.
+
+    One thread inside the session: parallel work is done by running several batches at once, which is
+    faster for these small matrices, and the result cannot depend on how a product was split.
+
+    Raises:
+        ProviderError: ``provider`` is unknown or cannot be honoured.
+        DrawError: ONNX Runtime cannot load the model.
+    """
+    if provider not in PROVIDERS:
+        raise ProviderError(f"unknown provider {provider!r}: choose {', '.join(PROVIDERS)}")
+    ort = import_onnxruntime()
+    if provider == "cpu":
+        return _open(ort, data, [CPU])
+    problem = cuda_problem(ort)
+    if problem is None:
+        session, problem = _open_cuda(ort, data)
+        if session is not None:
+            return session
+    if provider == "cuda":
+        raise ProviderError(f"cannot run on CUDA: {problem}")
+    # Without a GPU build and without a driver nobody expects a GPU: nothing to say.
+    if CUDA in ort.get_available_providers() or driver_problem() is None:
+        line = f"running on the CPU, CUDA cannot be used: {problem}"
+        if line not in _said:
+            _said.add(line)
+            _log.warning(line)
+    return _open(ort, data, [CPU])
+
+
+def cuda_problem(ort: Any) -> str | None:
+    """Why CUDA cannot work, as far as can be told without a session; None when nothing speaks against it."""
+    if CUDA not in ort.get_available_providers():
+        advice = wheel_conflict() or "install draw-onnx[gpu] in place of draw-onnx[cpu]"
+        return f"the installed ONNX Runtime {ort.__version__} has no CUDA support ({advice})"
+    return driver_problem()
+
+
+def driver_problem() -> str | None:
+    """Why the NVIDIA driver offers no GPU; None when it offers one."""
+    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(library)
+    except OSError:
+        return f"no NVIDIA driver on this machine ({library} is not there)"
+    count = ctypes.c_int(0)
+    error = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
+    if error == 100 or (error == 0 and count.value == 0):
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+        return "the NVIDIA driver finds no GPU" + (
+            f" (CUDA_VISIBLE_DEVICES is {hidden!r})" if hidden is not None else ""
+        )
+    return f"the NVIDIA driver fails with error {error}" if error else None
+
+
+def _options(ort: Any) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # errors arrive as exceptions; not twice, and not in colour
+    return options
+
+
+def _open(ort: Any, data: bytes, providers: list[Any]) -> Any:
+    try:
+        # Without enable_fallback=0 ONNX Runtime prints to stdout and goes on with the CPU.
+        return ort.InferenceSession(data, _options(ort), providers=providers, enable_fallback=0)
+    except MemoryError:
+        raise
+    except Exception as error:  # the binding raises half a dozen unrelated classes
+        raise DrawError(f"ONNX Runtime {ort.__version__} cannot load it: {first_line(error)}") from error
+
+
+def _open_cuda(ort: Any, data: bytes) -> tuple[Any, str]:
+    """A session that runs on CUDA, or None and the reason."""
+    printed = io.StringIO()
+    if hasattr(ort, "preload_dlls"):
+        with contextlib.redirect_stdout(printed):  # it prints what it misses, to stdout
+            ort.preload_dlls()
+    severity = 3
+    ort.set_default_logger_severity(4)  # the provider's own complaint is several lines of C++
+    try:
+        session = _open(ort, data, [(CUDA, CUDA_OPTIONS), CPU])
+    except DrawError as error:
+        return None, str(error)
+    finally:
+        ort.set_default_logger_severity(severity)
+    if session.get_providers()[0] == CUDA:
+        return session, ""
+    lines = printed.getvalue().strip().splitlines()
+    return None, _library_problem(ort) or (
+        lines[-1] if lines else "ONNX Runtime did not load its CUDA provider"
+    )
+
+
+def _library_problem(ort: Any) -> str | None:
+    """What the dynamic linker says about ONNX Runtime's CUDA library."""
+    folder = Path(ort.__file__).parent / "capi"
+    try:
+        for name in ("libonnxruntime_providers_shared.so", "libonnxruntime_providers_cuda.so"):
+            if (folder / name).exists():
+                ctypes.CDLL(str(folder / name), mode=getattr(ctypes, "RTLD_GLOBAL", 0))
+    except OSError as error:
+        return first_line(error)
+    return None
+
+
+def first_line(error: BaseException, limit: int = 300) -> str:
+    """An exception's message on one line of at most ``limit`` characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else f"{text[:limit]}…"

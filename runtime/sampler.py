@@ -1,0 +1,158 @@
+"""Drawing pictures with an exported decoder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import DrawError
+from .batches import batch_size, map_in_order, thread_count
+from .metadata import CANVASES, DECODER, IMAGE, NOISE, WRITE_ATTENTION, Metadata
+from .noise import check_range, check_seed, noise
+from .session import Model, open_model
+
+
+@dataclass(frozen=True)
+class Samples:
+    """n pictures of C x H x W pixels, painted in T steps from Z latents a step."""
+
+    images: NDArray[np.float32]  # [n, C, H, W] Bernoulli means in [0, 1]; canvases[:, -1] where there are any
+    noise: NDArray[np.float32]  # [n, T, Z]
+    canvases: NDArray[np.float32] | None  # [n, T, C, H, W] the picture after each step
+    write_attention: (
+        NDArray[np.float32] | None
+    )  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
+    seed: int | None  # None for noise of the caller's own
+    start: int  # number of the first picture
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class Sampler:
+    """Draws with a ``draw.decoder`` file. One sampler may be used from many threads.
+
+    Picture k of a seed is the same whatever else is asked for: the same bits on one machine's CPU, the same
+    to about 1e-6 between machines and on a GPU.
+
+    Args:
+        path: an ``.onnx`` file, or the name of a packaged model such as ``mnist``.
+        provider: ``auto``, ``cpu`` or ``cuda``.
+        threads: batches run at the same time; the CPUs at hand unless given.
+
+    Raises:
+        DrawError: the file or the provider is not to be had; the message says why.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] = "mnist", provider: str = "auto", threads: int | None = None
+    ) -> None:
+        self._model: Model = open_model(path, DECODER, provider)
+        self.threads = thread_count(threads, self._model.provider)
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the file says of itself."""
+        return self._model.metadata
+
+    @property
+    def provider(self) -> str:
+        """``cpu`` or ``cuda``: where it really runs."""
+        return self._model.provider
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether the file gives the canvases of every step, not the finished picture alone."""
+        return self._model.has(CANVASES)
+
+    def sample(
+        self,
+        n: int,
+        seed: SupportsIndex = 0,
+        start: SupportsIndex = 0,
+        batch: int | None = None,
+        steps: bool = True,
+    ) -> Samples:
+        """Pictures ``start`` .. ``start + n - 1`` of ``seed``.
+
+        Args:
+            n: number of pictures, at least 1.
+            seed: 0 .. 2^64 - 1.
+            start: number of the first picture, 0 .. 2^64 - 1.
+            batch: pictures through the graph at once; it changes the speed, never the pictures.
+            steps: also the canvas and the window of every step, where the file gives them. They take T times
+                the memory of the pictures.
+
+        Raises:
+            DrawError: a number out of range, or ONNX Runtime fails.
+        """
+        return _join(list(self.stream(n, seed, start, batch, steps)))
+
+    def stream(
+        self,
+        n: int,
+        seed: SupportsIndex = 0,
+        start: SupportsIndex = 0,
+        batch: int | None = None,
+        steps: bool = True,
+    ) -> Iterator[Samples]:
+        """The same as :meth:`sample`, batch by batch: memory does not grow with ``n``."""
+        if n < 1:
+            raise DrawError(f"the number of pictures must be at least 1, not {n}")
+        s, first = check_seed(seed), check_range(start, n)
+        size = batch_size(batch, self._model.fixed_batch, self.provider)
+        t, z = self.metadata.time_steps, self.metadata.latent_size
+
+        def draw(begin: int) -> Samples:
+            count = min(size, first + n - begin)
+            return self._run(noise(s, begin, count, t, z), s, begin, steps)
+
+        return map_in_order(draw, range(first, first + n, size), self.threads)
+
+    def sample_noise(self, noise: ArrayLike, batch: int | None = None, steps: bool = True) -> Samples:
+        """Pictures from noise of your own, [n, T, Z].
+
+        Raises:
+            DrawError: the shape does not fit, or a number is not finite.
+        """
+        own = np.asarray(noise, np.float32)
+        expected = (self.metadata.time_steps, self.metadata.latent_size)
+        if own.ndim != 3 or own.shape[1:] != expected or len(own) < 1:
+            raise DrawError(f"noise must have shape [n, {expected[0]}, {expected[1]}], not {list(own.shape)}")
+        if not np.isfinite(own).all():
+            raise DrawError("noise holds NaN or infinity")
+        size = batch_size(batch, self._model.fixed_batch, self.provider)
+
+        def draw(begin: int) -> Samples:
+            return self._run(own[begin : begin + size], None, begin, steps)
+
+        return _join(list(map_in_order(draw, range(0, len(own), size), self.threads)))
+
+    def _run(self, noise: NDArray[np.float32], seed: int | None, start: int, steps: bool) -> Samples:
+        wanted = [IMAGE]
+        if steps:
+            wanted += [name for name in (CANVASES, WRITE_ATTENTION) if self._model.has(name)]
+        got = self._model.run({NOISE: noise}, wanted)
+        return Samples(got[IMAGE], noise, got.get(CANVASES), got.get(WRITE_ATTENTION), seed, start)
+
+
+def _join(parts: list[Samples]) -> Samples:
+    def joined(arrays: list[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+        present = [a for a in arrays if a is not None]
+        return np.concatenate(present) if present else None
+
+    if len(parts) == 1:
+        return parts[0]
+    return Samples(
+        np.concatenate([p.images for p in parts]),
+        np.concatenate([p.noise for p in parts]),
+        joined([p.canvases for p in parts]),
+        joined([p.write_attention for p in parts]),
+        parts[0].seed,
+        parts[0].start,
+    )

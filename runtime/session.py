@@ -1,0 +1,224 @@
+"""Opening an exported file: found, read, checked against its own metadata, and ready to run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import pretrained
+from ..errors import DrawError
+from . import metadata as names
+from .metadata import Metadata
+from .onnx_file import parse
+from .providers import CUDA, ProviderError, create_session, first_line
+
+MAX_BYTES = 1 << 30  # the largest model of the paper has some 40 MB
+
+_COMMANDS = {names.DECODER: "draw-gen", names.CLASSIFIER: "draw-classify", names.SCORER: "draw-score"}
+_FLOAT = "tensor(float)"
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Model:
+    """An open file. Thread-safe."""
+
+    name: str  # as the user gave it
+    metadata: Metadata
+    session: Any  # onnxruntime.InferenceSession
+    fixed_batch: int | None  # N of a file exported with --batch N
+
+    @property
+    def provider(self) -> str:
+        """``"cuda"`` or ``"cpu"``: where it really runs."""
+        return "cuda" if self.session.get_providers()[0] == CUDA else "cpu"
+
+    def has(self, output: str) -> bool:
+        """Whether the file gives this output."""
+        return output in (value.name for value in self.session.get_outputs())
+
+    def run(self, inputs: Mapping[str, Floats], outputs: Sequence[str]) -> dict[str, Floats]:
+        """One batch through the graph; first axes are the batch.
+
+        A file of fixed batch size N takes up to N rows and is fed zeros for the others. A single row is
+        run as two: some CPUs have a kernel of their own for one row, which sums in another order, and
+        picture k must not depend on what else is asked for.
+
+        Raises:
+            DrawError: ONNX Runtime fails, or a result is not finite.
+        """
+        rows = len(next(iter(inputs.values())))
+        wanted = self.fixed_batch or max(rows, 2)
+        if rows > wanted:
+            raise DrawError(f"{self.name} takes batches of {wanted}, not {rows}")
+        padded = {
+            key: np.ascontiguousarray(value, np.float32)
+            if rows == wanted
+            else np.concatenate(
+                [value, np.zeros((wanted - rows, *value.shape[1:]), np.float32)], dtype=np.float32
+            )
+            for key, value in inputs.items()
+        }
+        try:
+            results = self.session.run(list(outputs), padded)
+        except MemoryError:
+            raise
+        except Exception as error:  # the binding raises half a dozen unrelated classes
+            raise DrawError(f"{self.name}: running it failed: {first_line(error)}") from error
+        return {key: value[:rows] for key, value in zip(outputs, results, strict=True)}
+
+
+def open_model(path: str | os.PathLike[str], model_type: str, provider: str = "auto") -> Model:
+    """Open an exported file, or a packaged model by its name.
+
+    The model is loaded from bytes: given a path, ONNX Runtime would follow references to other files.
+
+    Args:
+        path: an ``.onnx`` file, or the bare name of a packaged model such as ``mnist``.
+        model_type: what it must be, e.g. ``draw.decoder``.
+        provider: ``auto``, ``cpu`` or ``cuda``, see :mod:`.providers`.
+
+    Raises:
+        DrawError: missing, not ours, damaged, of another kind, contradicting itself, or not loadable.
+    """
+    found = find_model(path)
+    shown = str(path)
+    data = _read(found)
+    try:
+        declared = parse(data)
+    except DrawError as error:
+        raise DrawError(f"{shown} is not an ONNX file, or it is damaged: {error}") from error
+    try:
+        metadata = Metadata.from_props(declared.metadata)
+        if metadata.model_type != model_type:
+            raise DrawError(
+                f"this is a {metadata.model_type}; use {_COMMANDS[metadata.model_type]}"
+                f" ({_COMMANDS[model_type]} needs a {model_type})"
+            )
+        if declared.external_data:
+            raise DrawError("its weights are said to lie in another file, which is never followed")
+        if declared.foreign_ops:
+            raise DrawError(f"it uses {min(declared.foreign_ops)}, which draw-export never writes")
+        session = create_session(data, provider)
+        batch = _check_interface(session, metadata)
+    except DrawError as error:
+        # What is wrong with the machine is not the file's fault.
+        if str(error).startswith(
+            ("ONNX Runtime is", "ONNX Runtime does", "cannot run on", "unknown provider")
+        ):
+            raise
+        raise DrawError(f"{shown}: {error}") from error
+    return Model(shown, metadata, session, batch)
+
+
+def packaged_models() -> list[str]:
+    """Names of the models that came with the package."""
+    folder = files(pretrained)
+    return sorted(item.name.removesuffix(".onnx") for item in folder.iterdir() if item.name.endswith(".onnx"))
+
+
+def find_model(path: str | os.PathLike[str]) -> Path:
+    """The file of a path, or of a bare name among the packaged models.
+
+    A packaged name wins over a file of that name without ``.onnx``; a path with a folder or a suffix is a path.
+
+    Raises:
+        DrawError: there is none; lists the packaged names.
+    """
+    text = os.fspath(path)
+    bare = isinstance(path, str) and text and not text.endswith(".onnx") and Path(text).name == text
+    if bare and text in packaged_models():
+        return Path(str(files(pretrained) / f"{text}.onnx"))
+    found = Path(text)
+    if found.is_dir():
+        raise DrawError(f"{text} is a folder, not a model")
+    if not found.exists():
+        known = ", ".join(packaged_models())
+        packaged = f"packaged models: {known}" if known else "no models are packaged with this version"
+        raise DrawError(f"no model at {text} ({packaged})" if not bare else f"no model {text} ({packaged})")
+    return found
+
+
+def _read(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise DrawError(f"{path} has {size} bytes, more than a model can have ({MAX_BYTES})")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)  # a device or a pipe has no size
+    except OSError as error:
+        raise DrawError(f"cannot read {path}: {error.strerror or error}") from error
+    if not data:
+        raise DrawError(f"{path} is empty")
+    if len(data) > MAX_BYTES:
+        raise DrawError(f"{path} has more bytes than a model can have ({MAX_BYTES})")
+    return data
+
+
+def _check_interface(session: Any, metadata: Metadata) -> int | None:
+    """Compare the graph's inputs and outputs with the metadata; the fixed batch size, or None."""
+    inputs, outputs = interface(metadata)
+    actual_inputs = {value.name: value for value in session.get_inputs()}
+    actual_outputs = {value.name: value for value in session.get_outputs()}
+    if set(actual_inputs) != set(inputs):
+        raise DrawError(
+            f"its inputs are {', '.join(sorted(actual_inputs)) or 'none'}, but its metadata says {', '.join(inputs)}"
+        )
+    batches = set()
+    for kind, expected, actual in (("input", inputs, actual_inputs), ("output", outputs, actual_outputs)):
+        for name, shape in expected.items():
+            if name not in actual:
+                raise DrawError(f"it lacks the {kind} {name} that its metadata promises")
+            value = actual[name]
+            if value.type != _FLOAT:
+                raise DrawError(f"its {kind} {name} is {value.type}, not {_FLOAT}")
+            if len(value.shape) != len(shape) + 1 or tuple(value.shape[1:]) != shape:
+                raise DrawError(
+                    f"its {kind} {name} has shape {_shown(value.shape)}, but its metadata says {_shown([None, *shape])}"
+                )
+            batches.add(value.shape[0] if isinstance(value.shape[0], int) else None)
+    if len(batches) != 1:
+        raise DrawError("its inputs and outputs disagree on the batch size")
+    batch = batches.pop()
+    if batch is not None and batch < 1:
+        raise DrawError(f"its batch size is {batch}")
+    return batch
+
+
+def interface(metadata: Metadata) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """Inputs and outputs that a file of this metadata has: name to shape without the batch axis."""
+    image, steps = metadata.image_shape, metadata.time_steps
+    noise = (steps, metadata.latent_size)
+    if metadata.model_type == names.CLASSIFIER:
+        classes = (len(metadata.labels),)
+        inputs = {names.IMAGE: image}
+        outputs = {names.LOGITS: classes, names.PROBABILITIES: classes}
+        if metadata.outputs == names.STEPS:
+            patch = (metadata.image_channels, metadata.read_size, metadata.read_size)
+            outputs[names.GLIMPSES] = (steps, *patch)
+            outputs[names.READ_ATTENTION] = (steps, 5)
+        return inputs, outputs
+    if metadata.model_type == names.DECODER:
+        inputs, outputs = {names.NOISE: noise}, {names.IMAGE: image}
+    else:
+        inputs = {names.IMAGE: image, names.NOISE: noise}
+        outputs = {names.BOUND: (), names.RECONSTRUCTION: image}
+    if metadata.outputs == names.STEPS:
+        outputs[names.CANVASES] = (steps, *image)
+        if metadata.attention:
+            outputs[names.WRITE_ATTENTION] = (steps, 5)
+            if metadata.model_type == names.SCORER:
+                outputs[names.READ_ATTENTION] = (steps, 5)
+    return inputs, outputs
+
+
+def _shown(shape: Sequence[Any]) -> str:
+    return "[" + ", ".join(str(n) if isinstance(n, int) else "batch" for n in shape) + "]"
