@@ -67,15 +67,25 @@ class GlimpseClassifier(nn.Module):
         cell = self.initial_cell.expand(x.shape[0], -1)
         attention, glimpses, states = [], [], []
         for _ in range(time_steps or config.time_steps):
-            params = self.bound_attention(self.read_attention(hidden))
-            window = window_from(params, config.read_size, config.image_width, config.image_height)
-            glimpse = read(x, window, config.read_size)
-            hidden, cell = self.lstm(glimpse.flatten(1), (hidden, cell))
+            hidden, cell, params, glimpse = self._step(x, hidden, cell)
             attention.append(params)
             glimpses.append(glimpse)
             states.append(hidden)
         h = torch.stack(states, 1)
         return ClassifierOutput(self.output(h), torch.stack(attention, 1), torch.stack(glimpses, 1), h)
+
+    def _step(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One glimpse: the new state, the attention vector [K, 5] and what it saw [K, C, N, N]."""
+        config = self.config
+        params = self.bound_attention(self.read_attention(hidden))
+        window = window_from(params, config.read_size, config.image_width, config.image_height)
+        glimpse = read(x, window, config.read_size)
+        hidden, cell = self.lstm(glimpse.flatten(1), (hidden, cell))
+        return hidden, cell, params, glimpse
+
+    def compile_step(self) -> None:
+        """Compile one glimpse with torch.compile."""
+        self._step = torch.compile(self._step)  # type: ignore[method-assign]
 
     def bound_attention(self, params: Tensor) -> Tensor:
         """b tanh(p / b), or p itself where ``attention_bound`` is 0."""

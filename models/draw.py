@@ -121,18 +121,11 @@ class Draw(nn.Module):
         h_dec, cell_dec = self._initial(self.initial_decoder_hidden, self.initial_decoder_cell, batch)
         kls, kept = [], []
         for t in range(steps):
-            error = x - torch.sigmoid(canvas)  # (3) x-hat
-            r, read_params = self._read(x, error, h_dec)  # (4)
-            h_enc, cell_enc = self.encoder(torch.cat([r.flatten(1), h_dec], 1), (h_enc, cell_enc))  # (5)
-            mu, log_sigma = self.mu(h_enc), self.log_sigma(h_enc)  # (1, 2)
-            sigma = log_sigma.exp()
-            z = mu + sigma * noise[:, t]  # (6)
-            h_dec, cell_dec = self.decoder(z, (h_dec, cell_dec))  # (7)
-            addition, write_params = self._write(h_dec)
-            canvas = canvas + addition  # (8)
-            kls.append(0.5 * (mu.square() + sigma.square() - 2 * log_sigma - 1).sum(1))  # (10)
+            step = self._step(x, noise[:, t], canvas, h_enc, cell_enc, h_dec, cell_dec)
+            canvas, h_enc, cell_enc, h_dec, cell_dec, kl, *details = step
+            kls.append(kl)
             if keep_steps:
-                kept.append((canvas, r, h_enc, h_dec, mu, log_sigma, z, read_params, write_params))
+                kept.append((canvas, details[0], h_enc, h_dec, *details[1:]))
         # (9) -log p(x | c_T), from the logits
         reconstruction = F.binary_cross_entropy_with_logits(canvas, x, reduction="none").flatten(1).sum(1)
         output = DrawOutput(canvas, reconstruction, torch.stack(kls, 1))
@@ -142,6 +135,26 @@ class Draw(nn.Module):
             ]
             output.steps = DrawSteps(*columns)  # type: ignore[arg-type]
         return output
+
+    def _step(
+        self, x: Tensor, noise: Tensor, canvas: Tensor, h_enc: Tensor, cell_enc: Tensor, h_dec: Tensor, cell_dec: Tensor
+    ) -> tuple[Tensor, ...]:
+        """One time step of the loss pass: the new canvas and states, its KL, and what DrawSteps keeps."""
+        error = x - torch.sigmoid(canvas)  # (3) x-hat
+        r, read_params = self._read(x, error, h_dec)  # (4)
+        h_enc, cell_enc = self.encoder(torch.cat([r.flatten(1), h_dec], 1), (h_enc, cell_enc))  # (5)
+        mu, log_sigma = self.mu(h_enc), self.log_sigma(h_enc)  # (1, 2)
+        sigma = log_sigma.exp()
+        z = mu + sigma * noise  # (6)
+        h_dec, cell_dec = self.decoder(z, (h_dec, cell_dec))  # (7)
+        addition, write_params = self._write(h_dec)
+        canvas = canvas + addition  # (8)
+        kl = 0.5 * (mu.square() + sigma.square() - 2 * log_sigma - 1).sum(1)  # (10)
+        return canvas, h_enc, cell_enc, h_dec, cell_dec, kl, r, mu, log_sigma, z, read_params, write_params  # type: ignore[return-value]
+
+    def compile_step(self) -> None:
+        """Compile one time step with torch.compile: the cell, not the T-step loop, which takes minutes to compile."""
+        self._step = torch.compile(self._step)  # type: ignore[method-assign]
 
     def generate(self, z: Tensor) -> DrawSamples:
         """Paint from latents (equations 6-8 with z from the prior, section 2.3). z: [K, T, Z]"""

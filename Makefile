@@ -1,0 +1,64 @@
+# make demo    train, export and draw in one go (a few minutes on a laptop CPU)
+# make test    lint, types and the fast tests
+# VENV=DIR uses another virtual environment than .venv; PYTHON=python3.12 another interpreter.
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# onnxruntime and onnxruntime-gpu exclude each other: the GPU's is taken where a driver answers.
+RUNTIME := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+INSTALL := $(PIP) install -q -c constraints.txt
+
+.PHONY: demo test test-slow test-gpu test-gpu-wheel test-examples lint types install-demo install-test clean
+
+demo: install-demo
+	rm -rf runs/demo
+	$(BIN)/draw-train --preset digits --out runs/demo
+	$(BIN)/draw-export --ckpt runs/demo/best.ckpt -o out.onnx
+	$(BIN)/draw-gen --onnx out.onnx --gif out.gif
+	@echo "drawn: $(CURDIR)/out.gif"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+install-demo: $(BIN)/python
+	$(INSTALL) -e ".[$(RUNTIME),train,export]"
+
+# Not editable: the tests and the type checker see what a user installs.
+install-test: $(BIN)/python
+	rm -rf build *.egg-info
+	$(INSTALL) ".[$(RUNTIME),dev]"
+	$(INSTALL) --no-deps --force-reinstall .
+	rm -rf build *.egg-info
+
+lint: install-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install-test
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+test: install-test lint types
+	$(BIN)/python -m pytest -m "not slow and not cuda and not examples"
+
+test-slow: install-test
+	$(BIN)/python -m pytest -m slow
+
+test-gpu: install-test
+	$(BIN)/python -m pytest -m cuda
+
+# Needs Node, npm, a C and C++ compiler and Chromium; DRAW_REQUIRE=node,chromium,engines turns skips into failures.
+test-examples: install-test
+	$(INSTALL) -r tests/examples/requirements.txt
+	$(BIN)/python -m pytest -m examples
+
+# The real onnxruntime-gpu (255 MB) in an environment of its own: what it says on a machine without a GPU.
+test-gpu-wheel:
+	rm -rf .venv-gpu-wheel build *.egg-info
+	$(PYTHON) -m venv .venv-gpu-wheel
+	.venv-gpu-wheel/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt "onnxruntime-gpu" ".[test]"
+	.venv-gpu-wheel/bin/python -m pytest tests/runtime/gpu_wheel.py
+
+clean:
+	rm -rf .venv .venv-gpu-wheel build *.egg-info runs/demo out.onnx out.gif
