@@ -1,0 +1,199 @@
+"""``draw-export``: a checkpoint becomes one ONNX file, compared with torch before it is written."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..console import VersionOption, make_app, note, run_app
+from ..errors import DrawError
+
+if TYPE_CHECKING:
+    from .parity import Exported, Row
+
+app = make_app()
+
+_FILE, _CHECK, _ABOUT = "What to write", "Parity with torch", "About the model"
+
+
+@app.command()
+def command(
+    ckpt: str = typer.Option(
+        ..., "--ckpt", metavar="FILE|NAME", help="Checkpoint of draw-train, or the name of a packaged model."
+    ),
+    output: Path | None = typer.Option(
+        None, "--output", "-o", metavar="FILE", help="ONNX file to write.", show_default="GRAPH.onnx"
+    ),
+    graph: str | None = typer.Option(
+        None,
+        "--graph",
+        metavar="decoder|classifier|scorer",
+        help="decoder paints from noise, scorer rates a picture in nats, classifier names it.",
+        show_default="decoder, or classifier for a classifier's checkpoint",
+        rich_help_panel=_FILE,
+    ),
+    outputs: str = typer.Option(
+        "steps",
+        "--outputs",
+        metavar="steps|image",
+        help="steps also gives every step's canvas, window and glimpse; image leaves them out and is faster.",
+        rich_help_panel=_FILE,
+    ),
+    time_steps: int | None = typer.Option(
+        None,
+        "--time-steps",
+        metavar="T",
+        help="Steps to unroll.",
+        show_default="as trained",
+        rich_help_panel=_FILE,
+    ),
+    recurrence: str = typer.Option(
+        "unrolled",
+        "--recurrence",
+        metavar="unrolled|lstm",
+        help="lstm is one operator for all steps of a decoder: faster on CPUs, known to fewer engines.",
+        rich_help_panel=_FILE,
+    ),
+    dtype: str = typer.Option(
+        "fp32",
+        "--dtype",
+        metavar="fp32|fp16",
+        help="fp16 halves the file; inputs, outputs and windows stay float32.",
+        rich_help_panel=_FILE,
+    ),
+    batch: int | None = typer.Option(
+        None,
+        "--batch",
+        metavar="N",
+        help="Static first axis of N pictures, for engines that want one.",
+        show_default="dynamic",
+        rich_help_panel=_FILE,
+    ),
+    opset: int = typer.Option(
+        17, "--opset", metavar="N", help="ONNX opset, 13 to 18.", rich_help_panel=_FILE
+    ),
+    atol: float | None = typer.Option(
+        None,
+        "--atol",
+        metavar="X",
+        help="Largest error of a probability; four times torch float32's own passes too.",
+        show_default="1e-5, fp16 1e-2",
+        rich_help_panel=_CHECK,
+    ),
+    check: bool = typer.Option(
+        True, "--check/--no-check", help="Compare with torch before writing.", rich_help_panel=_CHECK
+    ),
+    model_license: str = typer.Option(
+        "MIT", "--model-license", metavar="TEXT", help="Goes into the metadata.", rich_help_panel=_ABOUT
+    ),
+    model_author: str = typer.Option(
+        "draw-onnx authors",
+        "--model-author",
+        metavar="TEXT",
+        help="Goes into the metadata.",
+        rich_help_panel=_ABOUT,
+    ),
+    version: Annotated[bool, VersionOption] = False,
+) -> None:
+    """Turn a checkpoint into one plain ONNX file and check it against torch.
+
+    Prints nodes, bytes, load time and the largest error of every output. A file that misses its gate is
+    not written.
+    """
+    if atol is not None and not 0.0 < atol < float("inf"):
+        raise DrawError(f"--atol must be a positive number, not {atol:g}")
+
+    from ..files import atomic_write, check_writable
+    from ..models.checkpoint import load_checkpoint
+    from .graphs import ExportOptions
+    from .parity import export
+
+    source = find_checkpoint(ckpt)
+    checkpoint = load_checkpoint(source)
+    options = ExportOptions(
+        graph, outputs, time_steps, recurrence, dtype, batch, opset, model_license, model_author
+    )
+    graph, _ = options.resolve(checkpoint)
+    target = output or Path(f"{graph}.onnx")
+    check_writable(target)
+    if target.exists() and target.samefile(source):
+        raise DrawError(f"{target} is the checkpoint itself; choose another name for the ONNX file")
+
+    exported = export(checkpoint, options, atol=atol, check=check)
+    print_report(exported, target)
+    exported.require_parity()
+    with atomic_write(target) as file:
+        file.write(exported.data)
+    if not check:
+        note(f"not compared with torch: {target} says parity_atol unchecked")
+    note(f"wrote {target}; {_next_command(graph, target)}")
+
+
+def find_checkpoint(name: str) -> Path:
+    """A file, or the packaged checkpoint of that name."""
+    path = Path(name)
+    if path.exists() or path.suffix or path.name != name:
+        return path
+    from .. import pretrained
+
+    packaged = {file.stem: file for file in sorted(Path(pretrained.__path__[0]).glob("*.ckpt"))}
+    if name in packaged:
+        return packaged[name]
+    known = ", ".join(packaged) or "none in this installation"
+    raise DrawError(f"no checkpoint at {name}, and no packaged model of that name ({known})")
+
+
+def print_report(exported: Exported, target: Path) -> None:
+    """The report on stdout: a table on a terminal, aligned text otherwise."""
+    facts = [
+        ("graph", f"{exported.graph}, {exported.time_steps} steps"),
+        ("nodes", f"{exported.nodes:,}"),
+        ("bytes", f"{len(exported.data):,}"),
+        ("load", f"{exported.load_seconds * 1000:.0f} ms"),
+    ]
+    header = ("output", "largest error", "torch float32", "gate", "used", "")
+    lines = [_cells(row) for row in exported.rows]
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        console = Console()
+        for name, text in facts:
+            console.print(f"[bold]{name:<6}[/bold] {text}", highlight=False)
+        if lines:
+            table = Table(title=f"{target.name} beside torch float64", title_justify="left")
+            for k, name in enumerate(header):
+                table.add_column(name, justify="left" if k in (0, 3, 5) else "right")
+            for row, cells in zip(exported.rows, lines, strict=True):
+                table.add_row(*cells, style=None if row.passed else "red")
+            console.print(table)
+        return
+    for name, text in facts:
+        print(f"{name:<6} {text}")
+    if lines:
+        print("parity with torch float64:")
+        widths = [max(len(line[k]) for line in [header, *lines]) for k in range(len(header))]
+        for line in [header, *lines]:
+            print("  " + "  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    if row.problem:
+        return row.output, "-", "-", str(row.gate), "-", f"FAILED: {row.problem}"
+    verdict = "ok" if row.passed else "FAILED"
+    return row.output, f"{row.error:.1e}", f"{row.torch_error:.1e}", str(row.gate), f"{row.used:.0%}", verdict
+
+
+def _next_command(graph: str, target: Path) -> str:
+    return {
+        "decoder": f"next: draw-gen --onnx {target} --gif out.gif",
+        "classifier": f"next: draw-classify --onnx {target} IMAGE",
+        "scorer": f"next: draw-score --onnx {target} IMAGE",
+    }[graph]
+
+
+def main() -> None:
+    run_app(app, "draw-export")
