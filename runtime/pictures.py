@@ -142,12 +142,9 @@ def sheet(
     frames = np.asarray(canvases, np.float32)
     count, total, _, height, width = frames.shape
     steps = list(steps) if steps is not None else chosen_steps(total)
-    rows_wide = len(steps) * (width + 1)
-    blocks = grid_columns(count, rows_wide, height + 1)
+    blocks, scale = sheet_layout(count, len(steps), width, height, scale)
     rows = math.ceil(count / blocks)
-    scale = scale or fitting_scale(blocks * len(steps), rows, width, height, side=1200, limit=6)
     gap = gap_width(scale)
-    check_size(blocks * len(steps) * (width * scale + gap), rows * (height * scale + gap))
     strips = []
     for k in range(count):
         tiles = []
@@ -165,6 +162,16 @@ def sheet(
         columns.append(np.concatenate([strip[: -gap or None] for strip in part[:-1]] + [part[-1]]))
         columns.append(np.full((columns[0].shape[0], 3 * gap, 3), GAP_COLOUR, np.uint8))
     return np.concatenate(columns[:-1], axis=1)
+
+
+def sheet_layout(count: int, steps: int, width: int, height: int, scale: int | None) -> tuple[int, int]:
+    """(blocks side by side, scale) of a sheet; raises DrawError where it would be too large."""
+    blocks = grid_columns(count, steps * (width + 1) + 2, height + 1)
+    rows = math.ceil(count / blocks)
+    scale = scale or fitting_scale(blocks * steps, rows, width, height, side=1200, limit=6)
+    gap = gap_width(scale)
+    check_size(blocks * (steps * (width * scale + gap) + 4 * gap), rows * (height * scale + gap))
+    return blocks, scale
 
 
 def check_size(width: int, height: int) -> None:

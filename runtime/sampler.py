@@ -91,7 +91,7 @@ class Sampler:
         Raises:
             DrawError: a number out of range, or ONNX Runtime fails.
         """
-        return _join(list(self.stream(n, seed, start, batch, steps)))
+        return join(list(self.stream(n, seed, start, batch, steps)))
 
     def stream(
         self,
@@ -131,7 +131,7 @@ class Sampler:
         def draw(begin: int) -> Samples:
             return self._run(own[begin : begin + size], None, begin, steps)
 
-        return _join(list(map_in_order(draw, range(0, len(own), size), self.threads)))
+        return join(list(map_in_order(draw, range(0, len(own), size), self.threads)))
 
     def _run(self, noise: NDArray[np.float32], seed: int | None, start: int, steps: bool) -> Samples:
         wanted = [IMAGE]
@@ -141,7 +141,9 @@ class Sampler:
         return Samples(got[IMAGE], noise, got.get(CANVASES), got.get(WRITE_ATTENTION), seed, start)
 
 
-def _join(parts: list[Samples]) -> Samples:
+def join(parts: list[Samples]) -> Samples:
+    """Consecutive batches as one."""
+
     def joined(arrays: list[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
         present = [a for a in arrays if a is not None]
         return np.concatenate(present) if present else None

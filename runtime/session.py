@@ -109,12 +109,9 @@ def open_model(path: str | os.PathLike[str], model_type: str, provider: str = "a
             raise DrawError(f"it uses {min(declared.foreign_ops)}, which draw-export never writes")
         session = create_session(data, provider)
         batch = _check_interface(session, metadata)
+    except ProviderError:
+        raise  # the machine's fault, not the file's
     except DrawError as error:
-        # What is wrong with the machine is not the file's fault.
-        if str(error).startswith(
-            ("ONNX Runtime is", "ONNX Runtime does", "cannot run on", "unknown provider")
-        ):
-            raise
         raise DrawError(f"{shown}: {error}") from error
     return Model(shown, metadata, session, batch)
 
