@@ -27,6 +27,7 @@ from torch import Tensor
 from ...models.config import ImageSize
 from .dataset import Batch, Dataset, Split
 from .mnist import LABELS, Digits, test_digits, training_digits, training_note
+from .placing import add_square, add_squares
 from .stream import CLUTTER_TEST, CLUTTER_VALID, below, draws
 
 SIDE, DIGIT, PIECE, PIECES = 100, 28, 8, 8
@@ -77,27 +78,9 @@ def draw_cluttered(train: Split, indices: Tensor, generator: torch.Generator) ->
 
     pictures = train.images[:, 0]
     pieces = pictures.unfold(1, PIECE, 1).unfold(2, PIECE, 1)[source, crop[..., 0], crop[..., 1]]
-    values = torch.cat([pictures[indices].reshape(-1), pieces.reshape(-1)]).to(torch.float32)
-
-    first = SIDE * SIDE * torch.arange(count, device=device)  # each picture's first pixel in the flat canvas
-    digit_corner = first + SIDE * place[:, 0] + place[:, 1]
-    piece_corner = first[:, None] + SIDE * piece_place[..., 0] + piece_place[..., 1]
-    targets = torch.cat(
-        [
-            (digit_corner[:, None] + _square(DIGIT, device)).reshape(-1),
-            (piece_corner[..., None] + _square(PIECE, device)).reshape(-1),
-        ]
-    )
-    # Sums of up to nine whole numbers below 256 are exact in float32, in whatever order they are added.
-    canvas = torch.zeros(count * SIDE * SIDE, device=device).scatter_add_(0, targets, values)
-    images = canvas.clamp_(max=255).div_(255).view(count, 1, SIDE, SIDE)
+    digits = (pictures[indices][:, None], place[:, None])
+    images = add_squares(SIDE, [digits, (pieces, piece_place)], maximum=255)
     return Batch(images, None if train.labels is None else train.labels[indices])
-
-
-def _square(side: int, device: torch.device) -> Tensor:
-    """Offsets of a square's pixels in the flat canvas: int64 [side^2]."""
-    line = torch.arange(side, device=device)
-    return (SIDE * line[:, None] + line).reshape(-1)
 
 
 def clutter_fixed(digits: Digits, seed: int) -> Digits:
@@ -116,17 +99,9 @@ def clutter_fixed(digits: Digits, seed: int) -> Digits:
     for start in range(0, count, 1000):  # the wider sums of all pictures at once would take 200 MB
         part = slice(start, min(start + 1000, count))
         canvas = np.zeros((part.stop - start, SIDE, SIDE), np.uint16)
-        _add(canvas, pictures[part], place[part])
+        add_square(canvas, pictures[part], place[part])
         for i in range(PIECES):
             patch = windows[source[part, i], crop[part, i, 0], crop[part, i, 1]]
-            _add(canvas, patch, piece_place[part, i])
+            add_square(canvas, patch, piece_place[part, i])
         images[part, 0] = np.minimum(canvas, 255)
     return Digits(images, digits.labels)
-
-
-def _add(canvas: np.ndarray, patches: np.ndarray, corners: np.ndarray) -> None:
-    """Add patch k [n, s, s] to canvas k [n, H, W] with its upper left corner at ``corners[k]`` [n, 2]."""
-    line = np.arange(patches.shape[1])
-    picture = np.arange(len(canvas))[:, None, None]
-    # No pixel occurs twice in one call, so that += adds each value.
-    canvas[picture, corners[:, 0, None, None] + line[:, None], corners[:, 1, None, None] + line] += patches

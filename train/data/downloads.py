@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ... import console
 from ...errors import DrawError
+from .archives import unpack_folder
 
 if TYPE_CHECKING:
     import requests
@@ -24,10 +25,12 @@ class Source:
     Attributes:
         urls: addresses, tried in turn.
         digest: what pooch checks, ``sha256:…`` or ``md5:…``.
+        unpacked: archives only: the most bytes that may come out.
     """
 
     urls: tuple[str, ...]
     digest: str
+    unpacked: int = 0
 
 
 def _mnist(file: str, sha256: str) -> Source:
@@ -76,6 +79,23 @@ SOURCES: dict[str, Source] = {
     ),
 }
 
+# The md5 sums of CIFAR-10 and SVHN are those that torchvision's and other public loaders check.
+CIFAR10 = Source(
+    ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
+    "md5:c32a1d4ab5d03f1284b67883e8d87530",
+    unpacked=1 << 30,
+)
+SVHN_TRAIN = Source(
+    ("http://ufldl.stanford.edu/housenumbers/train.tar.gz",),
+    "md5:a649f4cb15c35520e8a8c342d4c0005a",
+    unpacked=2 << 30,
+)
+SVHN_TEST = Source(
+    ("http://ufldl.stanford.edu/housenumbers/test.tar.gz",),
+    "md5:790d9c8d42f1fcbd219b59956c853a81",
+    unpacked=2 << 30,
+)
+
 
 def find_file(root: Path, relative: str, download: bool) -> Path:
     """The file ``relative`` under ``root``, plain or with ``.gz``; fetched where it is missing.
@@ -92,6 +112,31 @@ def find_file(root: Path, relative: str, download: bool) -> Path:
         raise DrawError(f"{path.name} is missing: it belongs in {path}; {ELSEWHERE}")
     fetch(SOURCES[relative], path)
     return path
+
+
+def find_folder(root: Path, relative: str, marker: str, source: Source, download: bool) -> Path:
+    """The folder ``relative`` under ``root``, recognised by the file ``marker`` in it; fetched where missing.
+
+    Raises:
+        DrawError: it is missing and was not or could not be downloaded; the line says where it belongs.
+    """
+    folder = root / relative
+    if (folder / marker).is_file():
+        return folder
+    archive = folder.parent / source.urls[0].rsplit("/", 1)[-1]
+    if folder.exists() and any(folder.iterdir()):
+        raise DrawError(f"{folder} holds no {marker}: add it, or move the folder away to have it downloaded")
+    if not archive.is_file():
+        if not download:
+            raise DrawError(
+                f"{relative} is missing: unpack {archive.name} so that there is {folder / marker}; {ELSEWHERE}"
+            )
+        fetch(source, archive)
+    if folder.is_dir():
+        folder.rmdir()
+    unpack_folder(archive, folder.name, folder, max_bytes=source.unpacked)
+    archive.unlink(missing_ok=True)
+    return folder
 
 
 def fetch(source: Source, path: Path) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from ...errors import DrawError
+from ...models.config import ImageSize
 from .dataset import Dataset
 
 DATASETS: dict[str, str] = {
     "digits": "scikit-learn's 8x8 digits, grey; nothing to download",
     "mnist": "the fixed binarised MNIST files, 28x28: the paper's protocol",
     "mnist-dynamic": "MNIST binarised afresh at every batch, 28x28",
+    "mnist-two-digit": "two MNIST digits, binarised, anywhere in 60x60",
+    "svhn": "Street View house numbers, colour, 54x54 crops",
+    "cifar10": "CIFAR-10, colour, 32x32",
+    "images": "any folder of pictures, grey or colour, at a size of your choice",
     "cluttered-mnist": "a digit among pieces of others, grey, 100x100, with labels",
 }
 _ALIASES = {"binarized-mnist": "mnist"}
@@ -38,7 +44,7 @@ def load_dataset(
         device: where pictures are kept and batches are made.
         image_dir: ``images`` only: the folder of pictures.
         image_size: ``images`` only: height and width in pixels.
-        channels: ``images`` only: 1 (grey) or 3 (colour).
+        channels: ``images`` only: 1 (grey) or 3 (colour, the default).
         download: fetch what is missing. Without it a missing file is an error at once.
 
     Raises:
@@ -48,18 +54,53 @@ def load_dataset(
     if name not in DATASETS:
         raise DrawError(f"unknown data set {name!r}: choose from {', '.join(DATASETS)}")
     device = torch.device(device)
+    if name == "images":
+        return _load_images(device, image_dir, image_size, channels)
+    if any(option is not None for option in (image_dir, image_size, channels)):
+        raise DrawError(
+            f"a folder, size or channels of pictures can be chosen for images only, not for {name}"
+        )
     if name == "digits":
         from .digits import load_digits
 
         return load_digits(device)
-    root = data_root(data_dir)
-    if name == "cluttered-mnist":
-        from .cluttered import load_cluttered
+    return _loader(name)(data_root(data_dir), device, download)
 
-        return load_cluttered(root, device, download)
-    from .mnist import load_binarised, load_dynamic
 
-    return (load_binarised if name == "mnist" else load_dynamic)(root, device, download)
+def _loader(name: str) -> Callable[[Path, torch.device, bool], Dataset]:
+    # Imported one by one: h5py and Pillow are not needed to train on MNIST.
+    match name:
+        case "mnist":
+            from .mnist import load_binarised as load
+        case "mnist-dynamic":
+            from .mnist import load_dynamic as load
+        case "mnist-two-digit":
+            from .two_digit import load_two_digit as load
+        case "cluttered-mnist":
+            from .cluttered import load_cluttered as load
+        case "cifar10":
+            from .cifar import load_cifar10 as load
+        case "svhn":
+            from .svhn import load_svhn as load
+        case _:
+            raise AssertionError(name)
+    return load
+
+
+def _load_images(
+    device: torch.device, folder: Path | None, size: tuple[int, int] | None, channels: int | None
+) -> Dataset:
+    from .folder import load_folder
+
+    if folder is None or size is None:
+        raise DrawError("the data set images needs a folder and a size: --image-dir DIR --image-size H W")
+    height, width = size
+    if not (1 <= height <= 4096 and 1 <= width <= 4096):
+        raise DrawError(f"--image-size: {height} x {width} pixels; each side must be between 1 and 4096")
+    channels = 3 if channels is None else channels
+    if channels not in (1, 3):
+        raise DrawError(f"--channels must be 1 (grey) or 3 (colour), not {channels}")
+    return load_folder(folder.expanduser(), ImageSize(channels, height, width), device)
 
 
 def data_root(data_dir: Path | None) -> Path:

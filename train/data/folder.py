@@ -1,0 +1,124 @@
+"""Any folder of picture files as a data set.
+
+Every picture is resized, keeping its proportions, so that it just covers the model's size, and its centre is
+cut out: a picture twice as wide as wanted loses a quarter on the left and on the right. Smaller pictures are
+enlarged. Sorted by their path inside the folder, shuffled by a fixed stream and split: 5 % validate, 5 % test.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ... import console
+from ...errors import DrawError
+from ...models.config import ImageSize
+from .dataset import Dataset, Split
+from .pictures import each, open_picture
+from .prepared import cached_images, listing
+from .stream import FOLDER_SPLIT, permutation
+
+SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
+)
+MAX_BYTES = 16 << 30  # of prepared pictures, which have to fit the device
+_NAMED = 5  # unreadable files named one by one
+_RULE = "1: cover, centre crop, bilinear"  # part of the cache's key: change it with the preparation
+
+
+def load_folder(folder: Path, size: ImageSize, device: torch.device) -> Dataset:
+    """``images``: the pictures of ``folder`` and the folders in it; intensities / 255 as Bernoulli means.
+
+    Hidden files and files without a picture's suffix are passed over. Unreadable ones are named, up to five,
+    and left out.
+
+    Raises:
+        DrawError: no such folder, fewer than three readable pictures, or more than fit 16 GiB.
+    """
+    if not folder.is_dir():
+        raise DrawError(f"--image-dir: the folder {folder} does not exist")
+    try:
+        files = listing(folder, _pictures(folder))
+    except OSError as error:
+        raise DrawError(f"cannot read {error.filename or folder}: {error.strerror}") from error
+    if not files:
+        raise DrawError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    if len(files) * size.channels * size.height * size.width > MAX_BYTES:
+        raise DrawError(
+            f"{folder}: {len(files):,} pictures of that size take more than 16 GiB: choose a smaller size"
+        )
+
+    key = [_RULE, size.channels, size.height, size.width, str(folder.resolve()), files]
+    names = [str(file[0]) for file in files]
+    images = cached_images("images", key, lambda: _prepare(folder, names, size))
+    order = permutation(FOLDER_SPLIT, len(images))
+    held = max(1, len(images) // 20)
+    if len(images) < 3:
+        raise DrawError(f"{folder} holds {len(images)} readable pictures: at least three are needed")
+    parts = {"train": order[2 * held :], "valid": order[:held], "test": order[held : 2 * held]}
+    splits = {name: Split(torch.from_numpy(images[part]).to(device)) for name, part in parts.items()}
+    left_out = len(files) - len(images)
+    return Dataset(
+        name="images",
+        image=size,
+        train=splits["train"],
+        evaluations={name: (lambda split=split: split) for name, split in splits.items()},
+        binary=False,
+        note=f"{left_out:,} unreadable pictures left out" if left_out else "",
+    )
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    def fail(error: OSError) -> None:
+        raise error
+
+    for parent, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(parent, name)
+            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
+                yield path
+
+
+def _prepare(folder: Path, names: list[str], size: ImageSize) -> np.ndarray:
+    def prepare(name: str) -> np.ndarray | DrawError:
+        try:
+            return cover(folder / name, size)
+        except DrawError as error:
+            return error
+
+    images, failures = [], 0
+    for result in each(names, prepare, f"preparing pictures of {folder.name}"):
+        if isinstance(result, DrawError):
+            failures += 1
+            if failures <= _NAMED:
+                console.note(f"left out: {result}")
+        else:
+            images.append(result)
+    if failures > _NAMED:
+        console.note(f"left out: {failures - _NAMED:,} more that cannot be read")
+    if not images:
+        raise DrawError(f"{folder} holds no readable picture")
+    return np.stack(images)
+
+
+def cover(path: Path, size: ImageSize) -> np.ndarray:
+    """The picture's centre at the model's size: uint8 [C, H, W].
+
+    Raises:
+        DrawError: it cannot be read as a picture.
+    """
+    from PIL import Image
+
+    picture = open_picture(path, size.channels)
+    scale = min(picture.width / size.width, picture.height / size.height)
+    width, height = scale * size.width, scale * size.height
+    # Rounding must not push the box over the picture's edge.
+    left, top = max((picture.width - width) / 2, 0.0), max((picture.height - height) / 2, 0.0)
+    box = (left, top, min(left + width, picture.width), min(top + height, picture.height))
+    resized = picture.resize((size.width, size.height), Image.Resampling.BILINEAR, box=box)
+    return np.atleast_3d(np.asarray(resized)).transpose(2, 0, 1)

@@ -1,0 +1,82 @@
+"""Decoding picture files for training, many at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from ... import console
+from ...errors import DrawError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_PIXELS = 64_000_000
+# Formats that are decoded by libraries in this process; Pillow's others start programs or fetch fonts.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def open_picture(path: Path, channels: int) -> Image:
+    """A picture as Pillow's ``L`` (1 channel) or ``RGB`` (3): upright, transparency over black.
+
+    Camera rotation (EXIF) is applied, colour becomes grey by Rec. 601, 16-bit grey is divided by 257. Of
+    an animation the first picture is taken.
+
+    Raises:
+        DrawError: missing, not a picture, damaged or cut off, or larger than 64 megapixels (said from the
+            header, before anything is decoded).
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            width, height = picture.size
+            if width * height > MAX_PIXELS:
+                raise DrawError(f"{path} has {width:,} x {height:,} pixels, more than 64 megapixels")
+            picture.load()
+            upright = ImageOps.exif_transpose(picture)
+            if upright.mode.startswith(("I", "F")):
+                return _from_wide(upright, channels)
+            if upright.has_transparency_data:
+                upright = upright.convert("RGBA")
+                black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
+                upright = Image.alpha_composite(black, upright)
+            # Palettes go through RGB: their direct way to grey rounds differently.
+            return upright.convert("RGB").convert("RGB" if channels == 3 else "L")
+    except DrawError:
+        raise
+    except Exception as error:  # Pillow's decoders raise all kinds on damaged files
+        detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DrawError(f"cannot read {path} as a picture: {' '.join(str(detail).split())}") from error
+
+
+def _from_wide(picture: Image, channels: int) -> Image:
+    """16-bit grey (modes I;16 and I) to eight bits."""
+    import numpy as np
+    from PIL import Image
+
+    if picture.mode == "F":
+        raise DrawError("floating-point pictures have no stated range")
+    values = np.clip(np.asarray(picture).astype(np.int64), 0, 65535)
+    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    return grey.convert("RGB") if channels == 3 else grey
+
+
+def each(items: Sequence[Item], work: Callable[[Item], Result], text: str) -> list[Result]:
+    """``work(item)`` for all items, in order, on a few threads (decoders release the lock), with a bar."""
+    results: list[Result] = []
+    with console.progress(text, len(items)) as bar, ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        try:
+            for result in pool.map(work, items):
+                results.append(result)
+                bar.advance()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return results

@@ -1,0 +1,67 @@
+"""Prepared arrays kept in the user's cache, so that thousands of pictures are decoded once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ... import console
+from ...errors import DrawError
+from ...files import atomic_write
+
+
+def cached_images(name: str, key: object, prepare: Callable[[], np.ndarray]) -> np.ndarray:
+    """What ``prepare()`` gives, uint8 [n, C, H, W], from the cache where the same ``key`` was prepared before.
+
+    Args:
+        name: start of the file's name, for the reader of a folder listing.
+        key: plain values that say everything the result depends on; a change of any prepares again.
+        prepare: makes the array.
+
+    A damaged cache file is made anew; where the cache cannot be written, one line says so.
+    """
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+    path = cache_folder() / f"{name}-{digest[:24]}.npz"
+    images = _load(path)
+    if images is not None:
+        return images
+    images = prepare()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            np.savez(file, images=images)
+    except (DrawError, OSError) as error:
+        console.note(f"pictures are prepared again next time: {error}")
+    return images
+
+
+def listing(folder: Path, paths: Iterable[Path]) -> list[list[str | int]]:
+    """Name within ``folder``, size and time of change of each file, sorted by name: what a cache key goes by."""
+    rows: list[list[str | int]] = []
+    for path in paths:
+        stat = path.stat()
+        rows.append([path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns])
+    return sorted(rows)
+
+
+def cache_folder() -> Path:
+    """Where prepared arrays are kept."""
+    from pooch import os_cache
+
+    return Path(os_cache("draw-onnx")) / "prepared"
+
+
+def _load(path: Path) -> np.ndarray | None:
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            images = arrays["images"]
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile):
+        return None
+    return images if images.dtype == np.uint8 and images.ndim == 4 else None

@@ -1,0 +1,81 @@
+"""MNIST with two digits, 60 x 60 (section 4.3 of the paper).
+
+Two 28 x 28 digits of the same split, each with its upper left corner at one of the 33 x 33 places where it
+lies fully inside, uniform and independent; intensities added and clipped at one. The paper does not say
+whether its digits were binarised here. Ours are, each pixel drawn with the probability of its intensity
+before the digits are added, as in ``mnist-dynamic``: so targets are zeros and ones, the loss is a true bound
+on -log p(x), and it stands beside the figures of the other MNIST sets.
+
+Training pictures are made on the device from the trainer's generator, anew for every batch: picture i holds
+training digit i and any second one. The validation and test sets are fixed: picture k holds digit k of its
+split and a second one, binarised as the fixed sets of ``mnist-dynamic`` are; draws 5k .. 5k+4 of the
+SplitMix64 counter stream choose the second digit, the first one's row and column and the second one's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...models.config import ImageSize
+from .dataset import Batch, Dataset, Split
+from .mnist import Digits, test_digits, training_digits, training_note
+from .placing import add_square, add_squares
+from .stream import BINARISE_TEST, BINARISE_VALID, TWO_DIGIT_TEST, TWO_DIGIT_VALID, below, draws
+
+SIDE, DIGIT = 60, 28
+PLACES = SIDE - DIGIT + 1  # 33 a side
+
+
+def load_two_digit(root: Path, device: torch.device, download: bool) -> Dataset:
+    """``mnist-two-digit``: 50,000 training digits in ever new pairs, 10,000 fixed pictures each to validate
+    (the last digits of MNIST's training file) and to test (its test file). No labels.
+
+    Raises:
+        DrawError: a file is missing (and could not be downloaded) or damaged.
+    """
+    train, valid = training_digits(root, download)
+
+    def test() -> Split:
+        digits = test_digits(root, download).binarised(BINARISE_TEST)
+        return pair_fixed(digits, TWO_DIGIT_TEST, device)
+
+    return Dataset(
+        name="mnist-two-digit",
+        image=ImageSize(1, SIDE, SIDE),
+        train=train.on(device),
+        evaluations={
+            "valid": lambda: pair_fixed(valid.binarised(BINARISE_VALID), TWO_DIGIT_VALID, device),
+            "test": test,
+        },
+        binary=True,
+        draw=draw_pairs,
+        note=training_note(train),
+    )
+
+
+def draw_pairs(train: Split, indices: torch.Tensor, generator: torch.Generator) -> Batch:
+    """A training batch: digit ``indices[k]`` and another in picture k, all else from ``generator``.
+
+    Drawn in this order, each for the whole batch: the second digits [k], the places [k, 2, 2] (first and
+    second digit, row before column), the pixels [k, 2, 28, 28].
+    """
+    device, count = indices.device, len(indices)
+    second = torch.randint(len(train), (count,), generator=generator, device=device)
+    places = torch.randint(PLACES, (count, 2, 2), generator=generator, device=device)
+    grey = train.intensities(train.images[torch.stack([indices, second], 1), 0])
+    return Batch(add_squares(SIDE, [(torch.bernoulli(grey, generator=generator), places)], maximum=1))
+
+
+def pair_fixed(digits: Digits, seed: int, device: torch.device) -> Split:
+    """The fixed pictures, uint8 0/1 [n, 1, 60, 60], of binarised digits: see the top of this file."""
+    count = len(digits)
+    integers = draws(seed, 0, count * 5).reshape(count, 5)
+    places = below(integers[:, 1:], PLACES)
+    pictures = digits.images[:, 0]
+    canvas = np.zeros((count, SIDE, SIDE), np.uint8)
+    add_square(canvas, pictures, places[:, :2])
+    add_square(canvas, pictures[below(integers[:, 0], count)], places[:, 2:])
+    return Split(torch.from_numpy(np.minimum(canvas, 1)[:, None]).to(device), maximum=1)
