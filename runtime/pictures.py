@@ -38,8 +38,8 @@ def draw_windows(tile: Rgb, windows: ArrayLike, n: int, colour: Colour, scale: i
     """Draw attention windows into a tile, in place; returns the tile.
 
     The frame runs through the outermost of the n x n filter centres (a window of one filter frames one
-    pixel). Its line is as wide as the Gaussians' standard deviation, from one screen pixel to one and a half
-    pixels of the picture: a thin line is a precise window, a thick one a blurred one, as in the paper. What would lie
+    pixel). Its line is half as wide as the Gaussians' standard deviation, from one screen pixel up to one pixel
+    of the picture: a thin line is a precise window, a thick one a blurred one, as in the paper. What would lie
     outside is moved to the edge of the tile, so that a window off the picture shows as a line along it.
 
     Args:
@@ -54,7 +54,7 @@ def draw_windows(tile: Rgb, windows: ArrayLike, n: int, colour: Colour, scale: i
         if not np.isfinite([x, y, delta, sigma]).all():
             continue
         reach = (n - 1) / 2 * delta if n > 1 else 0.5
-        line = int(np.clip(round(sigma * scale), 1, max(1, 1.5 * scale)))
+        line = int(np.clip(round(sigma * scale / 2), 1, max(1, scale)))
         left, right = (_edge(x + side * reach, scale, width, line) for side in (-1, 1))
         top, bottom = (_edge(y + side * reach, scale, height, line) for side in (-1, 1))
         tile[top : top + line, left : right + line] = colour

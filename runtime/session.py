@@ -16,7 +16,7 @@ from .. import pretrained
 from ..errors import DrawError
 from . import metadata as names
 from .metadata import Metadata
-from .onnx_file import parse
+from .onnx_file import OnnxFile, parse
 from .providers import CUDA, ProviderError, create_session, first_line
 
 MAX_BYTES = 1 << 30  # the largest model of the paper has some 40 MB
@@ -89,13 +89,8 @@ def open_model(path: str | os.PathLike[str], model_type: str, provider: str = "a
     Raises:
         DrawError: missing, not ours, damaged, of another kind, contradicting itself, or not loadable.
     """
-    found = find_model(path)
-    shown = str(path)
-    data = _read(found)
-    try:
-        declared = parse(data)
-    except DrawError as error:
-        raise DrawError(f"{shown} is not an ONNX file, or it is damaged: {error}") from error
+    shown = os.fspath(path)
+    data, declared = _load(path)
     try:
         metadata = Metadata.from_props(declared.metadata)
         if metadata.model_type != model_type:
@@ -114,6 +109,19 @@ def open_model(path: str | os.PathLike[str], model_type: str, provider: str = "a
     except DrawError as error:
         raise DrawError(f"{shown}: {error}") from error
     return Model(shown, metadata, session, batch)
+
+
+def peek(path: str | os.PathLike[str]) -> Metadata:
+    """What a file says of itself; needs no ONNX Runtime.
+
+    Raises:
+        DrawError: missing, damaged, or not written by draw-export.
+    """
+    _, declared = _load(path)
+    try:
+        return Metadata.from_props(declared.metadata)
+    except DrawError as error:
+        raise DrawError(f"{os.fspath(path)}: {error}") from error
 
 
 def packaged_models() -> list[str]:
@@ -142,6 +150,14 @@ def find_model(path: str | os.PathLike[str]) -> Path:
         packaged = f"packaged models: {known}" if known else "no models are packaged with this version"
         raise DrawError(f"no model at {text} ({packaged})" if not bare else f"no model {text} ({packaged})")
     return found
+
+
+def _load(path: str | os.PathLike[str]) -> tuple[bytes, OnnxFile]:
+    data = _read(find_model(path))
+    try:
+        return data, parse(data)
+    except DrawError as error:
+        raise DrawError(f"{os.fspath(path)} is not an ONNX file, or it is damaged: {error}") from error
 
 
 def _read(path: Path) -> bytes:

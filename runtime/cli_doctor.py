@@ -1,0 +1,121 @@
+"""draw-doctor: what is installed, what works, and what to do about the rest."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from ..console import VersionOption, make_app, run_app
+from ..errors import DrawError
+
+app = make_app()
+
+_PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "pillow", "torch", "onnx", "onnx-ir")
+
+# y = x + x for two floats, opset 17: enough to see a provider really run.
+_TINY_MODEL = (
+    b'\x08\x08:5\n\x0e\n\x01x\n\x01x\x12\x01y"\x03Add\x12\x01g'
+    b"Z\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x02"
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x02"
+    b"B\x04\n\x00\x10\x11"
+)
+
+
+@app.command()
+def command(version: Annotated[bool, VersionOption] = False) -> None:
+    """Print versions, the providers that really run, conflicts, and the packaged models.
+
+    Exits with 1 when something that draw-gen needs does not work. A missing GPU is no fault.
+    """
+    from .. import __version__
+
+    _line("draw-onnx", __version__)
+    _line("Python", f"{platform.python_version()} on {platform.platform()}")
+    for name in _PACKAGES:
+        try:
+            _line(name, importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            _line(name, "not installed")
+    problems = _check_runtime()
+    if not problems:
+        problems += _check_models()
+    for problem in problems:
+        _line("PROBLEM", problem)
+    sys.stdout.flush()
+    if problems:
+        raise typer.Exit(1)
+
+
+def _check_runtime() -> list[str]:
+    from .providers import available_cpus, cuda_problem, import_onnxruntime, wheel_conflict
+
+    try:
+        ort = import_onnxruntime()
+    except DrawError as error:
+        return [str(error)]
+    _line("CPUs", str(available_cpus()))
+    conflict = wheel_conflict()
+    problems = [conflict] if conflict else []
+    try:
+        _try_provider("cpu")
+        _line("CPU", "works")
+    except DrawError as error:
+        problems.append(f"the CPU provider does not work: {error}")
+    reason = cuda_problem(ort)
+    if reason is None:
+        try:
+            _try_provider("cuda")
+            _line("CUDA", "works")
+        except DrawError as error:
+            _line("CUDA", f"not available: {error}")
+    else:
+        _line("CUDA", f"not available: {reason}")
+    return problems
+
+
+def _try_provider(provider: str) -> None:
+    import numpy as np
+
+    from .providers import create_session, first_line
+
+    session: Any = create_session(_TINY_MODEL, provider)
+    try:
+        (result,) = session.run(["y"], {"x": np.array([1, 2], np.float32)})
+    except Exception as error:  # the binding raises half a dozen unrelated classes
+        raise DrawError(first_line(error)) from error
+    if result.tolist() != [2.0, 4.0]:
+        raise DrawError(f"1 + 1, 2 + 2 gave {result.tolist()}")
+
+
+def _check_models() -> list[str]:
+    from .session import open_model, packaged_models, peek
+
+    problems = []
+    models = packaged_models()
+    if not models:
+        _line("models", "none are packaged with this version")
+    for name in models:
+        try:
+            metadata = peek(name)
+            open_model(name, metadata.model_type, "cpu")
+        except DrawError as error:
+            problems.append(f"packaged model {error}")
+            continue
+        size = f"{metadata.image_channels} x {metadata.image_height} x {metadata.image_width}"
+        _line(
+            "model",
+            f"{name}: {metadata.model_type}, {metadata.dataset}, {size} pixels, {metadata.time_steps} steps, works",
+        )
+    return problems
+
+
+def _line(label: str, text: str) -> None:
+    print(f"{label:<16}{text}")
+
+
+def main() -> None:
+    run_app(app, "draw-doctor")
