@@ -29,16 +29,14 @@ class BoundFigures:
     images: int
     bound: float
     standard_error: float
-    reconstruction: float
+    reconstruction: float  # NaN where only the bound is known (an ONNX scorer)
     kl: float
-    kl_per_step: tuple[float, ...]  # T values
+    kl_per_step: tuple[float, ...]  # T values; empty where only the bound is known
     per_image: np.ndarray  # float64 [images]
 
     def __str__(self) -> str:
-        return (
-            f"{self.bound:.2f} ± {self.standard_error:.2f} nats"
-            f" (reconstruction {self.reconstruction:.2f} + KL {self.kl:.2f}, {self.images:,} images)"
-        )
+        parts = f"reconstruction {self.reconstruction:.2f} + KL {self.kl:.2f}, " if self.kl_per_step else ""
+        return f"{self.bound:.2f} ± {self.standard_error:.2f} nats ({parts}{self.images:,} images)"
 
 
 @dataclass(frozen=True)
@@ -96,19 +94,27 @@ def evaluate_bound(
         reconstructions.append(output.reconstruction_loss.double().cpu())
         kls.append(output.kl.double().cpu())
         advance(len(part.images))
-    per_image = torch.cat(bounds).numpy()
-    kl = torch.cat(kls).mean(0)
+    kl_per_step = tuple(torch.cat(kls).mean(0).tolist())
+    return bound_figures(torch.cat(bounds).numpy(), float(torch.cat(reconstructions).mean()), kl_per_step)
+
+
+def bound_figures(
+    per_image: np.ndarray, reconstruction: float = math.nan, kl_per_step: tuple[float, ...] = ()
+) -> BoundFigures:
+    """Means and the standard error from the bounds of single images, float64 [images]."""
     return BoundFigures(
         images=len(per_image),
         bound=float(per_image.mean()),
-        standard_error=float(per_image.std(ddof=1) / math.sqrt(len(per_image)))
-        if len(per_image) > 1
-        else math.nan,
-        reconstruction=float(torch.cat(reconstructions).mean()),
-        kl=float(kl.sum()),
-        kl_per_step=tuple(kl.tolist()),
+        standard_error=_standard_error(per_image),
+        reconstruction=reconstruction,
+        kl=sum(kl_per_step) if kl_per_step else math.nan,
+        kl_per_step=kl_per_step,
         per_image=per_image,
     )
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
 
 
 @torch.no_grad()
@@ -139,9 +145,7 @@ def evaluate_importance(
             advance(count)
         results.append((math.log(samples) - log_sum).cpu())
     values = torch.cat(results).numpy()
-    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))) if len(
-        values
-    ) > 1 else math.nan
+    return float(values.mean()), _standard_error(values)
 
 
 def log_weight(model: Draw, x: Tensor, noise: Tensor) -> Tensor:

@@ -80,9 +80,8 @@ def train(
     )
     if interrupt.signal is not None:
         if main:
-            note(
-                f"stopped at iteration {trainer.iteration:,}; go on with: draw-train --resume --out {shlex.quote(str(folder.path))}"
-            )
+            note(f"stopped at iteration {trainer.iteration:,}; go on with:")
+            note(f"draw-train --resume --out {shlex.quote(str(folder.path))}")
         return interrupt.exit_code
     if main:
         _finish(dataset, folder, trainer)

@@ -1,13 +1,83 @@
-"""Sample sheets during training."""
+"""Sample sheets during training: what the network draws, or where it looks."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..models.attention import window_from
 from ..models.classifier import GlimpseClassifier
 from ..models.draw import Draw
+from ..runtime.pictures import (
+    READ_COLOUR,
+    WRITE_COLOUR,
+    Rgb,
+    arrange,
+    draw_windows,
+    gap_width,
+    sheet,
+    to_rgb,
+    write_png,
+)
 from .data.dataset import Dataset
+from .evaluation import EVALUATION_SEED, image_noise
+
+PICTURES = 12  # rows of a sheet
 
 
 def write_sheet(model: Draw | GlimpseClassifier, dataset: Dataset, folder: Path, iteration: int) -> None:
-    """One PNG for the iteration."""
+    """``ITERATION.png``: generated pictures step by step, or glimpse paths on validation pictures.
+
+    The noise and the pictures are always the same, so that sheets of a run can be compared.
+    """
+    picture = sample_sheet(model) if isinstance(model, Draw) else glimpse_sheet(model, dataset)
+    write_png(folder / f"{iteration:07d}.png", picture)
+
+
+@torch.no_grad()
+def sample_sheet(model: Draw, count: int = PICTURES) -> Rgb:
+    """One row per generated picture, one column per chosen step, with the write windows."""
+    config = model.config
+    drawn = model.generate(image_noise(model, EVALUATION_SEED, 0, count))
+    windows = (
+        None if drawn.write_params is None else window_rows(drawn.write_params, config.write_size, config)
+    )
+    canvases = torch.sigmoid(drawn.canvases).cpu().numpy()
+    return sheet(canvases, windows, config.write_size, colour=WRITE_COLOUR)
+
+
+@torch.no_grad()
+def glimpse_sheet(model: GlimpseClassifier, dataset: Dataset, count: int = PICTURES) -> Rgb:
+    """Two rows per validation picture: the window moving over it, and what each glimpse sees, enlarged."""
+    config = model.config
+    images = dataset.evaluation("valid").slice(0, count).images
+    output = model(images)
+    rows = window_rows(output.attention, config.read_size, config)
+    glimpses = output.glimpses.cpu().numpy()
+    scale = max(1, round(100 / config.image_width))
+    tiles = []
+    for k, image in enumerate(images.cpu().numpy()):
+        for t in range(config.time_steps):
+            tiles.append(draw_windows(to_rgb(image, scale), rows[k, t], config.read_size, READ_COLOUR, scale))
+        for t in range(config.time_steps):
+            tiles.append(_enlarged(glimpses[k, t], tiles[0].shape[:2]))
+    return arrange(tiles, config.time_steps, gap_width(2 * scale))
+
+
+def _enlarged(glimpse: np.ndarray, size: tuple[int, int]) -> Rgb:
+    """A glimpse [C, N, N], brightest value white, in the middle of a tile of ``size``."""
+    scale = max(1, min(size) // glimpse.shape[-1])
+    picture = to_rgb(glimpse / max(float(glimpse.max()), 1e-6), scale)
+    tile = np.zeros((*size, 3), np.uint8)
+    y, x = ((s - p) // 2 for s, p in zip(size, picture.shape[:2], strict=True))
+    tile[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+    return tile
+
+
+def window_rows(params: Tensor, n: int, config: object) -> np.ndarray:
+    """Attention vectors [K, T, 5] as rows (x, y, delta, sigma, gamma) in pixels."""
+    width, height = config.image_width, config.image_height  # type: ignore[attr-defined]
+    return window_from(params, n, width, height).stack().cpu().numpy()

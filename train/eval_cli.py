@@ -1,0 +1,116 @@
+"""``draw-eval``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..console import VersionOption, make_app, run_app
+
+app = make_app()
+
+
+@app.command()
+def command(
+    ckpt: Annotated[
+        str | None, typer.Option(help="Checkpoint to evaluate, or the name of a packaged model.")
+    ] = None,
+    onnx: Annotated[
+        str | None,
+        typer.Option(help="Exported scorer or classifier to evaluate instead, or a packaged name."),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="DRAW_DATA",
+            help="Folder that holds mnist/, binarized_mnist/, ... Default: a cache folder.",
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Evaluate on another data set than the file names.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="valid, test, or another the data set has.")] = "test",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first LIMIT images. Default: all.")
+    ] = None,
+    importance: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="K",
+            help="Also the importance-weighted bound with K samples an image (checkpoints).",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise stream.")] = 0,
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 100,
+    plot: Annotated[Path | None, typer.Option(help="Write a PNG of the KL per step.")] = None,
+    nearest: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a PNG of samples beside their nearest training pictures, and say how unique they are."
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Number of samples for --nearest.")] = 64,
+    json_: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    image_dir: Annotated[
+        Path | None, typer.Option(help="Folder of picture files, for models trained on images.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda (checkpoints).")] = "auto",
+    provider: Annotated[str, typer.Option(help="auto, cpu or cuda (ONNX files).")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads. Default: the library's choice.")
+    ] = None,
+    version: Annotated[bool, VersionOption] = False,
+) -> None:
+    """Evaluate a model: the test bound in nats (mean ± standard error), or the error rate with its 95 % interval.
+
+    Image k of the set is evaluated with the noise of the stream's image k, so that PyTorch and ONNX Runtime give
+    the same figure.
+    """
+    from ..errors import DrawError
+    from ..files import check_writable
+
+    if (ckpt is None) == (onnx is None):
+        raise DrawError("give either --ckpt FILE or --onnx FILE")
+    for output in (plot, nearest):
+        if output is not None:
+            check_writable(output)
+    if onnx is not None and (importance or plot or nearest):
+        raise DrawError("--importance, --plot and --nearest need the model itself: use --ckpt")
+    from .evaluate_file import evaluate_checkpoint, evaluate_onnx
+
+    if onnx is not None:
+        result = evaluate_onnx(
+            onnx, data_dir, dataset, image_dir, split, limit, seed, batch, provider, threads
+        )
+    else:
+        assert ckpt is not None
+        result = evaluate_checkpoint(
+            ckpt,
+            data_dir,
+            dataset,
+            image_dir,
+            split,
+            limit,
+            seed,
+            batch,
+            device,
+            threads,
+            importance,
+            plot,
+            nearest,
+            samples,
+        )
+    if json_:
+        import json
+
+        print(json.dumps(result.values))
+    else:
+        for line in result.lines:
+            print(line)
+
+
+def main() -> None:
+    run_app(app, "draw-eval")
