@@ -184,7 +184,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     if row.problem:
         return row.output, "-", "-", str(row.gate), "-", f"FAILED: {row.problem}"
     verdict = "ok" if row.passed else "FAILED"
-    return row.output, f"{row.error:.1e}", f"{row.torch_error:.1e}", str(row.gate), f"{row.used:.0%}", verdict
+    return row.output, f"{row.error:.1e}", f"{row.torch_error:.1e}", str(row.gate), f"{row.used:.1%}", verdict
 
 
 def _next_command(graph: str, target: Path) -> str:

@@ -13,7 +13,9 @@ from ..models.checkpoint import Checkpoint, weights_sha256
 from ..models.config import ClassifierConfig, DrawConfig
 from ..runtime.metadata import CLASSIFIER, DECODER, LEAN, NOISE_STREAM, SCORER, STEPS, Metadata
 from .builder import OPSET, OPSETS, GraphBuilder, to_bytes
+from .classifier import build_classifier
 from .decoder import build_decoder
+from .scorer import build_scorer
 
 MAX_STEPS = 4096
 UNCHECKED = "unchecked"
@@ -97,12 +99,14 @@ def build_model(checkpoint: Checkpoint, options: ExportOptions) -> tuple[onnx.Mo
     weights = {name: tensor.double().numpy() for name, tensor in checkpoint.weights.items()}
     b = GraphBuilder(_GRAPHS[graph], opset=options.opset, batch=options.batch, half=options.dtype == "fp16")
     _check_half(weights, b.half)
-    if isinstance(config, DrawConfig):
+    if isinstance(config, ClassifierConfig):
+        build_classifier(b, config, weights, time_steps=steps, outputs=options.outputs)
+    elif graph == "scorer":
+        build_scorer(b, config, weights, time_steps=steps, outputs=options.outputs)
+    else:
         build_decoder(
             b, config, weights, time_steps=steps, outputs=options.outputs, recurrence=options.recurrence
         )
-    else:
-        raise NotImplementedError
     return b.model(), _metadata(checkpoint, options, graph, steps)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -188,12 +189,13 @@ def compare(
     exact, single = checkpoint.build(torch.float64), checkpoint.build(torch.float32)
     names = [output.name for output in session.get_outputs()]
     tallies = {name: _Tally(name) for name in names}
-    for label, feeds in cases(checkpoint, graph, time_steps, BATCHES if batch is None else (batch,)):
-        expected = reference(exact, graph, feeds, time_steps)
-        rough = reference(single, graph, feeds, time_steps)
-        got = dict(zip(names, session.run(names, dict(feeds)), strict=True))
-        for name in names:
-            tallies[name].add(label, np.asarray(got[name], np.float64), expected[name], rough[name])
+    with _one_torch_thread():
+        for label, feeds in cases(checkpoint, graph, time_steps, BATCHES if batch is None else (batch,)):
+            expected = reference(exact, graph, feeds, time_steps)
+            rough = reference(single, graph, feeds, time_steps)
+            got = dict(zip(names, session.run(names, dict(feeds)), strict=True))
+            for name in names:
+                tallies[name].add(label, np.asarray(got[name], np.float64), expected[name], rough[name])
     rows = []
     for name, tally in tallies.items():
         if name in _GATE_OF:
@@ -202,6 +204,17 @@ def compare(
             gate = Gate(max(atol, TORCH_FACTOR * tally.torch_error if dtype == "fp32" else 0.0))
         rows.append(tally.row(gate))
     return tuple(rows)
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Models this small gain nothing from a second thread, and on a busy machine it costs a hundredfold."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Tally:

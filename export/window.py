@@ -117,3 +117,32 @@ def filterbanks(
     with b.scope("filterbank_y"):
         f_y = filterbank(b, window.y, window, n, height)
     return f_x, f_y
+
+
+def read(
+    b: GraphBuilder, image: ir.Value, window: Window, n: int, channels: int, width: int, height: int
+) -> ir.Value:
+    """Equation (27) on ``image`` [batch, channels, height, width]: gamma F_Y image F_X^T. [batch, channels n n]"""
+    f_x, f_y = filterbanks(b, window, n, width, height)
+    rows = b.op("MatMul", b.unsqueeze(f_y, 1), image, name="rows")  # [batch, channels, n, width]
+    f_xt = b.op("Transpose", b.unsqueeze(f_x, 1), perm=[0, 1, 3, 2])
+    patch = b.reshape(b.op("MatMul", rows, f_xt), [-1, channels * n * n])
+    return b.op("Mul", patch, window.gamma, name="glimpse")
+
+
+def read_first(b: GraphBuilder, image: ir.Value, first: FirstWindow, channels: int) -> ir.Value:
+    """:func:`read` through a constant window."""
+    f_y, f_x = b.constant("f_y", first.gamma * first.f_y), b.constant("f_x", first.f_x.T)
+    patch = b.op("MatMul", b.op("MatMul", f_y, image, name="rows"), f_x)
+    return b.reshape(patch, [-1, channels * first.f_x.shape[0] * first.f_y.shape[0]], name="glimpse")
+
+
+def write(
+    b: GraphBuilder, patch: ir.Value, window: Window, n: int, channels: int, width: int, height: int
+) -> ir.Value:
+    """Equation (29): 1/gamma F_Y^T patch F_X for one step. [batch, channels n n] -> [batch, channels, height, width]"""
+    f_x, f_y = filterbanks(b, window, n, width, height)
+    patch = b.reshape(b.op("Div", patch, window.gamma), [-1, channels, n, n])
+    columns = b.op("MatMul", patch, b.unsqueeze(f_x, 1), name="columns")
+    f_yt = b.op("Transpose", b.unsqueeze(f_y, 1), perm=[0, 1, 3, 2])
+    return b.op("MatMul", f_yt, columns, name="addition")

@@ -1,0 +1,269 @@
+"""The whole auto-encoder as a graph: picture and noise in, the bound in nats out (paper, equations 3-12)."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from ..models.config import DrawConfig
+from ..runtime.metadata import (
+    BOUND,
+    CANVASES,
+    IMAGE,
+    NOISE,
+    READ_ATTENTION,
+    RECONSTRUCTION,
+    STEPS,
+    WRITE_ATTENTION,
+)
+from .builder import GraphBuilder
+from .lstm import Array, Weights, lstm_step, lstm_weights, step_name
+from .window import decode_window, first_window, read, read_first, window_head, write
+
+
+def build_scorer(
+    b: GraphBuilder, config: DrawConfig, weights: Weights, *, time_steps: int, outputs: str
+) -> None:
+    """Add encoder and decoder, unrolled together, to an empty builder.
+
+    Args:
+        time_steps: T, which may differ from the config's.
+        outputs: ``"steps"`` or ``"image"``, which leaves out canvases and attention.
+    """
+    shape = [config.image_channels, config.image_height, config.image_width]
+    image = b.input(IMAGE, shape)
+    noise = b.input(NOISE, [time_steps, config.latent_size])
+    names = [step_name(t, time_steps) for t in range(time_steps)]
+    with b.scope("scorer"):
+        with b.scope("noise"):
+            rows = b.reshape(b.op("Transpose", noise, perm=[1, 0, 2]), [-1, config.latent_size])
+            pieces = b.split_equal(rows, 0, names)
+        encoder = (_AttentiveEncoder if config.attention else _WholeEncoder)(b, config, weights, image)
+        posterior = _Posterior(b, weights)
+        decoder = _Decoder(b, config, weights)
+        mean: ir.Value | None = None  # sigmoid of the canvas so far; None: of c_0
+        means = []
+        for name, epsilon in zip(names, pieces, strict=True):
+            with b.scope(name):
+                h_enc = encoder.step(mean, decoder.h)  # (3, 4, 5)
+                z = posterior.sample(h_enc, epsilon)  # (6)
+                canvas = decoder.step(z)  # (7, 8)
+                mean = b.op("Sigmoid", canvas, name="mean")
+                means.append(mean)
+        assert mean is not None
+        with b.scope("loss"):
+            bound = b.op("Add", _reconstruction_loss(b, image, canvas), posterior.kl(b))  # (12)
+        b.output(BOUND, bound, [])
+        b.output(RECONSTRUCTION, mean, shape)
+        if outputs == STEPS:
+            with b.scope("steps"):
+                canvases = b.reshape(b.concat(means, 1), [-1, time_steps, *shape])
+                b.output(CANVASES, canvases, [time_steps, *shape])
+                if isinstance(encoder, _AttentiveEncoder):
+                    read_rows = [b.expand_to_batch("first_row", encoder.first.row[None], image, 0)]
+                    read_rows += [window.row(b) for window in encoder.windows]
+                    stacked = b.reshape(b.concat(read_rows, 1), [-1, time_steps, 5])
+                    b.output(READ_ATTENTION, stacked, [time_steps, 5])
+                    write_rows = b.concat([window.row(b) for window in decoder.windows], 1)
+                    b.output(WRITE_ATTENTION, b.reshape(write_rows, [-1, time_steps, 5]), [time_steps, 5])
+
+
+class _Encoder:
+    """Equation (5). The input is [r, h_dec]; the first step's share of the learned states is a constant."""
+
+    def __init__(self, b: GraphBuilder, config: DrawConfig, weights: Weights) -> None:
+        self.b, self.config = b, config
+        lstm = lstm_weights(weights, "encoder")
+        self.size = lstm.hidden_size
+        self.w_read, w_decoder = lstm.w[: config.read_length], lstm.w[config.read_length :]
+        self.first_bias = (
+            lstm.bias
+            + weights["initial_decoder_hidden"] @ w_decoder
+            + weights["initial_encoder_hidden"] @ lstm.r
+        )
+        self.bias = lstm.bias
+        with b.scope("encoder"):
+            self.w_decoder, self.r = b.weight("weight_decoder", w_decoder), b.weight("weight_hh", lstm.r)
+            self.cell = b.weight("initial_cell", weights["initial_encoder_cell"][None])
+        self.h: ir.Value | None = None
+
+    def _lstm(self, gates: ir.Value, h_dec: ir.Value | None) -> ir.Value:
+        """h_enc from the gates' sums so far, which lack the share of both states."""
+        b = self.b
+        if h_dec is not None and self.h is not None:
+            gates = b.op("Gemm", h_dec, self.w_decoder, gates)
+            gates = b.op("Gemm", self.h, self.r, gates, name="gates")
+        self.h, self.cell = lstm_step(b, gates, self.cell, self.size)
+        return self.h
+
+
+class _AttentiveEncoder(_Encoder):
+    """Reads the picture and the error image through a window of the previous decoder state."""
+
+    def __init__(self, b: GraphBuilder, config: DrawConfig, weights: Weights, image: ir.Value) -> None:
+        super().__init__(b, config, weights)
+        self.image = image
+        n, width, height = config.read_size, config.image_width, config.image_height
+        weight, bias = weights["read_attention.weight"], weights["read_attention.bias"]
+        self.head = window_head(weight, bias, n, width, height)
+        self.first = first_window(weight @ weights["initial_decoder_hidden"] + bias, n, width, height)
+        with b.scope("read"):
+            self.weight = b.constant("weight", self.head.weight)
+            self.attention_bias = b.constant("bias", self.head.bias)
+        with b.scope("encoder"):
+            self.w = b.weight("weight_read", self.w_read)
+            self.biases = b.weight("initial_bias", self.first_bias), b.weight("bias", self.bias)
+            self.initial_mean = b.constant("initial_mean", _sigmoid(weights["initial_canvas"])[None])
+        self.windows = []
+
+    def step(self, mean: ir.Value | None, h_dec: ir.Value | None) -> ir.Value:
+        b, config = self.b, self.config
+        with b.scope("read"):
+            error = b.op("Sub", self.image, self.initial_mean if mean is None else mean, name="error")  # (3)
+            both = b.concat([self.image, error], 1)
+            channels = 2 * config.image_channels
+            if h_dec is None:
+                r = read_first(b, both, self.first, channels)
+            else:
+                params = b.op("Gemm", b.to_single(h_dec), self.weight, self.attention_bias, name="attention")
+                window = decode_window(b, params, self.head)
+                self.windows.append(window)
+                r = read(b, both, window, config.read_size, channels, config.image_width, config.image_height)
+        with b.scope("encoder"):
+            gates = b.op("Gemm", b.to_half(r), self.w, self.biases[h_dec is not None])
+            return self._lstm(gates, h_dec)
+
+
+class _WholeEncoder(_Encoder):
+    """Reads both pictures whole. W [x, x - m] = (W_x + W_e) x - W_e m, and only m changes from step to step."""
+
+    def __init__(self, b: GraphBuilder, config: DrawConfig, weights: Weights, image: ir.Value) -> None:
+        super().__init__(b, config, weights)
+        w_image, w_error = np.split(self.w_read, 2)
+        self.pixels = len(w_error)
+        initial = self.first_bias - _sigmoid(weights["initial_canvas"]).ravel() @ w_error - self.bias
+        with b.scope("encoder"):
+            flat = b.to_half(b.reshape(image, [-1, self.pixels]))
+            self.projected = b.op(
+                "Gemm",
+                flat,
+                b.weight("weight_image", w_image + w_error),
+                b.weight("bias", self.bias),
+                name="projected_image",
+            )
+            self.w_error = b.weight("weight_error", w_error)
+            self.initial = b.weight("initial_projection", initial)
+
+    def step(self, mean: ir.Value | None, h_dec: ir.Value | None) -> ir.Value:
+        b = self.b
+        with b.scope("encoder"):
+            if mean is None:
+                gates = b.op("Add", self.projected, self.initial)
+            else:
+                flat = b.to_half(b.reshape(mean, [-1, self.pixels]))
+                gates = b.op("Gemm", flat, self.w_error, self.projected, alpha=-1.0)
+            return self._lstm(gates, h_dec)
+
+
+class _Posterior:
+    """Equations (1, 2, 6), and the KL divergence of all steps (10, 11)."""
+
+    def __init__(self, b: GraphBuilder, weights: Weights) -> None:
+        self.b = b
+        self.latents = len(weights["mu.bias"])
+        with b.scope("posterior"):
+            both = np.vstack([weights["mu.weight"], weights["log_sigma.weight"]]).T
+            self.weight = b.constant("weight", both)
+            self.bias = b.constant("bias", np.concatenate([weights["mu.bias"], weights["log_sigma.bias"]]))
+        self.mus, self.log_sigmas, self.sigmas = [], [], []
+
+    def sample(self, h_enc: ir.Value, epsilon: ir.Value) -> ir.Value:
+        b = self.b
+        with b.scope("posterior"):
+            both = b.op("Gemm", b.to_single(h_enc), self.weight, self.bias)
+            mu, log_sigma = b.split(both, [self.latents, self.latents], 1, ["mu", "log_sigma"])
+            sigma = b.op("Exp", log_sigma, name="sigma")
+            self.mus.append(mu)
+            self.log_sigmas.append(log_sigma)
+            self.sigmas.append(sigma)
+            return b.op("Add", mu, b.op("Mul", sigma, epsilon), name="z")
+
+    def kl(self, b: GraphBuilder) -> ir.Value:
+        """1/2 sum over steps and latents of mu^2 + sigma^2 - 2 log sigma - 1. [batch]"""
+        mu, log_sigma = b.concat(self.mus, 1, "mu"), b.concat(self.log_sigmas, 1, "log_sigma")
+        sigma = b.concat(self.sigmas, 1, "sigma")
+        squares = b.op("Add", b.op("Mul", mu, mu), b.op("Mul", sigma, sigma))
+        twice = b.op("Add", b.op("Add", log_sigma, log_sigma), b.constant("one", 1.0))
+        total = b.op("ReduceSum", b.op("Sub", squares, twice), b.integers("axes", [1]), keepdims=0)
+        return b.op("Mul", total, b.constant("half", 0.5), name="kl")
+
+
+class _Decoder:
+    """Equations (7, 8, 28, 29), a step at a time, since the encoder looks at the canvas between them."""
+
+    def __init__(self, b: GraphBuilder, config: DrawConfig, weights: Weights) -> None:
+        self.b, self.config = b, config
+        lstm = lstm_weights(weights, "decoder")
+        self.size = lstm.hidden_size
+        with b.scope("decoder"):
+            self.w, self.r = b.weight("weight_ih", lstm.w), b.weight("weight_hh", lstm.r)
+            first = lstm.bias + weights["initial_decoder_hidden"] @ lstm.r
+            self.biases = b.weight("initial_bias", first), b.weight("bias", lstm.bias)
+            self.cell = b.weight("initial_cell", weights["initial_decoder_cell"][None])
+            self.canvas = b.constant("initial_canvas", weights["initial_canvas"][None])
+        with b.scope("write"):
+            if config.attention:
+                self.head = window_head(
+                    weights["write_attention.weight"],
+                    weights["write_attention.bias"],
+                    config.write_size,
+                    config.image_width,
+                    config.image_height,
+                )
+                both = np.hstack([self.head.weight, weights["write_patch.weight"].T])
+                self.weight = b.constant("weight", both)
+                self.bias = b.constant("bias", np.concatenate([self.head.bias, weights["write_patch.bias"]]))
+            else:
+                self.weight = b.weight("weight", weights["write_canvas.weight"].T)
+                self.bias = b.weight("bias", weights["write_canvas.bias"])
+        self.h: ir.Value | None = None
+        self.windows = []
+
+    def step(self, z: ir.Value) -> ir.Value:
+        """The canvas after this step, before the logistic function. [batch, C, H, W]"""
+        b = self.b
+        with b.scope("decoder"):
+            gates = b.op("Gemm", b.to_half(z), self.w, self.biases[self.h is not None])
+            if self.h is not None:
+                gates = b.op("Gemm", self.h, self.r, gates, name="gates")
+            self.h, self.cell = lstm_step(b, gates, self.cell, self.size)
+        with b.scope("write"):
+            addition = self._write(self.h)
+        self.canvas = b.op("Add", self.canvas, addition, name="canvas")
+        return self.canvas
+
+    def _write(self, h: ir.Value) -> ir.Value:
+        b, config = self.b, self.config
+        c, height, width = config.image_channels, config.image_height, config.image_width
+        if not config.attention:
+            addition = b.to_single(b.op("Gemm", h, self.weight, self.bias))
+            return b.reshape(addition, [-1, c, height, width], name="addition")
+        n = config.write_size
+        both = b.op("Gemm", b.to_single(h), self.weight, self.bias)
+        params, patch = b.split(both, [5, c * n * n], 1, ["attention", "patch"])
+        window = decode_window(b, params, self.head)
+        self.windows.append(window)
+        return write(b, patch, window, n, c, width, height)
+
+
+def _reconstruction_loss(b: GraphBuilder, image: ir.Value, canvas: ir.Value) -> ir.Value:
+    """Equation (9) from the logits c: sum of max(c, 0) - x c + log(1 + exp(-|c|)), which cannot overflow. [batch]"""
+    tail = b.op("Exp", b.op("Neg", b.op("Abs", canvas)))
+    log = b.op("Log", b.op("Add", tail, b.constant("one", 1.0)))
+    linear = b.op("Sub", b.op("Relu", canvas), b.op("Mul", image, canvas))
+    pixels = b.op("Add", linear, log, name="pixels")
+    return b.op("ReduceSum", pixels, b.integers("axes", [1, 2, 3]), keepdims=0, name="reconstruction_loss")
+
+
+def _sigmoid(values: Array) -> Array:
+    return 1.0 / (1.0 + np.exp(-values))
