@@ -1,0 +1,256 @@
+"""Opening files: everything that can be wrong with one is a named, one-line error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from draw_onnx.errors import DrawError
+from draw_onnx.runtime import session as session_module
+from draw_onnx.runtime.metadata import CLASSIFIER, DECODER, SCORER, Metadata
+from draw_onnx.runtime.onnx_file import parse
+from draw_onnx.runtime.session import find_model, open_model, packaged_models, peek
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+Edit = Callable[[bytes, Mapping[str, str | None]], bytes]
+TYPES = {"decoder": DECODER, "classifier": CLASSIFIER, "scorer": SCORER}
+ALL = sorted(p.name for p in (Path(__file__).parent.parent / "fake").glob("*.onnx"))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_fake_model_opens(fake: Path, name: str) -> None:
+    model = open_model(fake / name, TYPES[name.split("-")[0].removesuffix(".onnx")], "cpu")
+    assert model.provider == "cpu"
+    assert model.fixed_batch == (4 if "batch4" in name else None)
+    assert model.metadata == peek(fake / name)
+    assert model.has("canvases" if "classifier" not in name else "glimpses") == ("lean" not in name)
+
+
+def test_metadata_survives_the_round_trip(fake: Path) -> None:
+    for name in ALL:
+        props = parse((fake / name).read_bytes()).metadata
+        assert Metadata.from_props(props).to_props() == props
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "advice"),
+    [
+        ("classifier.onnx", DECODER, "this is a draw.classifier; use draw-classify"),
+        ("scorer.onnx", DECODER, "this is a draw.scorer; use draw-score"),
+        ("decoder.onnx", CLASSIFIER, "this is a draw.decoder; use draw-gen"),
+        ("decoder.onnx", SCORER, "this is a draw.decoder; use draw-gen"),
+    ],
+)
+def test_the_wrong_kind_names_the_right_command(fake: Path, name: str, wanted: str, advice: str) -> None:
+    with pytest.raises(DrawError, match=advice):
+        open_model(fake / name, wanted, "cpu")
+
+
+def test_missing_folder_empty_and_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DrawError, match=r"no model at .*nothing\.onnx"):
+        open_model(tmp_path / "nothing.onnx", DECODER, "cpu")
+    with pytest.raises(DrawError, match="is a folder"):
+        open_model(tmp_path, DECODER, "cpu")
+    (tmp_path / "empty.onnx").touch()
+    with pytest.raises(DrawError, match="is empty"):
+        open_model(tmp_path / "empty.onnx", DECODER, "cpu")
+    with (tmp_path / "large.onnx").open("wb") as file:
+        file.truncate(session_module.MAX_BYTES + 1)  # sparse: nothing is written, nothing may be read
+    with pytest.raises(DrawError, match="more than a model can have"):
+        open_model(tmp_path / "large.onnx", DECODER, "cpu")
+
+
+def test_a_device_is_not_read_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "MAX_BYTES", 1000)
+    with pytest.raises(DrawError, match="more bytes than a model can have"):
+        open_model("/dev/zero", DECODER, "cpu")
+
+
+def test_an_unknown_name_lists_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "packaged_models", lambda: ["cluttered-mnist", "mnist"])
+    with pytest.raises(DrawError, match=r"no model minst \(packaged models: cluttered-mnist, mnist\)"):
+        open_model("minst", DECODER, "cpu")
+
+
+def test_packaged_names_win_and_paths_are_paths(
+    tmp_path: Path, fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "boxed.onnx").write_bytes((fake / "decoder.onnx").read_bytes())
+    (tmp_path / "boxed").mkdir()  # a folder of data with the name of a model
+    monkeypatch.setattr(session_module, "files", lambda _: tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert packaged_models() == ["boxed"]
+    assert find_model("boxed") == tmp_path / "boxed.onnx"
+    assert find_model("boxed.onnx") == Path("boxed.onnx")
+    with pytest.raises(DrawError, match="is a folder"):
+        find_model("./boxed")
+    assert open_model("boxed", DECODER, "cpu").metadata.dataset == "fake"
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello, world\n" * 20, b"\x80\x04\x95pickle", b"PK\x03\x04" + bytes(60), b"\0" * 99]
+)
+def test_other_files_are_not_models(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.onnx").write_bytes(content)
+    with pytest.raises(DrawError, match="is not an ONNX file, or it is damaged"):
+        open_model(tmp_path / "x.onnx", DECODER, "cpu")
+
+
+def test_truncated_anywhere_is_an_error(tmp_path: Path, fake: Path) -> None:
+    data = (fake / "decoder.onnx").read_bytes()
+    path = tmp_path / "short.onnx"
+    for length in range(1, len(data), 61):
+        path.write_bytes(data[:length])
+        with pytest.raises(DrawError) as error:
+            open_model(path, DECODER, "cpu")
+        assert "\n" not in str(error.value)
+
+
+def test_a_foreign_model_is_refused(tmp_path: Path, fake: Path, with_metadata: Edit) -> None:
+    data = (fake / "decoder.onnx").read_bytes()
+    keys = parse(data).metadata
+    (tmp_path / "foreign.onnx").write_bytes(with_metadata(data, dict.fromkeys(keys)))
+    with pytest.raises(DrawError, match="not a file that draw-export wrote"):
+        open_model(tmp_path / "foreign.onnx", DECODER, "cpu")
+
+
+@pytest.mark.parametrize("name", ["decoder", "classifier", "scorer"])
+def test_every_missing_key_is_named(tmp_path: Path, fake: Path, with_metadata: Edit, name: str) -> None:
+    data = (fake / f"{name}.onnx").read_bytes()
+    for key in parse(data).metadata:
+        (tmp_path / "x.onnx").write_bytes(with_metadata(data, {key: None}))
+        with pytest.raises(DrawError) as error:
+            open_model(tmp_path / "x.onnx", TYPES[name], "cpu")
+        wanted = key if key not in ("format_version", "model_type") else "no draw-onnx metadata"
+        assert wanted in str(error.value)
+        assert "x.onnx" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("decoder", {"format_version": "2"}, "newer than this package reads"),
+        (
+            "decoder",
+            {"image_height": "8"},
+            r"image has shape \[batch, 1, 7, 6\], but its metadata says \[batch, 1, 8, 6\]",
+        ),
+        ("decoder", {"image_channels": "3"}, "image has shape"),
+        ("decoder", {"time_steps": "4"}, "noise has shape"),
+        ("decoder", {"latent_size": "3"}, "noise has shape"),
+        ("decoder", {"latent_size": "-2"}, "latent_size must be a decimal number"),
+        ("decoder", {"latent_size": "99999999999"}, "latent_size must be a decimal number"),
+        ("decoder", {"time_steps": "0"}, "out of range"),
+        ("decoder", {"attention": "yes"}, "attention must be true or false"),
+        ("decoder", {"outputs": "all"}, "outputs must be"),
+        ("decoder", {"model_type": "draw.painter"}, "unknown model_type"),
+        ("decoder", {"model_type": SCORER, "read_size": "2"}, "use draw-score"),
+        ("decoder", {"noise_stream": "mersenne-1"}, "unknown noise_stream"),
+        ("decoder-lean", {"outputs": "steps"}, "lacks the output canvases"),
+        ("decoder-no-attention", {"attention": "true"}, "lacks the output write_attention"),
+        ("classifier", {"labels": "a,b"}, "logits has shape"),
+        ("classifier", {"labels": "a"}, "at least two names"),
+        ("classifier", {"read_size": "5"}, "glimpses has shape"),
+        ("scorer", {"image_width": "7"}, "has shape"),
+    ],
+)
+def test_contradictions_are_named(
+    tmp_path: Path, fake: Path, with_metadata: Edit, name: str, change: dict[str, str], message: str
+) -> None:
+    (tmp_path / "x.onnx").write_bytes(with_metadata((fake / f"{name}.onnx").read_bytes(), change))
+    with pytest.raises(DrawError, match=message):
+        open_model(tmp_path / "x.onnx", TYPES[name.split("-")[0]], "cpu")
+
+
+def test_external_data_is_never_followed(
+    tmp_path: Path,
+    fake: Path,
+    with_graph_field: Callable[[bytes, bytes], bytes],
+    proto: Callable[[int, bytes], bytes],
+) -> None:
+    """Also not when only the location is given and the flag is not, and not inside a node's attribute."""
+    data = (fake / "decoder.onnx").read_bytes()
+    entry = proto(13, proto(1, b"location") + proto(2, b"../secret.bin"))
+    tensor = proto(8, b"stolen") + entry
+    flagged = proto(8, b"stolen") + b"\x70\x01"  # data_location = EXTERNAL
+    node = proto(4, b"Constant") + proto(5, proto(1, b"value") + proto(5, tensor))
+    for extra in (proto(5, tensor), proto(5, flagged), proto(1, node)):
+        (tmp_path / "x.onnx").write_bytes(with_graph_field(data, extra))
+        with pytest.raises(DrawError, match="in another file, which is never followed"):
+            open_model(tmp_path / "x.onnx", DECODER, "cpu")
+
+
+def test_foreign_operators_are_refused(
+    tmp_path: Path,
+    fake: Path,
+    with_graph_field: Callable[[bytes, bytes], bytes],
+    proto: Callable[[int, bytes], bytes],
+) -> None:
+    node = proto(4, b"RunCode") + proto(7, b"com.example")
+    (tmp_path / "x.onnx").write_bytes(with_graph_field((fake / "decoder.onnx").read_bytes(), proto(1, node)))
+    with pytest.raises(DrawError, match=r"com\.example\.RunCode"):
+        open_model(tmp_path / "x.onnx", DECODER, "cpu")
+
+
+def test_a_graph_that_onnxruntime_refuses(
+    tmp_path: Path,
+    fake: Path,
+    with_graph_field: Callable[[bytes, bytes], bytes],
+    proto: Callable[[int, bytes], bytes],
+) -> None:
+    node = proto(1, b"nowhere") + proto(2, b"somewhere") + proto(4, b"Identity")
+    (tmp_path / "x.onnx").write_bytes(with_graph_field((fake / "decoder.onnx").read_bytes(), proto(1, node)))
+    with pytest.raises(DrawError, match=r"ONNX Runtime .* cannot load it"):
+        open_model(tmp_path / "x.onnx", DECODER, "cpu")
+
+
+@settings(
+    deadline=None,
+    max_examples=150,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_damaged_bytes_never_surprise(fake: Path, data: st.DataObject) -> None:
+    """Any bytes changed anywhere: the parser gives declarations or a DrawError, nothing else."""
+    content = bytearray((fake / "classifier.onnx").read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        parse(bytes(content))
+    except DrawError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(content=st.binary(max_size=300))
+def test_any_bytes_are_judged(content: bytes) -> None:
+    try:
+        declared = parse(content)
+    except DrawError:
+        return
+    assert declared.ir_version > 0
+
+
+METADATA_KEYS = st.sampled_from(
+    ["time_steps", "latent_size", "labels", "attention", "outputs", "write_size", "image_width"]
+)
+
+
+@settings(
+    deadline=None,
+    max_examples=80,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(changes=st.dictionaries(METADATA_KEYS, st.text(max_size=12) | st.integers().map(str), min_size=1))
+def test_any_metadata_is_judged(fake: Path, changes: dict[str, str]) -> None:
+    props = parse((fake / "decoder.onnx").read_bytes()).metadata | changes
+    try:
+        metadata = Metadata.from_props(props)
+    except DrawError:
+        return
+    assert 1 <= metadata.time_steps <= 65536
+    assert 1 <= metadata.latent_size <= 65536
