@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,3 +27,94 @@ def data_dir() -> Path:
         if candidate and Path(candidate).is_dir():
             return Path(candidate)
     pytest.skip("no real data: set DRAW_DATA to the folder that holds mnist/, binarized_mnist/, ...")
+
+
+@dataclass(frozen=True)
+class GoldenModel:
+    """A complete reference model: its config, our names for its weights, and all its arrays."""
+
+    config: Any  # DrawConfig or ClassifierConfig
+    names: dict[str, str]  # state_dict name -> golden name, without `weight_` or `grad_`
+    arrays: dict[str, np.ndarray]  # without the `model_000_` prefix
+
+    def build(self, dtype: Any = None) -> Any:
+        """The torch model with the reference weights, in evaluation mode."""
+        return self.checkpoint().build(dtype) if dtype is not None else self.checkpoint().build()
+
+    def checkpoint(self) -> Any:
+        """The reference weights as a checkpoint."""
+        import torch
+        from draw_onnx.models.checkpoint import Checkpoint
+
+        weights = {
+            name: torch.from_numpy(self.arrays[f"weight_{theirs}"]) for name, theirs in self.names.items()
+        }
+        return Checkpoint(self.config, "golden", weights)
+
+
+_DRAW_NAMES = {
+    "initial_canvas": "c0",
+    "initial_encoder_hidden": "h_enc0",
+    "initial_encoder_cell": "cell_enc0",
+    "initial_decoder_hidden": "h_dec0",
+    "initial_decoder_cell": "cell_dec0",
+}
+_CLASSIFIER_NAMES = {"initial_hidden": "h0", "initial_cell": "cell0"}
+
+
+def _cell(ours: str, theirs: str) -> dict[str, str]:
+    return {
+        f"{ours}.{kind}_{side}": f"{theirs}_{letter}_{side}"
+        for kind, letter in (("weight", "W"), ("bias", "b"))
+        for side in ("ih", "hh")
+    }
+
+
+def _linear(ours: str, theirs: str) -> dict[str, str]:
+    return {f"{ours}.weight": f"{theirs}_W", f"{ours}.bias": f"{theirs}_b"}
+
+
+def _models(file: str) -> list[dict[str, np.ndarray]]:
+    with np.load(GOLDEN / file) as data:
+        return [
+            {k.removeprefix(f"model_{i:03}_"): data[k] for k in data.files if k.startswith(f"model_{i:03}_")}
+            for i in range(int(data["n_models"]))
+        ]
+
+
+@pytest.fixture(scope="session")
+def golden_draw_models() -> list[GoldenModel]:
+    """The models of draw_tiny.npz."""
+    from draw_onnx.models.config import DrawConfig
+
+    models = []
+    for arrays in _models("draw_tiny.npz"):
+        attention = bool(arrays["attention"])
+        names = {**_DRAW_NAMES, **_cell("encoder", "enc"), **_cell("decoder", "dec")}
+        names |= {**_linear("mu", "mu"), **_linear("log_sigma", "log_sigma")}
+        if attention:
+            names |= {**_linear("read_attention", "read_att"), **_linear("write_attention", "write_att")}
+            names |= _linear("write_patch", "patch")
+        else:
+            names |= _linear("write_canvas", "canvas")
+        config = DrawConfig(
+            *(int(arrays[k]) for k in ("C", "B", "A", "T", "H", "Z", "N_read", "N_write")),
+            attention=attention,
+        )
+        models.append(GoldenModel(config, names, arrays))
+    return models
+
+
+@pytest.fixture(scope="session")
+def golden_classifiers() -> list[GoldenModel]:
+    """The models of classifier_tiny.npz."""
+    from draw_onnx.models.config import ClassifierConfig
+
+    models = []
+    for arrays in _models("classifier_tiny.npz"):
+        names = {**_CLASSIFIER_NAMES, **_cell("lstm", "lstm")}
+        names |= {**_linear("read_attention", "att"), **_linear("output", "out")}
+        labels = tuple(str(i) for i in range(int(arrays["classes"])))
+        config = ClassifierConfig(*(int(arrays[k]) for k in ("C", "B", "A", "T", "H", "N")), labels=labels)
+        models.append(GoldenModel(config, names, arrays))
+    return models

@@ -1,0 +1,80 @@
+"""Small models for the exporter, and one way to run a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from draw_onnx.export.parity import open_session
+from draw_onnx.models.checkpoint import Checkpoint, build_model
+from draw_onnx.models.config import ClassifierConfig, DrawConfig, ModelConfig
+
+torch.set_num_threads(1)
+
+
+def _random(config: ModelConfig, seed: int = 0) -> Checkpoint:
+    """Weights as training might leave them: no zeros, learned states included."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = {
+        name: (0.3 * torch.randn(value.shape, generator=generator))
+        for name, value in build_model(config).state_dict().items()
+    }
+    return Checkpoint(config, "digits", weights)
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint() -> Callable[..., Checkpoint]:
+    """(config, seed=0) -> a checkpoint with random weights."""
+    return _random
+
+
+@pytest.fixture(scope="session")
+def checkpoints() -> dict[str, Checkpoint]:
+    """One tiny checkpoint for each shape of graph: odd sizes, not square, colour."""
+    sizes: dict[str, Any] = dict(image_height=7, image_width=10, hidden_size=9, latent_size=4)
+    return {
+        "attention": _random(DrawConfig(**sizes, time_steps=4, read_size=3, write_size=2)),
+        "colour": _random(DrawConfig(**sizes, time_steps=3, read_size=2, write_size=3, image_channels=3)),
+        "no attention": _random(
+            DrawConfig(**sizes, time_steps=4, read_size=0, write_size=0, attention=False)
+        ),
+        "no attention, colour": _random(
+            DrawConfig(**sizes, time_steps=2, read_size=0, write_size=0, attention=False, image_channels=3)
+        ),
+        "classifier": _random(
+            ClassifierConfig(
+                image_height=11,
+                image_width=8,
+                time_steps=4,
+                hidden_size=7,
+                read_size=3,
+                labels=("cat", "dog"),
+            )
+        ),
+        "bounded colour classifier": _random(
+            ClassifierConfig(
+                image_channels=3,
+                image_height=6,
+                image_width=9,
+                time_steps=3,
+                hidden_size=5,
+                read_size=2,
+                attention_bound=3.0,
+            )
+        ),
+    }
+
+
+@pytest.fixture(scope="session")
+def run_file() -> Callable[..., dict[str, np.ndarray]]:
+    """(data, **inputs) -> outputs by name, on ONNX Runtime's CPU provider."""
+
+    def run(data: bytes, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        session = open_session(data)
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+    return run
