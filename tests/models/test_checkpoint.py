@@ -1,0 +1,208 @@
+"""Checkpoints: round trip, identity, and every kind of bad file."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from draw_onnx.errors import DrawError
+from draw_onnx.models.checkpoint import (
+    Checkpoint,
+    build_model,
+    load_checkpoint,
+    save_checkpoint,
+    weights_sha256,
+)
+from draw_onnx.models.config import ClassifierConfig, DrawConfig, config_from_dict, config_to_dict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+CONFIGS = [
+    DrawConfig(1, 5, 6, 3, 4, 2, 2, 2),
+    DrawConfig(3, 5, 6, 3, 4, 2, 0, 0, attention=False),
+    ClassifierConfig(1, 9, 8, 2, 4, 3, ("cat", "dog"), 3.0),
+]
+
+
+def make(config: Any, training: dict[str, Any] | None = None) -> Checkpoint:
+    torch.manual_seed(0)
+    return Checkpoint(
+        config, "digits", dict(build_model(config).state_dict()), 7, {"valid_bound": 1.5}, training
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "model.ckpt"
+    save_checkpoint(path, make(CONFIGS[0]))
+    return path
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_round_trip(tmp_path: Path, config: Any) -> None:
+    saved = make(config, {"settings": {"seed": 3}, "lr": [0.1, None], "done": False})
+    save_checkpoint(tmp_path / "a.ckpt", saved)
+    loaded = load_checkpoint(tmp_path / "a.ckpt")
+    assert loaded.config == config
+    assert (loaded.dataset, loaded.iteration, loaded.metrics) == ("digits", 7, {"valid_bound": 1.5})
+    assert loaded.training == saved.training
+    assert all(torch.equal(loaded.weights[k], v) for k, v in saved.weights.items())
+    assert config_from_dict(*_kind(config)) == config
+
+
+def _kind(config: Any) -> tuple[str, dict[str, Any]]:
+    return ("draw" if isinstance(config, DrawConfig) else "classifier"), config_to_dict(config)
+
+
+def test_bytes_do_not_depend_on_the_name(tmp_path: Path) -> None:
+    for name in ("a.ckpt", "another-name.ckpt"):
+        save_checkpoint(tmp_path / name, make(CONFIGS[0]))
+    assert (tmp_path / "a.ckpt").read_bytes() == (tmp_path / "another-name.ckpt").read_bytes()
+
+
+def test_identity_is_of_weights_and_config(tmp_path: Path) -> None:
+    full, bare = make(CONFIGS[0], {"x": 1}), make(CONFIGS[0])
+    sha = weights_sha256(full.weights, full.config)
+    assert sha == weights_sha256(dict(reversed(bare.weights.items())), bare.config)
+    bare.weights["mu.bias"] = bare.weights["mu.bias"] + 1
+    assert sha != weights_sha256(bare.weights, bare.config)
+    wider = DrawConfig(1, 5, 6, 4, 4, 2, 2, 2)
+    assert sha != weights_sha256(full.weights, wider)
+
+
+def test_missing_folder_and_text(tmp_path: Path) -> None:
+    with pytest.raises(DrawError, match="no checkpoint at"):
+        load_checkpoint(tmp_path / "none.ckpt")
+    with pytest.raises(DrawError, match="is a folder"):
+        load_checkpoint(tmp_path)
+    (tmp_path / "text.ckpt").write_text("hello\n" * 100)
+    with pytest.raises(DrawError, match="not a draw-onnx checkpoint"):
+        load_checkpoint(tmp_path / "text.ckpt")
+
+
+class Bomb:
+    """Unpickling this would write a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> Any:
+        return (open, (str(self.target), "w"))
+
+
+def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
+    marker = tmp_path / "owned"
+    torch.save({"magic": "draw-onnx checkpoint", "x": Bomb(marker)}, tmp_path / "zip.ckpt")
+    (tmp_path / "plain.ckpt").write_bytes(pickle.dumps(Bomb(marker)))
+    for name in ("zip.ckpt", "plain.ckpt"):
+        with pytest.raises(DrawError, match="not a draw-onnx checkpoint"):
+            load_checkpoint(tmp_path / name)
+    assert not marker.exists()
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    content = torch.load(path, weights_only=True)
+    content.update(changes)
+    torch.save(content, path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"magic": "other"}, "not a draw-onnx checkpoint"),
+        ({"format_version": 99}, "newer than this package"),
+        ({"format_version": "1"}, "damaged"),
+        ({"kind": "gan"}, "unknown model kind"),
+        ({"config": {}}, "missing or unknown config fields"),
+        ({"weights": {}}, "weights do not fit"),
+        ({"iteration": "many"}, "wrong types"),
+    ],
+)
+def test_wrong_content(file: Path, changes: dict[str, Any], message: str) -> None:
+    rewrite(file, **changes)
+    with pytest.raises(DrawError, match=message):
+        load_checkpoint(file)
+
+
+def test_forged_sizes_take_no_memory(file: Path) -> None:
+    config = config_to_dict(CONFIGS[0]) | {"hidden_size": 65536, "image_height": 65536, "image_width": 65536}
+    rewrite(file, config=config)
+    with pytest.raises(DrawError, match="expected float32"):
+        load_checkpoint(file)
+
+
+def test_nan_weights(file: Path) -> None:
+    checkpoint = make(CONFIGS[0])
+    checkpoint.weights["mu.bias"] = torch.full((2,), float("nan"))
+    rewrite(file, weights=checkpoint.weights)
+    with pytest.raises(DrawError, match="NaN"):
+        load_checkpoint(file)
+
+
+def test_deflated_records_are_refused(file: Path, tmp_path: Path) -> None:
+    """A zip that unpacks to more than itself could be a bomb; torch never writes one."""
+    with (
+        zipfile.ZipFile(file) as source,
+        zipfile.ZipFile(tmp_path / "d.ckpt", "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for name in source.namelist():
+            target.writestr(name, source.read(name) + bytes(100_000))
+    with pytest.raises(DrawError, match="not a draw-onnx checkpoint"):
+        load_checkpoint(tmp_path / "d.ckpt")
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(st.data())
+def test_damage_is_an_error_or_harmless(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "damaged.ckpt"
+    save_checkpoint(path, make(CONFIGS[0]))
+    content = bytearray(path.read_bytes())
+    if data.draw(st.booleans()):
+        content = content[: data.draw(st.integers(0, len(content) - 1))]
+    else:
+        for _ in range(data.draw(st.integers(1, 4))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        checkpoint = load_checkpoint(path)
+    except DrawError as error:
+        assert "\n" not in str(error)
+    else:
+        assert checkpoint.weights.keys() == make(CONFIGS[0]).weights.keys()
+
+
+def test_a_failed_write_keeps_the_old_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = file.read_bytes()
+
+    def full_disk(content: Any, handle: Any) -> None:
+        handle.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(DrawError, match="No space left"):
+        save_checkpoint(file, make(CONFIGS[1]))
+    assert file.read_bytes() == before
+    assert [p.name for p in file.parent.iterdir()] == [file.name]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+def test_unwritable_folder(tmp_path: Path) -> None:
+    with pytest.raises(DrawError, match="does not exist"):
+        save_checkpoint(tmp_path / "none" / "a.ckpt", make(CONFIGS[0]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"time_steps": 0}, {"hidden_size": -1}, {"latent_size": 70000}, {"read_size": 0}, {"attention": False}],
+)
+def test_sizes_out_of_range(changes: dict[str, Any]) -> None:
+    kind, values = _kind(CONFIGS[0])
+    with pytest.raises(ValueError, match=r"between 1 and 65536|without attention"):
+        config_from_dict(kind, values | changes)

@@ -1,0 +1,154 @@
+"""What must hold whatever the weights are."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from draw_onnx.models.attention import filterbank, read, window_from, write
+from draw_onnx.models.classifier import GlimpseClassifier
+from draw_onnx.models.config import ClassifierConfig, DrawConfig
+from draw_onnx.models.draw import Draw
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+TINY = DrawConfig(1, 7, 9, time_steps=4, hidden_size=6, latent_size=3, read_size=2, write_size=3)
+numbers = st.floats(-6, 6, width=32)
+fast = settings(deadline=None, max_examples=60, derandomize=True)
+
+
+@fast
+@given(st.integers(1, 6), st.integers(1, 12), st.integers(1, 12), st.lists(numbers, min_size=5, max_size=5))
+def test_rows_of_a_filterbank_sum_to_one(n: int, width: int, height: int, params: list[float]) -> None:
+    window = window_from(torch.tensor([params], dtype=torch.float64), n, width, height)
+    bank = filterbank(window.g_x, window.delta, window.sigma2, n, width)
+    assert bank.shape == (1, n, width)
+    assert (bank >= 0).all()
+    torch.testing.assert_close(bank.sum(-1), torch.ones(1, n, dtype=torch.float64))
+
+
+def test_centres_of_the_paper_grid() -> None:
+    """g = 0, delta = 1, N = 5, A = 28: centres 1, 7.75, 14.5, 21.25, 28, seen as the means of narrow Gaussians."""
+    window = window_from(torch.tensor([[0.0, 0.0, 2.0, 0.0, 0.0]], dtype=torch.float64), 5, 28, 28)
+    wide = 10_000
+    # On a much longer axis nothing is cut off, and the mean of each row is its centre.
+    shifted = filterbank(window.g_x + wide / 2, window.delta, window.sigma2, 5, wide)
+    centres = (shifted * torch.arange(1, wide + 1)).sum(-1) - wide / 2
+    expected = torch.tensor([[1, 7.75, 14.5, 21.25, 28]], dtype=torch.float64)
+    torch.testing.assert_close(centres, expected, rtol=0, atol=1e-9)
+
+
+@fast
+@given(st.integers(1, 5), st.lists(numbers, min_size=5, max_size=5), st.integers(0, 1000))
+def test_write_is_the_transpose_of_read(n: int, params: list[float], seed: int) -> None:
+    """<read(x), w> / gamma = gamma <x, write(w)>: both are the same two filterbanks."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(1, 2, 7, 9, dtype=torch.float64, generator=generator)
+    w = torch.rand(1, 2, n, n, dtype=torch.float64, generator=generator)
+    window = window_from(torch.tensor([params], dtype=torch.float64), n, 9, 7)
+    left = (read(x, window, n) * w).sum() / window.gamma
+    right = (x * write(w, window, 9, 7)).sum() * window.gamma
+    torch.testing.assert_close(left, right, rtol=1e-10, atol=1e-12)
+
+
+def test_a_constant_picture_reads_as_gamma() -> None:
+    window = window_from(torch.tensor([[3.0, -2.0, -4.0, 1.0, 0.7]]), 4, 9, 7)
+    glimpse = read(torch.ones(1, 3, 7, 9), window, 4)
+    torch.testing.assert_close(glimpse, torch.full((1, 3, 4, 4), math.exp(0.7)))
+
+
+@pytest.mark.parametrize("attention", [True, False])
+def test_kl_is_never_negative_and_zero_at_the_prior(attention: bool) -> None:
+    torch.manual_seed(0)
+    sizes = {} if attention else {"read_size": 0, "write_size": 0, "attention": False}
+    model = Draw(DrawConfig(1, 7, 9, 4, 6, 3, **{"read_size": 2, "write_size": 3, **sizes}))
+    x, noise = torch.rand(5, 1, 7, 9), torch.randn(5, 4, 3)
+    assert (model(x, noise).kl >= 0).all()
+    assert (model(x, noise).kl > 0).any()
+    for layer in (model.mu, model.log_sigma):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    output = model(x, noise, keep_steps=True)
+    assert (output.kl == 0).all()
+    # The posterior is the prior: z is the noise, and the loss pass paints what generation paints.
+    torch.testing.assert_close(output.steps.z, noise)
+    torch.testing.assert_close(output.steps.canvases, model.generate(noise).canvases)
+
+
+def test_permuting_channels_permutes_the_picture() -> None:
+    """Filters are shared by the channels: relabelling channels relabels the output and nothing else."""
+    torch.manual_seed(1)
+    config = DrawConfig(3, 6, 5, 4, 6, 3, 2, 3)
+    model, other = Draw(config).double(), Draw(config).double()
+    order = [2, 0, 1]
+    weights = {k: v.clone() for k, v in model.state_dict().items()}
+    weights["initial_canvas"] = weights["initial_canvas"][order]
+    for name in ("weight", "bias"):
+        patch = weights[f"write_patch.{name}"]
+        weights[f"write_patch.{name}"] = patch.unflatten(0, (3, 9))[order].flatten(0, 1)
+    columns = weights["encoder.weight_ih"]
+    read_columns = columns[:, :24].unflatten(1, (2, 3, 4))[:, :, order].flatten(1)
+    weights["encoder.weight_ih"] = torch.cat([read_columns, columns[:, 24:]], 1)
+    other.load_state_dict(weights)
+    x = torch.rand(2, 3, 6, 5, dtype=torch.float64)
+    noise = torch.randn(2, 4, 3, dtype=torch.float64)
+    first, second = model(x, noise), other(x[:, order], noise)
+    torch.testing.assert_close(first.canvas[:, order], second.canvas)
+    torch.testing.assert_close(first.bound, second.bound)
+
+
+def test_attention_and_no_attention_agree_where_they_should() -> None:
+    """With zero write weights neither paints: both losses are the initial canvas's, and no latent is used."""
+    torch.manual_seed(2)
+    x, noise = torch.rand(3, 1, 7, 9), torch.randn(3, 4, 3)
+    with_attention = Draw(TINY)
+    without = Draw(DrawConfig(1, 7, 9, 4, 6, 3, 0, 0, attention=False))
+    bounds = []
+    for model, layer in ((with_attention, with_attention.write_patch), (without, without.write_canvas)):
+        for part in (layer, model.mu, model.log_sigma):
+            torch.nn.init.zeros_(part.weight)
+            torch.nn.init.zeros_(part.bias)
+        bounds.append(model(x, noise).bound)
+    torch.testing.assert_close(bounds[0], bounds[1])
+
+
+def test_a_batch_is_its_images() -> None:
+    torch.manual_seed(3)
+    model = Draw(TINY).double()
+    x, noise = torch.rand(4, 1, 7, 9, dtype=torch.float64), torch.randn(4, 4, 3, dtype=torch.float64)
+    together = model(x, noise).bound
+    apart = torch.cat([model(x[k : k + 1], noise[k : k + 1]).bound for k in range(4)])
+    torch.testing.assert_close(together, apart, rtol=1e-12, atol=1e-12)
+
+
+def test_a_far_window_stays_finite() -> None:
+    window = window_from(torch.tensor([[1e4, -1e4, -8.0, 8.0, 0.0]]), 5, 28, 28)
+    bank = filterbank(window.g_x, window.delta, window.sigma2, 5, 28)
+    assert torch.isfinite(bank).all()
+    torch.testing.assert_close(bank.sum(-1), torch.ones(1, 5))
+
+
+def test_the_first_glimpse_covers_the_picture() -> None:
+    torch.manual_seed(4)
+    config = ClassifierConfig()
+    window = window_from(GlimpseClassifier(config)(torch.rand(1, 1, 100, 100)).attention[0, :1], 12, 100, 100)
+    reach = 11 / 2 * window.delta
+    torch.testing.assert_close(window.g_x - reach, torch.ones(1))
+    torch.testing.assert_close(window.g_x + reach, torch.full((1,), 100.0))
+
+
+def test_bounded_attention() -> None:
+    torch.manual_seed(5)
+    config = ClassifierConfig(1, 10, 10, 2, 4, 3, attention_bound=3.0)
+    model = GlimpseClassifier(config)
+    torch.nn.init.constant_(model.read_attention.bias, 50.0)
+    assert (model(torch.rand(2, 1, 10, 10)).attention.abs() <= 3).all()
+
+
+def test_compiled_names_do_not_change_the_weights() -> None:
+    """compile_step replaces the step, not the parameters: checkpoints stay the same."""
+    model = Draw(TINY)
+    before = list(model.state_dict())
+    model.compile_step()
+    assert list(model.state_dict()) == before
