@@ -53,7 +53,7 @@ def draw_windows(tile: Rgb, windows: ArrayLike, n: int, colour: Colour, scale: i
     for x, y, delta, sigma, _ in np.asarray(windows, np.float64).reshape(-1, 5):
         if not np.isfinite([x, y, delta, sigma]).all():
             continue
-        reach = (n - 1) / 2 * delta if n > 1 else 0.5
+        reach = (n - 1) / 2 * abs(delta) if n > 1 else 0.5
         line = int(np.clip(round(sigma * scale / 2), 1, max(1, scale)))
         left, right = (_edge(x + side * reach, scale, width, line) for side in (-1, 1))
         top, bottom = (_edge(y + side * reach, scale, height, line) for side in (-1, 1))

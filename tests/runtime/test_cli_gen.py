@@ -1,0 +1,178 @@
+"""draw-gen as its users run it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from draw_onnx import Sampler
+from draw_onnx.runtime.noise import noise
+from draw_onnx.runtime.pictures import grid
+from PIL import Image
+
+
+def test_all_outputs_at_once(run, fake: Path, tmp_path: Path) -> None:
+    paths = {name: tmp_path / f"x.{name}" for name in ("gif", "png", "npz")}
+    grid = tmp_path / "grid.png"
+    options = [text for name, path in paths.items() for text in (f"--{name}", path)]
+    got = run(
+        "gen", "--onnx", fake / "decoder.onnx", "-n", 5, "--seed", 7, "--start", 3, "--grid", grid, *options
+    )
+    assert got.code == 0, got.err
+    assert sorted(got.out.split()) == sorted(map(str, [*paths.values(), grid]))
+    assert "5 pictures in" in got.err
+    assert "pictures/s" in got.err
+    expected = Sampler(fake / "decoder.onnx", "cpu").sample(5, seed=7, start=3)
+    with np.load(paths["npz"], allow_pickle=False) as arrays:
+        assert sorted(arrays.files) == ["canvases", "images", "noise", "seed", "start", "write_attention"]
+        for name in ("canvases", "images", "noise", "write_attention"):
+            assert np.array_equal(arrays[name], getattr(expected, name)), name
+        assert (int(arrays["seed"]), int(arrays["start"])) == (7, 3)
+        assert arrays["seed"].dtype == arrays["start"].dtype == np.uint64
+    with Image.open(paths["gif"]) as picture:
+        assert getattr(picture, "n_frames", 1) == 3 + 1
+
+
+@pytest.mark.parametrize(
+    "name", ["decoder-colour", "decoder-no-attention", "decoder-no-attention-colour", "decoder-batch4"]
+)
+def test_every_kind_of_decoder(run, fake: Path, tmp_path: Path, name: str) -> None:
+    got = run(
+        "gen",
+        "--onnx",
+        fake / f"{name}.onnx",
+        "-n",
+        6,
+        "--gif",
+        tmp_path / "x.gif",
+        "--png",
+        tmp_path / "x.png",
+    )
+    assert got.code == 0, got.err
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.mode == ("L" if name == "decoder-no-attention" else "RGB")
+
+
+def test_no_boxes_no_colour(run, fake: Path, tmp_path: Path) -> None:
+    command = ("gen", "--onnx", fake / "decoder.onnx", "-n", 2, "--png", tmp_path / "x.png")
+    run(*command)
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.mode == "RGB"
+    run(*command, "--no-boxes")
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.mode == "L"
+
+
+def test_the_same_command_the_same_bytes(run, fake: Path, tmp_path: Path) -> None:
+    contents = []
+    for options in ([], ["--batch", 3, "--threads", 3], ["--batch", 1, "--threads", 1]):
+        outputs = ["--gif", tmp_path / "x.gif", "--png", tmp_path / "x.png", "--npz", tmp_path / "x.npz"]
+        assert run("gen", "--onnx", fake / "decoder.onnx", "-n", 10, *outputs, *options).code == 0
+        contents.append([path.read_bytes() for path in outputs[1::2]])
+    assert contents[0] == contents[1] == contents[2]
+
+
+def test_a_lean_file_gives_what_it_can(run, fake: Path, tmp_path: Path) -> None:
+    lean = fake / "decoder-lean.onnx"
+    got = run("gen", "--onnx", lean, "-n", 3, "--gif", tmp_path / "x.gif", "--npz", tmp_path / "x.npz")
+    assert got.code == 0
+    assert "one picture per frame" in got.err
+    assert "--outputs steps" in got.err
+    with Image.open(tmp_path / "x.gif") as picture:
+        assert getattr(picture, "n_frames", 1) == 3
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert sorted(arrays.files) == ["images", "noise", "seed", "start"]
+    got = run("gen", "--onnx", lean, "--png", tmp_path / "sheet.png")
+    assert got.code == 1
+    assert "--grid" in got.err
+    assert not (tmp_path / "sheet.png").exists()
+
+
+def test_interpolation_starts_at_a_and_turns_at_b(run, fake: Path, tmp_path: Path) -> None:
+    decoder = fake / "decoder.onnx"
+    arguments = ("--interpolate", 1, 2, "-n", 4, "--frames", 5, "--fps", 10, "--scale", 2)
+    got = run("gen", "--onnx", decoder, "--gif", tmp_path / "x.gif", *arguments)
+    assert got.code == 0, got.err
+    durations = []
+    with Image.open(tmp_path / "x.gif") as picture:
+        for index in range(getattr(picture, "n_frames", 1)):
+            picture.seek(index)
+            durations.append(picture.info["duration"])
+            rgb = np.asarray(picture.convert("RGB")).astype(int)
+            seed = {0: 1, 4: 2}.get(index)
+            if seed is not None:
+                expected = grid(Sampler(decoder, "cpu").sample_noise(noise(seed, 0, 4, 3, 2)).images, 2)
+                assert np.abs(rgb - expected).max() <= 1
+    assert durations == [500, 100, 100, 100, 500, 100, 100, 100]  # both ends rest
+
+
+def usage_and_errors() -> list[tuple[list[str], int, str]]:
+    return [
+        ([], 2, "nothing to write"),
+        (["--gif", "x.gif", "-n", "0"], 2, "-n"),
+        (["--gif", "x.gif", "-n", "-4"], 2, "-n"),
+        (["--gif", "x.gif", "-n", "many"], 2, "-n"),
+        (["--gif", "x.gif", "--seed", "-1"], 2, "--seed"),
+        (["--gif", "x.gif", "--seed", "18446744073709551616"], 2, "--seed"),
+        (["--gif", "x.gif", "--start", "-1"], 2, "--start"),
+        (["--gif", "x.gif", "--start", "18446744073709551615"], 1, "would go past it"),
+        (["--gif", "x.gif", "--scale", "0"], 2, "--scale"),
+        (["--gif", "x.gif", "--fps", "0"], 1, "frames per second"),
+        (["--gif", "x.gif", "--provider", "tpu"], 2, "--provider"),
+        (["--gif", "nowhere/x.gif"], 1, "the folder nowhere does not exist"),
+        (["--gif", "."], 1, "it is a folder"),
+        (["--png", "x.png", "--steps", "1,9"], 1, "this model has steps 1 to 3"),
+        (["--png", "x.png", "--steps", "one"], 2, "step numbers"),
+        (["--png", "x.png", "--grid", "x.png"], 2, "same name"),
+        (["--png", "x.png", "--interpolate", "1", "2"], 2, "--gif FILE alone"),
+        (["--gif", "x.gif", "--interpolate", "1", "-2"], 1, "seed must be between"),
+        (["--grid", "x.png", "-n", "100000000"], 1, "more than 16384 a side"),
+        (["--gif", "x.gif", "--batch", "0"], 2, "--batch"),
+        (["--gif", "x.gif", "--bogus"], 2, "--bogus"),
+    ]
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), usage_and_errors())
+def test_bad_input_is_one_line_and_leaves_nothing(
+    run,
+    fake: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    got = run("gen", "--onnx", fake / "decoder.onnx", *arguments)
+    assert got.code == code, got.err
+    lines = got.err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("draw-gen: error: ")
+    assert message in lines[0]
+    assert got.out == ""
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("model", ["missing.onnx", "minst", "text.onnx", "short.onnx"])
+def test_bad_models_are_one_line(
+    run, fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.onnx").write_text("not a model\n" * 10)
+    (tmp_path / "short.onnx").write_bytes((fake / "decoder.onnx").read_bytes()[:2000])
+    got = run("gen", "--onnx", model, "--gif", "x.gif")
+    assert got.code == 1
+    assert len(got.err.strip().splitlines()) == 1
+    assert model in got.err
+    assert not (tmp_path / "x.gif").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_noticed_before_the_work(run, fake: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    got = run("gen", "--onnx", fake / "decoder.onnx", "--gif", tmp_path / "x.gif")
+    assert got.code == 1
+    assert "is not writable" in got.err
+    tmp_path.chmod(0o700)
