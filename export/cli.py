@@ -72,6 +72,15 @@ def command(
         show_default="dynamic",
         rich_help_panel=_FILE,
     ),
+    triton: Path | None = typer.Option(
+        None,
+        "--triton",
+        metavar="DIR",
+        help="Also a Triton model repository: DIR/NAME/1/model.onnx and DIR/NAME/config.pbtxt, NAME being "
+        "that of the -o file, which itself is left out unless -o is given.",
+        show_default="none",
+        rich_help_panel=_FILE,
+    ),
     opset: int = typer.Option(
         17, "--opset", metavar="N", help="ONNX opset, 13 to 18.", rich_help_panel=_FILE
     ),
@@ -110,6 +119,7 @@ def command(
     from ..models.checkpoint import load_checkpoint
     from .graphs import ExportOptions
     from .parity import export
+    from .triton import check_repository, write_repository
 
     source = find_checkpoint(ckpt)
     checkpoint = load_checkpoint(source)
@@ -118,18 +128,25 @@ def command(
     )
     graph, _ = options.resolve(checkpoint)
     target = output or Path(f"{graph}.onnx")
-    check_writable(target)
-    if target.exists() and target.samefile(source):
-        raise DrawError(f"{target} is the checkpoint itself; choose another name for the ONNX file")
+    if triton is None or output is not None:
+        check_writable(target)
+        if target.exists() and target.samefile(source):
+            raise DrawError(f"{target} is the checkpoint itself; choose another name for the ONNX file")
+    if triton is not None:
+        check_repository(triton, target.stem)
 
     exported = export(checkpoint, options, atol=atol, check=check)
     print_report(exported, target)
     exported.require_parity()
-    with atomic_write(target) as file:
-        file.write(exported.data)
     if not check:
-        note(f"not compared with torch: {target} says parity_atol unchecked")
-    note(f"wrote {target}; {_next_command(graph, target)}")
+        note("not compared with torch: the file says parity_atol unchecked")
+    if triton is None or output is not None:
+        with atomic_write(target) as file:
+            file.write(exported.data)
+        note(f"wrote {target}; {_next_command(graph, target)}")
+    if triton is not None:
+        folder = write_repository(triton, target.stem, exported.data)
+        note(f"wrote {folder}; next: tritonserver --model-repository {triton}")
 
 
 def find_checkpoint(name: str) -> Path:
