@@ -41,7 +41,8 @@ def read_digit_struct(path: Path) -> list[HouseNumber]:
     where = ""
     try:
         with h5py.File(path, "r") as file:
-            names, boxes = file["digitStruct/name"], file["digitStruct/bbox"]
+            names: Any = file["digitStruct/name"]
+            boxes: Any = file["digitStruct/bbox"]
             if names.shape != boxes.shape or names.ndim != 2 or not 0 < len(names) <= _MAX_IMAGES:
                 raise ValueError(f"{names.shape} names for {boxes.shape} boxes")
             numbers = []

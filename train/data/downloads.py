@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ... import console
 from ...errors import DrawError
@@ -126,16 +126,23 @@ def find_folder(root: Path, relative: str, marker: str, source: Source, download
     archive = folder.parent / source.urls[0].rsplit("/", 1)[-1]
     if folder.exists() and any(folder.iterdir()):
         raise DrawError(f"{folder} holds no {marker}: add it, or move the folder away to have it downloaded")
-    if not archive.is_file():
+    fetched = not archive.is_file()
+    if fetched:
         if not download:
             raise DrawError(
                 f"{relative} is missing: unpack {archive.name} so that there is {folder / marker}; {ELSEWHERE}"
             )
         fetch(source, archive)
     if folder.is_dir():
-        folder.rmdir()
-    unpack_folder(archive, folder.name, folder, max_bytes=source.unpacked)
-    archive.unlink(missing_ok=True)
+        with suppress(OSError):  # it was empty; unpacking says what is wrong where it is not
+            folder.rmdir()
+    try:
+        unpack_folder(archive, folder.name, folder, max_bytes=source.unpacked)
+    except DrawError:
+        if not (folder / marker).is_file():  # unless another process of this run was faster
+            raise
+    if fetched:  # somebody's own archive stays
+        archive.unlink(missing_ok=True)
     return folder
 
 
@@ -148,13 +155,15 @@ def fetch(source: Source, path: Path) -> None:
     import pooch
     import requests
 
-    logging.getLogger("pooch").setLevel(logging.WARNING)
+    downloader: Any = _download  # pooch's types describe something else
+    pooch.get_logger().setLevel("WARNING")
     reason = "no address is known"
+    made = not path.parent.exists()
     for url in source.urls:
         console.note(f"downloading {url}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            pooch.retrieve(url, source.digest, fname=path.name, path=path.parent, downloader=_download)
+            pooch.retrieve(url, source.digest, fname=path.name, path=path.parent, downloader=downloader)
             return
         except requests.RequestException as error:
             reason = _reason(error)
@@ -164,6 +173,9 @@ def fetch(source: Source, path: Path) -> None:
             reason = "what came is not the official file: its checksum differs"
         except OSError as error:
             raise DrawError(f"cannot write {path}: {error.strerror or error}") from error
+    if made:
+        with suppress(OSError):  # another process may be downloading into it
+            path.parent.rmdir()
     raise DrawError(f"could not download {path.name} ({reason}): it belongs in {path}; {ELSEWHERE}")
 
 

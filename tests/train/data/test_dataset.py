@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from draw_onnx.errors import DrawError
+from draw_onnx.models.config import ImageSize
+from draw_onnx.train.data.dataset import Dataset, Split
+from draw_onnx.train.data.registry import DATASETS, data_root, load_dataset
+
+
+def test_split_gives_intensities_by_index_and_by_range() -> None:
+    stored = torch.arange(24, dtype=torch.uint8).reshape(6, 1, 2, 2)
+    split = Split(stored, torch.arange(6), maximum=23)
+    assert len(split) == 6
+    taken = split.take(torch.tensor([5, 0, 5]))
+    assert taken.images.dtype == torch.float32
+    assert torch.equal(taken.images, (stored[[5, 0, 5]].double() / 23).float())
+    assert taken.labels is not None
+    assert taken.labels.tolist() == [5, 0, 5]
+    sliced = split.slice(4, 100)  # fewer at the end
+    assert torch.equal(sliced.images, (stored[4:].double() / 23).float())
+    assert stored.max() == 23  # the stored pictures are left as they are
+    assert Split(stored).slice(0, 1).labels is None
+
+
+def test_evaluation_sets_are_made_once_and_only_when_asked_for() -> None:
+    calls = []
+
+    def make() -> Split:
+        calls.append(1)
+        return Split(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
+
+    train = Split(torch.zeros(3, 1, 2, 2, dtype=torch.uint8))
+    data = Dataset(name="x", image=ImageSize(1, 2, 2), train=train, evaluations={"valid": make}, binary=True)
+    assert not calls
+    assert data.evaluation("valid") is data.evaluation("valid")
+    assert len(calls) == 1
+    with pytest.raises(DrawError, match="x has no split 'test': choose from valid"):
+        data.evaluation("test")
+
+
+def test_digits_are_all_of_scikit_learns_split_once() -> None:
+    from sklearn.datasets import load_digits
+
+    data = load_dataset("digits", None, "cpu")
+    splits = [data.evaluation(name) for name in ("train", "valid", "test")]
+    assert [len(split) for split in splits] == [1397, 200, 200]
+    assert (data.train_size, data.image, data.binary) == (1397, ImageSize(1, 8, 8), False)
+    bunch = load_digits()
+    expected = sorted(
+        (int(y), x.astype("uint8").tobytes()) for x, y in zip(bunch.data, bunch.target, strict=True)
+    )
+    got = []
+    for split in splits:
+        assert split.labels is not None
+        got += [(int(y), x.numpy().tobytes()) for x, y in zip(split.images, split.labels, strict=True)]
+    assert sorted(got) == expected
+    batch = data.batch(torch.arange(1397), torch.Generator())
+    assert torch.equal(batch.images * 16, splits[0].images.float())  # sixteenths are exact
+    # The first keys of the fixed shuffle: the split is the same on every machine.
+    assert batch.labels is not None
+    assert batch.labels[:12].tolist() == [3, 5, 0, 0, 3, 0, 6, 2, 9, 1, 6, 6]
+
+
+def test_names_and_options_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DrawError, match="unknown data set 'minst': choose from digits, mnist,"):
+        load_dataset("minst", None, "cpu")
+    with pytest.raises(DrawError, match="for images only, not for digits"):
+        load_dataset("digits", None, "cpu", channels=1)
+    for name in set(DATASETS) - {"digits", "images"}:
+        with pytest.raises(DrawError, match=f"is missing: .*{tmp_path}.*set --data-dir or DRAW_DATA"):
+            load_dataset(name, tmp_path, "cpu", download=False)
+    assert not list(tmp_path.iterdir())
+
+    with pytest.raises(DrawError, match=r"--data-dir: the folder .*/none does not exist"):
+        data_root(tmp_path / "none")
+    monkeypatch.setenv("DRAW_DATA", str(tmp_path))
+    assert data_root(None) == tmp_path
+    assert data_root(tmp_path.parent) == tmp_path.parent
+    monkeypatch.setenv("DRAW_DATA", str(tmp_path / "gone"))
+    with pytest.raises(DrawError, match=r"DRAW_DATA: the folder .*/gone does not exist"):
+        data_root(None)
+    monkeypatch.delenv("DRAW_DATA")
+    assert data_root(None).name == "draw-onnx"
