@@ -49,7 +49,7 @@ def run_app(app: typer.Typer, name: str) -> None:
         sys.stdout.flush()
     except _CLICK_ERROR as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)  # type: ignore[attr-defined]
-        _fail(name, f"{message} Try '{name} --help'.", getattr(error, "exit_code", 2))
+        _fail(name, f"{message.rstrip('.')}. Try '{name} --help'.", getattr(error, "exit_code", 2))
     except DrawError as error:
         if debug:
             raise

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -67,6 +66,9 @@ class Trainer:
         self.best: float | None = None
         self._bad_evaluations = 0
         self._metrics: dict[str, Any] = {}
+        # Of the terms since the last row of metrics.csv; saved, so that a resumed run's rows are the same too.
+        self._sums: dict[str, Tensor] = {}
+        self._counted = 0
         objective = make_objective(model, settings.glimpse_loss)
         optimizer = torch.optim.Adam(
             objective.parameters(),
@@ -91,6 +93,8 @@ class Trainer:
             self.iteration, self.seconds, self.best = resume.iteration, state["seconds"], state["best"]
             self._bad_evaluations = state["bad_evaluations"]
             self._metrics = dict(resume.metrics)
+            self._sums = {k: v.to(fabric.device) for k, v in state["sums"].items()}
+            self._counted = state["counted"]
 
     @property
     def model(self) -> Draw | GlimpseClassifier:
@@ -169,26 +173,24 @@ class Trainer:
             "valid_best",
         )
         logbook = Logbook(self.folder, columns, self.iteration) if main else None
-        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.fabric.device))
-        started, counted = time.monotonic(), 0
-        before = self.seconds
+        started, before, first = time.monotonic(), self.seconds, self.iteration
         self._forward.train()
         with Interrupt() as interrupt, progress(settings.preset, settings.iterations) as bar:
             bar.advance(self.iteration)
             try:
                 while self.iteration < settings.iterations and interrupt.signal is None:
                     for name, value in self.step().items():
-                        sums[name] += value
-                    counted += 1
+                        self._sums[name] = self._sums[name] + value if name in self._sums else value
+                    self._counted += 1
                     bar.advance()
                     done = self.iteration == settings.iterations
                     evaluate = self.iteration % settings.eval_every == 0 or done
-                    if counted >= LOG_EVERY or evaluate:
-                        row = self._train_row(sums, counted, time.monotonic() - started)
+                    if self._counted >= LOG_EVERY or evaluate:
+                        row = self._train_row(self.iteration - first, time.monotonic() - started)
+                        first = self.iteration
                         self.seconds = before + time.monotonic() - started
                         started, before = time.monotonic(), self.seconds
-                        sums.clear()
-                        counted = 0
+                        self._sums, self._counted = {}, 0
                         bar.describe(self._line(row))
                         if evaluate:
                             row.update(self._validate())
@@ -210,8 +212,9 @@ class Trainer:
                     logbook.close()
         return interrupt
 
-    def _train_row(self, sums: dict[str, Tensor], count: int, seconds: float) -> dict[str, Any]:
-        values = {k: float(v) / count for k, v in sums.items()}
+    def _train_row(self, updates: int, seconds: float) -> dict[str, Any]:
+        """Means since the last row; throughput of the ``updates`` that took ``seconds`` in this process."""
+        values = {k: float(v) / self._counted for k, v in self._sums.items()}
         if self.fabric.world_size > 1:
             values = {
                 k: float(cast(Tensor, self.fabric.all_reduce(torch.tensor(v)))) for k, v in values.items()
@@ -226,7 +229,7 @@ class Trainer:
             "iteration": self.iteration,
             "seconds": self.seconds + seconds,
             "learning_rate": self.learning_rate(self.iteration - 1),
-            "images_per_second": count * self.settings.batch_size / max(seconds, 1e-9),
+            "images_per_second": updates * self.settings.batch_size / max(seconds, 1e-9),
         }
         row.update({f"train_{k}": values[k] for k in (*self._objective.terms, "gradient_norm")})
         return row
@@ -304,6 +307,8 @@ class Trainer:
             "seconds": self.seconds,
             "best": self.best,
             "bad_evaluations": self._bad_evaluations,
+            "sums": dict(self._sums),
+            "counted": self._counted,
         }
         save_checkpoint(self.folder.last, checkpoint)
 

@@ -1,0 +1,86 @@
+"""A small made-up data set and a runner for commands, so that trainer tests take milliseconds a step."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from draw_onnx.models.config import ClassifierConfig, DrawConfig, ImageSize
+from draw_onnx.train.data.dataset import Dataset, Split
+from draw_onnx.train.settings import Hardware, RunFolder, TrainSettings
+from draw_onnx.train.trainer import Trainer
+from lightning_fabric import Fabric
+
+
+@pytest.fixture(scope="session")
+def bars() -> Dataset:
+    """6x5 pictures with one bright row (label 0) or column (label 1); 48 for training, 20 each to evaluate."""
+
+    def split(count: int, seed: int) -> Split:
+        generator = torch.Generator().manual_seed(seed)
+        images = torch.zeros(count, 1, 6, 5, dtype=torch.uint8)
+        labels = torch.randint(2, (count,), generator=generator)
+        for k, label in enumerate(labels.tolist()):
+            place = int(torch.randint(5, (1,), generator=generator))
+            if label:
+                images[k, :, :, place] = 255
+            else:
+                images[k, :, place, :] = 255
+        return Split(images, labels)
+
+    train = split(48, 0)
+    return Dataset(
+        name="bars",
+        image=ImageSize(1, 6, 5),
+        train=train,
+        evaluations={"valid": lambda: split(20, 1), "test": lambda: split(20, 2), "train": lambda: train},
+        binary=True,
+        labels=("row", "column"),
+    )
+
+
+DRAW = DrawConfig(1, 6, 5, time_steps=3, hidden_size=8, latent_size=2, read_size=2, write_size=3)
+CLASSIFIER = ClassifierConfig(1, 6, 5, time_steps=3, hidden_size=8, read_size=4, labels=("row", "column"))
+
+
+@pytest.fixture
+def make_trainer(tmp_path: Path, bars: Dataset) -> Callable[..., Trainer]:
+    """A trainer on ``bars``; keyword arguments change the settings."""
+
+    def make(model: str = "draw", folder: str = "run", resume: Any = None, **changes: Any) -> Trainer:
+        values = {
+            "preset": "bars",
+            "dataset": "bars",
+            "iterations": 20,
+            "batch_size": 10,
+            "learning_rate": 5e-3,
+        }
+        values |= {"warmup": 2, "eval_every": 5, "save_every": 4}
+        settings = TrainSettings(**(values | changes))
+        run = RunFolder(tmp_path / folder)
+        run.path.mkdir(exist_ok=True)
+        fabric = Fabric(accelerator="cpu", devices=1)
+        config = CLASSIFIER if model == "classifier" else DRAW
+        return Trainer(settings, config, bars, run, fabric, Hardware(), resume)
+
+    return make
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process: (exit code, stdout, stderr)."""
+
+    def run(main: Callable[[], None], *arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return run

@@ -1,0 +1,263 @@
+"""draw-train and draw-eval as a user meets them: whole runs in processes of their own, and every error in one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from draw_onnx.models.checkpoint import load_checkpoint, save_checkpoint
+from draw_onnx.train import cli, eval_cli
+
+Command = Callable[..., tuple[int, str, str]]
+TINY = ("--hidden", 8, "--time-steps", 2, "--latent", 2, "--batch-size", 20, "--threads", 1)
+
+
+def spawn(*arguments: object) -> subprocess.Popen[str]:
+    script = Path(sys.executable).parent / "draw-train"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [str(script), *map(str, arguments)], text=True, stderr=subprocess.PIPE, env=environment
+    )
+
+
+def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not file.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short finished run on the digits."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    process = spawn("--out", folder, "--iterations", 60, "--save-every", 7, "--eval-every", 30, *TINY)
+    assert process.wait(timeout=300) == 0, process.communicate()
+    return folder
+
+
+def test_what_a_run_leaves(finished: Path) -> None:
+    assert {p.name for p in (finished / "samples").iterdir()} == {"0000030.png", "0000060.png"}
+    assert list(finished.glob("events.out.tfevents.*"))
+    assert "nats" in (finished / "test.txt").read_text()
+    with (finished / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(r["iteration"]) for r in rows] == [30, 60]
+    for row in rows:
+        parts = float(row["valid_reconstruction"]) + float(row["valid_kl"])
+        assert float(row["valid_bound"]) == pytest.approx(parts, rel=1e-4)
+
+
+def test_killed_and_resumed_is_bit_exact(finished: Path, tmp_path: Path) -> None:
+    """kill -9 in the middle, then --resume: the same last checkpoint as the uninterrupted run, bit for bit."""
+    folder = tmp_path / "run"
+    process = spawn("--out", folder, "--iterations", 60, "--save-every", 7, "--eval-every", 30, *TINY)
+    wait_for(folder / "last.ckpt", process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert load_checkpoint(folder / "last.ckpt").iteration < 60
+    resumed = spawn("--resume", "--out", folder, "--threads", 1)
+    assert resumed.wait(timeout=300) == 0, resumed.communicate()
+    whole, parts = (load_checkpoint(f / "last.ckpt") for f in (finished, folder))
+    assert whole.iteration == parts.iteration == 60
+    for name, value in whole.weights.items():
+        assert torch.equal(value, parts.weights[name]), name
+    assert whole.training is not None
+    assert parts.training is not None
+    for name, value in whole.training["model"].items():
+        assert torch.equal(value, parts.training["model"][name]), name
+    a, b = ((f / "metrics.csv").read_text().splitlines() for f in (finished, folder))
+    drop = [0, *range(2, 3), *range(4, 12)]  # all but seconds and throughput
+    assert [[r.split(",")[i] for i in drop] for r in a] == [[r.split(",")[i] for i in drop] for r in b]
+
+
+def test_sigterm_says_how_to_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "a run"
+    process = spawn("--out", folder, "--iterations", 100_000, "--save-every", 10, *TINY)
+    wait_for(folder / "last.ckpt", process)
+    process.terminate()
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert f"draw-train --resume --out '{folder}'" in error
+
+
+@pytest.mark.slow
+def test_two_devices_train_like_one(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    process = spawn(
+        *("--out", folder, "--iterations", 60, "--save-every", 7, "--eval-every", 30, *TINY),
+        *("--device", "cpu", "--devices", 2),
+    )
+    assert process.wait(timeout=300) == 0, process.communicate()
+    one, two = (load_checkpoint(f / "last.ckpt") for f in (finished, folder))
+    for name, value in one.weights.items():
+        torch.testing.assert_close(value, two.weights[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--preset", "nonsense"], 1, "unknown preset 'nonsense'; choose from digits, mnist"),
+        (["--iterations", "0"], 1, "iterations must be at least 1, not 0"),
+        (["--iterations", "many"], 2, "Invalid value for '--iterations'"),
+        (["--lr", "7"], 1, "learning rate must be between 0 and 1"),
+        (["--hidden", "0"], 1, "hidden_size must be between 1 and 65536"),
+        (["--no-attention", "--read-size", "2"], 1, "0 without attention"),
+        (["--preset", "cluttered-mnist", "--latent", "3"], 1, "does not fit the glimpse classifier"),
+        (["--preset", "images"], 1, "needs --image-dir"),
+        (["--image-size", "8", "8"], 1, "belong to preset images"),
+        (["--device", "tpu"], 1, "unknown device 'tpu'"),
+        (["--seed", "-1"], 1, "seed must be between"),
+        (["--resume"], 1, "nothing to resume"),
+        (["--wrong"], 2, "No such option: --wrong"),
+        (["--preset", "mnist", "--data-dir", "."], 1, "belongs in binarized_mnist"),
+    ],
+)
+def test_bad_options_are_one_line(
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # Nothing listens there: downloads fail at once, as they do without a network.
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    got, out, error = command(cli.main, *arguments)
+    assert got == code
+    assert out == ""
+    errors = [line for line in error.splitlines() if line.startswith("draw-train: error: ")]
+    assert len(errors) == 1, error
+    assert message in errors[0]
+    assert "Traceback" not in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_cuda_without_a_gpu(command: Command, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    code, _, error = command(cli.main, "--device", "cuda", "--out", tmp_path / "run")
+    assert (code, error.count("\n")) == (1, 1)
+    assert "finds no CUDA device" in error
+
+
+def test_a_folder_with_a_run_is_not_overwritten(command: Command, finished: Path) -> None:
+    before = (finished / "last.ckpt").read_bytes()
+    code, _, error = command(cli.main, "--out", finished)
+    assert code == 1
+    assert "already holds a run" in error
+    assert (finished / "last.ckpt").read_bytes() == before
+
+
+def test_resume_takes_its_settings_from_the_checkpoint(command: Command, finished: Path) -> None:
+    code, _, error = command(cli.main, "--resume", "--out", finished, "--lr", 0.1, "--hidden", 9)
+    assert code == 1
+    assert "leave out --hidden-size, --learning-rate" in error
+    code, _, error = command(cli.main, "--resume", "--out", finished)
+    assert code == 1
+    assert "already reached iteration 60 of 60" in error
+
+
+def test_weights_only_cannot_be_resumed(command: Command, finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").write_bytes((finished / "best.ckpt").read_bytes())
+    code, _, error = command(cli.main, "--resume", "--out", tmp_path)
+    assert code == 1
+    assert "weights-only checkpoint" in error
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_unwritable_folder(command: Command, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    code, _, error = command(cli.main, "--out", tmp_path / "run")
+    assert (code, error.count("\n")) == (1, 1)
+
+
+def test_a_file_where_the_folder_should_be(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    code, _, error = command(cli.main, "--out", tmp_path / "run", "--iterations", 1)
+    assert code == 1
+    assert "draw-train: error:" in error
+    assert "Traceback" not in error
+
+
+def test_eval_gives_the_test_figure_again(command: Command, finished: Path, tmp_path: Path) -> None:
+    arguments = ("--ckpt", finished / "best.ckpt", "--threads", 1)
+    code, out, _ = command(eval_cli.main, *arguments)
+    assert code == 0
+    assert (finished / "test.txt").read_text().strip() in out
+    nearest, plot = tmp_path / "nearest.png", tmp_path / "kl.png"
+    code, out, _ = command(
+        eval_cli.main,
+        *arguments,
+        "--json",
+        "--importance",
+        3,
+        "--nearest",
+        nearest,
+        "--plot",
+        plot,
+        "--samples",
+        5,
+    )
+    values = json.loads(out)
+    assert code == 0
+    assert values["bound"] == pytest.approx(values["reconstruction"] + values["kl"])
+    assert len(values["kl_per_step"]) == 2
+    assert values["importance_samples"] == 3
+    assert len(values["nearest_distances"]) == 5
+    assert nearest.read_bytes()[:4] == plot.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either --ckpt FILE or --onnx FILE"),
+        (["--ckpt", "none.ckpt"], "no checkpoint at none.ckpt"),
+        (["--onnx", "none.onnx"], "none.onnx"),
+        (["--ckpt", "BEST", "--split", "wild"], "no split 'wild'"),
+        (["--ckpt", "BEST", "--dataset", "nonsense"], "unknown data set"),
+        (["--ckpt", "BEST", "--plot", "none/kl.png"], "does not exist"),
+        (["--onnx", "x.onnx", "--importance", "3"], "use --ckpt"),
+    ],
+)
+def test_bad_evaluations_are_one_line(
+    command: Command,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = [str(finished / "best.ckpt") if a == "BEST" else a for a in arguments]
+    code, out, error = command(eval_cli.main, *arguments)
+    assert (code, out, error.count("\n")) == (1, "", 1), error
+    assert error.startswith("draw-eval: error: ")
+    assert message in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_for_other_pictures(
+    command: Command, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    checkpoint = load_checkpoint(finished / "best.ckpt")
+    checkpoint.dataset = "cifar10"
+    save_checkpoint(tmp_path / "odd.ckpt", checkpoint)
+    code, _, error = command(eval_cli.main, "--ckpt", tmp_path / "odd.ckpt", "--dataset", "digits")
+    assert code == 0, error
+    code, _, error = command(eval_cli.main, "--ckpt", tmp_path / "odd.ckpt", "--data-dir", tmp_path)
+    assert code == 1
+    assert "cifar" in error

@@ -1,0 +1,107 @@
+"""Figures: identities of the bounds, intervals, nearest neighbours."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from draw_onnx.models.config import DrawConfig
+from draw_onnx.models.draw import Draw
+from draw_onnx.train.data.dataset import Dataset, Split
+from draw_onnx.train.evaluation import evaluate_bound, evaluate_importance, log_weight, wilson_interval
+from draw_onnx.train.nearest import find_nearest, nearest
+
+
+@pytest.fixture(scope="module")
+def model() -> Draw:
+    torch.manual_seed(0)
+    draw = Draw(
+        DrawConfig(1, 6, 5, time_steps=3, hidden_size=8, latent_size=2, read_size=2, write_size=3)
+    ).eval()
+    with torch.no_grad():  # a posterior well away from the prior, so that the bounds differ
+        draw.mu.weight.mul_(6)
+        draw.log_sigma.bias.sub_(0.7)
+        draw.write_patch.weight.mul_(8)
+    return draw
+
+
+def test_the_bound_does_not_depend_on_the_batch(model: Draw, bars: Dataset) -> None:
+    valid = bars.evaluation("valid")
+    figures = [evaluate_bound(model, valid, batch) for batch in (1, 7, 20)]
+    for other in figures[1:]:
+        np.testing.assert_allclose(other.per_image, figures[0].per_image, rtol=1e-6)
+    first = figures[0]
+    assert first.bound == pytest.approx(first.reconstruction + first.kl)
+    assert first.standard_error == pytest.approx(np.std(first.per_image, ddof=1) / math.sqrt(20))
+    assert len(first.kl_per_step) == 3
+    assert evaluate_bound(model, valid, 8, limit=5).per_image == pytest.approx(first.per_image[:5], rel=1e-6)
+
+
+def test_log_weight_has_the_bounds_expectation(model: Draw, bars: Dataset) -> None:
+    x = bars.evaluation("valid").slice(0, 1).images.expand(20_000, -1, -1, -1)
+    noise = torch.randn(20_000, 3, 2, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        sampled, analytic = -log_weight(model, x, noise), model(x, noise).bound
+    difference = (sampled - analytic).double()
+    assert abs(difference.mean()) < 4 * difference.std() / math.sqrt(20_000)
+    assert difference.std() > 0.01
+
+
+def test_importance_weighting_tightens_with_k(model: Draw, bars: Dataset) -> None:
+    """-log mean w is below the plain bound in expectation, and falls as K grows (Burda et al. 2016)."""
+    valid = bars.evaluation("valid")
+    plain = np.mean([evaluate_bound(model, valid, 20, seed=s).bound for s in range(8)])
+    means = [
+        np.mean([evaluate_importance(model, valid, k, 20, seed=s)[0] for s in range(8)]) for k in (1, 4, 32)
+    ]
+    assert means[0] == pytest.approx(plain, rel=0.02)
+    assert means[0] > means[1] > means[2]
+    assert means[2] < plain
+
+
+def test_importance_sampling_is_exact_where_nothing_is_latent(model: Draw, bars: Dataset) -> None:
+    """When the picture ignores z and the posterior is the prior every weight is p(x): all bounds agree."""
+    blind = Draw(model.config)
+    for layer in (blind.mu, blind.log_sigma, blind.write_patch):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    valid = bars.evaluation("valid")
+    plain = evaluate_bound(blind, valid).bound
+    for k in (1, 3):
+        assert evaluate_importance(blind, valid, k)[0] == pytest.approx(plain, rel=1e-6)
+
+
+def test_wilson_interval() -> None:
+    low, high = wilson_interval(336, 10_000)
+    assert (round(100 * low, 2), round(100 * high, 2)) == (3.02, 3.73)
+    assert wilson_interval(0, 50)[0] == pytest.approx(0, abs=1e-12)
+    assert wilson_interval(50, 50)[1] == pytest.approx(1)
+    for wrong in range(0, 41, 5):
+        low, high = wilson_interval(wrong, 40)
+        assert low <= wrong / 40 <= high
+        assert low == pytest.approx(1 - wilson_interval(40 - wrong, 40)[1])
+
+
+def test_nearest_finds_what_brute_force_finds() -> None:
+    generator = torch.Generator().manual_seed(0)
+    train = Split(torch.randint(256, (12_000, 1, 3, 3), generator=generator, dtype=torch.uint8))
+    queries = torch.rand(5, 1, 3, 3, generator=generator)
+    distances, index = nearest(queries, train)
+    everything = (
+        (train.slice(0, 12_000).images.flatten(1)[None] - queries.flatten(1)[:, None]).square().sum(-1).sqrt()
+    )
+    assert torch.equal(index, everything.argmin(1))
+    torch.testing.assert_close(distances, everything.min(1).values)
+
+
+def test_copies_are_found_out(model: Draw, bars: Dataset) -> None:
+    train = bars.evaluation("train")
+    distances, _ = nearest(train.slice(0, 10).images, train)
+    assert (distances == 0).all()
+    found = find_nearest(model, bars, 6)
+    assert found.samples.shape == found.neighbours.shape == (6, 1, 6, 5)
+    assert set(found.samples.unique().tolist()) <= {0.0, 1.0}
+    recomputed = (found.samples - found.neighbours).flatten(1).norm(dim=1).numpy()
+    np.testing.assert_allclose(found.distances, recomputed, rtol=1e-6)

@@ -1,0 +1,172 @@
+"""The loop: exact resumption, data order, schedule, guards."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+import torch
+from draw_onnx.errors import DrawError
+from draw_onnx.models.checkpoint import load_checkpoint
+from draw_onnx.train.trainer import Trainer
+
+Make = Callable[..., Trainer]
+
+
+def run(trainer: Trainer) -> Trainer:
+    trainer.run(lambda _: None, lambda _: None)
+    return trainer
+
+
+def rows(trainer: Trainer) -> list[dict[str, str]]:
+    with trainer.folder.metrics.open() as file:
+        return [
+            {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}
+            for row in csv.DictReader(file)
+        ]
+
+
+@pytest.mark.parametrize("model", ["draw", "classifier"])
+def test_resuming_is_bit_exact(make_trainer: Make, model: str) -> None:
+    whole = run(make_trainer(model, "whole"))
+    first = make_trainer(model, "parts")
+    while first.iteration < 8:  # as many steps as the last checkpoint before a kill would hold
+        first.step()
+    first.save()
+    for _ in range(3):  # lost work
+        first.step()
+    second = run(make_trainer(model, "parts", resume=load_checkpoint(first.folder.last)))
+    assert second.iteration == whole.iteration == 20
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name]), name
+    for name, value in whole.average.weights.items():
+        assert torch.equal(value, second.average.weights[name]), name
+    a, b = (load_checkpoint(t.folder.last) for t in (whole, second))
+    assert a.training is not None
+    assert b.training is not None
+    for state in ("exp_avg", "exp_avg_sq"):
+        for k, entry in a.training["optimizer"]["state"].items():
+            assert torch.equal(entry[state], b.training["optimizer"]["state"][k][state])
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(make_trainer: Make) -> None:
+    bests = [
+        load_checkpoint(run(make_trainer(folder=f, seed=s)).folder.best)
+        for f, s in (("a", 1), ("b", 1), ("c", 2))
+    ]
+    same = [
+        all(torch.equal(bests[0].weights[k], other.weights[k]) for k in other.weights) for other in bests[1:]
+    ]
+    assert same == [True, False]
+
+
+def test_every_epoch_sees_every_picture_once(make_trainer: Make) -> None:
+    trainer = make_trainer()
+    order = torch.cat([trainer.indices(i) for i in range(24)])  # 240 = 5 epochs of 48, in batches of 10
+    epochs = order.view(5, 48)
+    for epoch in epochs:
+        assert epoch.sort().values.tolist() == list(range(48))
+    assert not torch.equal(epochs[0], epochs[1])
+
+
+def test_learning_rate_warms_up_and_falls_to_zero(make_trainer: Make) -> None:
+    trainer = make_trainer(iterations=100, warmup=10, learning_rate=0.1)
+    rates = [trainer.learning_rate(i) for i in range(100)]
+    assert rates[0] == pytest.approx(0.01)
+    assert max(rates) == pytest.approx(0.1, rel=0.05)
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert 0 < rates[-1] < 1e-4
+
+
+@pytest.mark.parametrize("model", ["draw", "classifier"])
+def test_training_lowers_the_validation_figure(make_trainer: Make, model: str) -> None:
+    trainer = run(make_trainer(model, iterations=600, learning_rate=2e-2, eval_every=200, ema_decay=0.9))
+    metric = "valid_bound" if model == "draw" else "valid_error"
+    values = [float(r[metric]) for r in rows(trainer) if r[metric]]
+    assert len(values) == 3
+    # Independent pixels at their mean rates cost 14.1 nats, and guessing errs by 50 %.
+    assert values[-1] < (11 if model == "draw" else 20)
+    assert load_checkpoint(trainer.folder.best).metrics[metric] == pytest.approx(min(values), rel=1e-5)
+
+
+def test_metrics_after_a_crash_are_not_repeated(make_trainer: Make) -> None:
+    whole = run(make_trainer(folder="whole"))
+    parts = run(make_trainer(folder="parts"))
+    text = parts.folder.metrics.read_text()
+    parts.folder.metrics.write_text(text + "25,3.0,0.1,1")  # rows past the checkpoint, the last cut short
+    checkpoint = load_checkpoint(parts.folder.last)
+    checkpoint.iteration = 20
+    run(make_trainer(folder="parts", resume=checkpoint))
+    assert rows(parts) == rows(whole)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_finishes_the_step_and_saves(make_trainer: Make, number: signal.Signals, code: int) -> None:
+    trainer = make_trainer(iterations=10_000, eval_every=10_000, save_every=10_000)
+    step = trainer.step
+
+    def step_and_signal() -> dict[str, torch.Tensor]:
+        terms = step()
+        if trainer.iteration == 6:
+            os.kill(os.getpid(), number)
+        return terms
+
+    trainer.step = step_and_signal  # type: ignore[method-assign]
+    interrupt = trainer.run(lambda _: None, lambda _: None)
+    assert interrupt.exit_code == code
+    assert load_checkpoint(trainer.folder.last).iteration == trainer.iteration == 6
+    assert signal.getsignal(number) is not interrupt._note
+
+
+def test_a_nan_loss_is_named_and_the_checkpoint_survives(make_trainer: Make) -> None:
+    trainer = make_trainer(iterations=100, eval_every=10, save_every=5)
+    step = trainer.step
+
+    def step_then_break() -> dict[str, torch.Tensor]:
+        if trainer.iteration == 7:
+            with torch.no_grad():
+                trainer.model.mu.bias.fill_(float("nan"))
+        return step()
+
+    trainer.step = step_then_break  # type: ignore[method-assign]
+    with pytest.raises(DrawError, match="no longer a finite number"):
+        run(trainer)
+    assert load_checkpoint(trainer.folder.last).iteration == 5
+
+
+def test_a_run_that_falls_apart_is_stopped(make_trainer: Make) -> None:
+    trainer = make_trainer(iterations=100, eval_every=5, ema_decay=0.0)
+    step = trainer.step
+
+    def step_then_ruin() -> dict[str, torch.Tensor]:
+        terms = step()
+        if trainer.iteration > 10:
+            with torch.no_grad():
+                trainer.model.initial_canvas.fill_(60.0)
+            trainer.average.update(trainer.model, trainer.iteration)
+        return terms
+
+    trainer.step = step_then_ruin  # type: ignore[method-assign]
+    with pytest.raises(DrawError, match="diverged"):
+        run(trainer)
+    assert load_checkpoint(trainer.folder.best).iteration == 10
+
+
+def test_ema_of_decay_zero_is_the_weights(make_trainer: Make) -> None:
+    trainer = make_trainer(ema_decay=0.0)
+    for _ in range(3):
+        trainer.step()
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(value, trainer.average.weights[name])
+
+
+def test_best_is_weights_only(make_trainer: Make) -> None:
+    trainer = run(make_trainer())
+    best = load_checkpoint(trainer.folder.best)
+    assert best.training is None
+    assert trainer.folder.best.stat().st_size < trainer.folder.last.stat().st_size / 2
+    with pytest.raises(DrawError, match="weights-only"):
+        make_trainer(folder="other", resume=best)
