@@ -10,7 +10,7 @@ import typer
 
 from ..console import VersionOption, make_app, note, run_app
 from ..errors import DrawError
-from .cli_options import BatchOption, ProviderChoice, ProviderOption, ThreadsOption, summary
+from .cli_options import BatchOption, ProviderChoice, ProviderOption, ThreadsOption, check_outputs, summary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,7 +135,7 @@ def command(
         draw-gen --onnx draw.onnx -n 16 --seed 7 --png sheet.png --npz out.npz
     """
     outputs = {"--gif": gif, "--png": png, "--grid": grid, "--npz": npz}
-    _check_outputs({k: v for k, v in outputs.items() if v is not None}, interpolate is not None)
+    _check_outputs(outputs, interpolate is not None)
 
     from .animation import check_fps
     from .sampler import Sampler
@@ -169,20 +169,16 @@ def command(
     _draw(sampler, samples, gif, png, grid, columns, boxes, fps, scale)
 
 
-def _check_outputs(outputs: dict[str, Path], interpolating: bool) -> None:
-    from ..files import check_writable
-
-    if not outputs:
+def _check_outputs(outputs: dict[str, Path | None], interpolating: bool) -> None:
+    given = {option for option, path in outputs.items() if path is not None}
+    if not given:
         raise typer.BadParameter(
             "nothing to write: give --gif FILE (painted step by step), --png FILE (a sheet of steps),"
             " --grid FILE (finished pictures) or --npz FILE (numbers)."
         )
-    if interpolating and set(outputs) != {"--gif"}:
+    if interpolating and given != {"--gif"}:
         raise typer.BadParameter("--interpolate writes a GIF and nothing else: give --gif FILE alone.")
-    if len({path.absolute() for path in outputs.values()}) < len(outputs):
-        raise typer.BadParameter("two outputs have the same name.")
-    for path in outputs.values():
-        check_writable(path)
+    check_outputs(outputs)
 
 
 def _parse_steps(text: str | None, total: int) -> list[int] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,6 +45,17 @@ BatchOption = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+
+
+def check_outputs(outputs: Mapping[str, Path | None]) -> None:
+    """Refuse, before the work, outputs that cannot be written or that have one name."""
+    from ..files import check_writable
+
+    paths = [path for path in outputs.values() if path is not None]
+    if len({path.absolute() for path in paths}) < len(paths):
+        raise typer.BadParameter("two outputs have the same name.")
+    for path in paths:
+        check_writable(path)
 
 
 def summary(count: int, noun: str, seconds: float, provider: str, threads: int) -> str:

@@ -221,7 +221,7 @@ def test_damaged_bytes_never_surprise(fake: Path, data: st.DataObject) -> None:
     try:
         parse(bytes(content))
     except DrawError as error:
-        assert "\n" not in str(error)  # noqa: PT017
+        assert "\n" not in str(error)
 
 
 @settings(deadline=None, max_examples=60, derandomize=True)

@@ -1,0 +1,128 @@
+"""GIFs of where a network looks: a classifier's glimpses, a scorer's reading and writing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .animation import grid_layout, write_gif
+from .captions import captioned
+from .pictures import READ_COLOUR, WRITE_COLOUR, Rgb, arrange, draw_windows, gap_width, grid_columns, to_rgb
+
+MAX_PICTURES = 16  # in one GIF: more are too small to follow
+
+
+def write_glimpse_gif(
+    path: str | os.PathLike[str],
+    images: NDArray[np.float32],
+    glimpses: NDArray[np.float32],
+    windows: NDArray[np.float32],
+    answers: Sequence[str],
+    scale: int | None = None,
+    fps: float = 2.0,
+) -> None:
+    """The glimpse window moving over each picture, beside it what the glimpse sees, at the end the answer.
+
+    Args:
+        path: where to.
+        images: [n, C, H, W] in [0, 1].
+        glimpses: [n, T, C, N, N], gamma included; shown without it, so that brightness is the picture's.
+        windows: [n, T, 5] rows (x, y, delta, sigma, gamma).
+        answers: [n] texts for the last frame.
+        scale: screen pixels per pixel; fitting unless given.
+        fps: glimpses per second.
+    """
+    gamma = windows[:, :, 4][:, :, None, None, None]
+    seen = np.divide(glimpses, gamma, out=np.zeros_like(glimpses), where=gamma > 0)
+    _count, steps, _, size, _ = glimpses.shape
+
+    def pair(k: int, step: int, scale: int) -> tuple[Rgb, Rgb]:
+        t = min(step, steps - 1)
+        tile = draw_windows(to_rgb(images[k], scale), windows[k, t], size, READ_COLOUR, scale)
+        return tile, _centred(seen[k, t], tile.shape[:2])
+
+    def text(k: int, step: int) -> str:
+        return f"glimpse {step + 1} of {steps}" if step < steps else answers[k]
+
+    _write_pairs(path, images, steps + 1, pair, text, scale, fps)
+
+
+def write_score_gif(
+    path: str | os.PathLike[str],
+    images: NDArray[np.float32],
+    canvases: NDArray[np.float32],
+    read_windows: NDArray[np.float32] | None,
+    write_windows: NDArray[np.float32] | None,
+    read_size: int,
+    write_size: int,
+    bounds: Sequence[float],
+    scale: int | None = None,
+    fps: float = 10.0,
+) -> None:
+    """Each picture with the window that reads it (blue), beside it the canvas with the window that writes (red).
+
+    Args:
+        path: where to.
+        images: [n, C, H, W] in [0, 1].
+        canvases: [n, T, C, H, W].
+        read_windows: [n, T, 5], or None without attention.
+        write_windows: [n, T, 5], or None without attention.
+        read_size: filters per axis of the read window.
+        write_size: filters per axis of the write window.
+        bounds: [n] nats, for the last frame.
+        scale: screen pixels per pixel; fitting unless given.
+        fps: steps per second.
+    """
+    steps = canvases.shape[1]
+
+    def pair(k: int, step: int, scale: int) -> tuple[Rgb, Rgb]:
+        left, right = to_rgb(images[k], scale), to_rgb(canvases[k, min(step, steps - 1)], scale)
+        if step < steps and read_windows is not None and write_windows is not None:
+            draw_windows(left, read_windows[k, step], read_size, READ_COLOUR, scale)
+            draw_windows(right, write_windows[k, step], write_size, WRITE_COLOUR, scale)
+        return left, right
+
+    def text(k: int, step: int) -> str:
+        return f"step {step + 1} of {steps}" if step < steps else f"{bounds[k]:.1f} nats"
+
+    _write_pairs(path, images, steps + 1, pair, text, scale, fps)
+
+
+def _write_pairs(
+    path: str | os.PathLike[str],
+    images: NDArray[np.float32],
+    frames: int,
+    pair: Callable[[int, int, int], tuple[Rgb, Rgb]],
+    text: Callable[[int, int], str],
+    scale: int | None,
+    fps: float,
+) -> None:
+    count, channels, height, width = images.shape
+    if scale is None:
+        _, scale = grid_layout(count, 2 * width, height, None)
+        scale = max(scale, -(-90 // (2 * width)))  # room for the caption
+    columns = grid_columns(count, 2 * width, height)
+    gap = gap_width(scale)
+
+    def frame(index: int) -> Rgb:
+        tiles = []
+        for k in range(count):
+            left, right = pair(k, index, scale)
+            both = arrange([left, right], 2, gap)[:, gap:-gap] if gap else np.concatenate([left, right], 1)
+            tiles.append(captioned(both, text(k, index)))
+        return arrange(tiles, columns, 3 * gap)
+
+    write_gif(path, frame, frames, fps, grey=channels == 1)
+
+
+def _centred(glimpse: NDArray[np.float32], size: tuple[int, ...]) -> Rgb:
+    """A glimpse [C, N, N] enlarged by a whole number into the middle of a tile of ``size`` (height, width)."""
+    height, width = size
+    picture = to_rgb(glimpse, max(1, min(height, width) // glimpse.shape[-1]))[:height, :width]
+    tile = np.zeros((height, width, 3), np.uint8)
+    y, x = (height - picture.shape[0]) // 2, (width - picture.shape[1]) // 2
+    tile[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+    return tile

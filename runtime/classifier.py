@@ -1,0 +1,138 @@
+"""Classifying pictures with an exported glimpse classifier."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import DrawError
+from .batches import batch_size, map_in_order, thread_count
+from .images import check_images
+from .metadata import CLASSIFIER, GLIMPSES, IMAGE, LOGITS, PROBABILITIES, READ_ATTENTION, Metadata
+from .session import Model, open_model
+
+
+@dataclass(frozen=True)
+class Classification:
+    """n pictures, T glimpses of N x N filters."""
+
+    logits: NDArray[np.float32]  # [n, classes] after the last glimpse
+    probabilities: NDArray[np.float32]  # [n, classes]
+    labels: tuple[str, ...]  # names of the classes
+    glimpses: NDArray[np.float32] | None  # [n, T, C, N, N] what the network saw, gamma included
+    read_attention: (
+        NDArray[np.float32] | None
+    )  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """[n] number of the likeliest class"""
+        return self.logits.argmax(1).astype(np.int64)
+
+    @property
+    def answers(self) -> list[str]:
+        """Name of the likeliest class of each picture"""
+        return [self.labels[k] for k in self.classes]
+
+
+class Classifier:
+    """Classifies with a ``draw.classifier`` file. One classifier may be used from many threads.
+
+    Args:
+        path: an ``.onnx`` file, or the name of a packaged model such as ``cluttered-mnist``.
+        provider: ``auto``, ``cpu`` or ``cuda``.
+        threads: batches run at the same time; the CPUs at hand unless given.
+
+    Raises:
+        DrawError: the file or the provider is not to be had; the message says why.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] = "cluttered-mnist",
+        provider: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        self._model: Model = open_model(path, CLASSIFIER, provider)
+        self.threads = thread_count(threads, self._model.provider)
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the file says of itself."""
+        return self._model.metadata
+
+    @property
+    def provider(self) -> str:
+        """``cpu`` or ``cuda``: where it really runs."""
+        return self._model.provider
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether the file gives glimpses and windows, not the answer alone."""
+        return self._model.has(GLIMPSES)
+
+    def batch_size(self, asked: int | None = None) -> int:
+        """Pictures that go through the graph at once.
+
+        Raises:
+            DrawError: not the size that the file was exported for.
+        """
+        return batch_size(asked, self._model.fixed_batch, self.provider)
+
+    def __call__(self, images: ArrayLike, batch: int | None = None, steps: bool = True) -> Classification:
+        """Classify pictures.
+
+        Args:
+            images: [n, C, H, W], or [n, H, W] for one channel; uint8, or floats in [0, 1]. Files become such
+                arrays through :func:`draw_onnx.runtime.images.read_picture`.
+            batch: pictures through the graph at once.
+            steps: also glimpses and windows, where the file gives them.
+
+        Raises:
+            DrawError: images of another shape or range, or ONNX Runtime fails.
+        """
+        array, size = check_images(images, self.metadata.image_shape), self.batch_size(batch)
+        return join(list(self.stream((array[i : i + size] for i in range(0, len(array), size)), steps)))
+
+    def stream(self, batches: Iterable[NDArray[np.float32]], steps: bool = True) -> Iterator[Classification]:
+        """Classify batches [n, C, H, W] in [0, 1] one after the other: memory does not grow with their number."""
+        wanted = [LOGITS, PROBABILITIES]
+        if steps:
+            wanted += [name for name in (GLIMPSES, READ_ATTENTION) if self._model.has(name)]
+
+        def classify(images: NDArray[np.float32]) -> Classification:
+            got = self._model.run({IMAGE: images}, wanted)
+            if not np.isfinite(got[LOGITS]).all():
+                raise DrawError(f"{self._model.name}: a logit is not finite: the file is damaged")
+            return Classification(
+                got[LOGITS],
+                got[PROBABILITIES],
+                self.metadata.labels,
+                got.get(GLIMPSES),
+                got.get(READ_ATTENTION),
+            )
+
+        return map_in_order(classify, batches, self.threads)
+
+
+def join(parts: list[Classification]) -> Classification:
+    """Consecutive batches as one."""
+
+    def joined(arrays: list[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+        present = [a for a in arrays if a is not None]
+        return np.concatenate(present) if present else None
+
+    return Classification(
+        np.concatenate([p.logits for p in parts]),
+        np.concatenate([p.probabilities for p in parts]),
+        parts[0].labels,
+        joined([p.glimpses for p in parts]),
+        joined([p.read_attention for p in parts]),
+    )

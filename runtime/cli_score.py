@@ -1,0 +1,211 @@
+"""draw-score: the bound and the reconstruction of pictures, by an exported scorer."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..console import VersionOption, make_app, note, run_app
+from ..errors import DrawError
+from .cli_options import BatchOption, ProviderChoice, ProviderOption, ThreadsOption, check_outputs, summary
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .scorer import Scorer, Scores
+
+app = make_app()
+_OUT, _HOW = "Outputs", "Appearance"
+
+# Data sets whose pictures are 0 and 1: a grey picture has no comparable bound under their models.
+BINARY_DATASETS = ("mnist", "binarized-mnist", "mnist-dynamic", "mnist-two-digit")
+
+
+@app.command()
+def command(
+    images: Annotated[
+        list[Path], typer.Argument(help="Picture files, or folders of them.", metavar="IMAGE|FOLDER")
+    ],
+    onnx: Annotated[
+        str,
+        typer.Option(
+            help="Scorer: an .onnx file that draw-export --graph scorer wrote, or the name of a packaged model.",
+            metavar="FILE|NAME",
+        ),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON in place of the table.", rich_help_panel=_OUT)
+    ] = False,
+    gif: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a GIF of the first 16 pictures being read (blue) and painted again (red).",
+            rich_help_panel=_OUT,
+            metavar="FILE",
+        ),
+    ] = None,
+    png: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write each picture beside its reconstruction.", rich_help_panel=_OUT, metavar="FILE"
+        ),
+    ] = None,
+    npz: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the numbers: images, bound in nats, reconstruction.",
+            rich_help_panel=_OUT,
+            metavar="FILE",
+        ),
+    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=2**64 - 1,
+            help="Seed of the noise; picture k takes the noise of picture k.",
+            metavar="SEED",
+        ),
+    ] = 0,
+    binarise: Annotated[
+        bool | None,
+        typer.Option(
+            "--binarise/--no-binarise",
+            help="Make pixels 0 or 1 at one half. Unless given: if the model was trained on such pictures.",
+        ),
+    ] = None,
+    invert: Annotated[
+        bool, typer.Option("--invert", help="The pictures are dark on light; the model reads light on dark.")
+    ] = False,
+    fps: Annotated[
+        float, typer.Option(help="Steps per second of the GIF, up to 50.", rich_help_panel=_HOW)
+    ] = 10.0,
+    scale: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Screen pixels per pixel. Fitting about 1000 pixels unless given.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    provider: ProviderOption = ProviderChoice.auto,
+    threads: ThreadsOption = None,
+    batch: BatchOption = None,
+    version: Annotated[bool, VersionOption] = False,
+) -> None:
+    """Score pictures: the bound in nats (lower is better) and how the network would paint them.
+
+    A picture unlike those it was trained on scores high. Pictures become the model's input as with
+    draw-classify: grey, shrunk only if larger, centred on black, never enlarged.
+
+        draw-score --onnx scorer.onnx digit.png --gif reading.gif
+    """
+    check_outputs({"--gif": gif, "--png": png, "--npz": npz})
+
+    import numpy as np
+
+    from .animation import check_fps
+    from .images import picture_paths, read_picture
+    from .scorer import Scorer
+
+    check_fps(fps)
+    scorer = Scorer(onnx, provider.value, threads)
+    if gif is not None and not scorer.has_steps:
+        raise DrawError(f"{onnx} gives results only, no steps for --gif: export it with --outputs steps")
+    paths = picture_paths(images)
+    array = np.stack([read_picture(path, scorer.metadata.image_shape, invert) for path in paths])
+    if binarise is None:
+        binarise = scorer.metadata.dataset in BINARY_DATASETS
+        if binarise and ((array > 0) & (array < 1)).any():
+            note(
+                f"pixels made 0 or 1 at one half, as in {scorer.metadata.dataset}; --no-binarise leaves them grey"
+            )
+    if binarise:
+        array = (array >= 0.5).astype(np.float32)
+    started = time.perf_counter()
+    scores = scorer(array, seed, batch=batch)
+    note(summary(len(scores), "picture", time.perf_counter() - started, scorer.provider, scorer.threads))
+    _write(scorer, array, scores, seed, gif, png, npz, fps, scale, batch)
+    _print(paths, scores, as_json, array[0].size)
+
+
+def _print(paths: list[Path], scores: Scores, as_json: bool, pixels: int) -> None:
+    per_pixel = 1 / (pixels * math.log(2))
+    if as_json:
+        rows = [
+            {"picture": str(path), "bound": float(bound), "bits_per_dimension": float(bound) * per_pixel}
+            for path, bound in zip(paths, scores.bound, strict=True)
+        ]
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    width = max(len("picture"), *(len(str(path)) for path in paths))
+    print(f"{'picture':<{width}}  bound (nats)  bits per dimension")
+    for path, bound in zip(paths, scores.bound, strict=True):
+        print(f"{path!s:<{width}}  {bound:>12.2f}  {bound * per_pixel:>18.4f}")
+
+
+def _write(
+    scorer: Scorer,
+    images: NDArray[np.float32],
+    scores: Scores,
+    seed: int,
+    gif: Path | None,
+    png: Path | None,
+    npz: Path | None,
+    fps: float,
+    scale: int | None,
+    batch: int | None,
+) -> None:
+    from .attention_gifs import MAX_PICTURES, write_score_gif
+    from .npz import NpzWriter
+    from .pictures import arrange, fitting_scale, gap_width, grid_columns, to_rgb, write_png
+
+    if npz is not None:
+        with NpzWriter(npz) as writer:
+            writer.append("images", images)
+            writer.append("bound", scores.bound)
+            writer.append("reconstruction", scores.reconstruction)
+        note(f"wrote {npz}")
+    if png is not None:
+        import numpy as np
+
+        height, width = images.shape[-2:]
+        columns = grid_columns(len(images), 2 * width, height)
+        enlarged = scale or fitting_scale(2 * columns, -(-len(images) // columns), width, height)
+        pairs = [
+            np.concatenate([to_rgb(a, enlarged), to_rgb(b, enlarged)], axis=1)
+            for a, b in zip(images, scores.reconstruction, strict=True)
+        ]
+        write_png(png, arrange(pairs, columns, 2 * gap_width(enlarged)))
+        note(f"wrote {png}")
+    if gif is not None:
+        count = min(len(images), MAX_PICTURES)
+        if count < len(images):
+            note(f"{gif} shows the first {MAX_PICTURES} of {len(images)} pictures")
+        steps = scorer(images[:count], seed, batch=batch, steps=True)
+        assert steps.canvases is not None
+        metadata = scorer.metadata
+        write_score_gif(
+            gif,
+            images[:count],
+            steps.canvases,
+            steps.read_attention,
+            steps.write_attention,
+            metadata.read_size,
+            metadata.write_size,
+            steps.bound.tolist(),
+            scale,
+            fps,
+        )
+        note(f"wrote {gif}")
+
+
+def main() -> None:
+    run_app(app, "draw-score")

@@ -1,0 +1,209 @@
+"""Picture files and arrays become what a model reads: [C, H, W] float32 in [0, 1].
+
+The rule: the first frame of an animation; rotated as EXIF says; transparent parts over black; grey by
+Rec. 601 (0.299 R + 0.587 G + 0.114 B) for a model of one channel; 16-bit values divided by 65535; shrunk, aspect
+kept, only if larger than the model's picture; centred on black. Never enlarged: a classifier trained on
+28-pixel digits in a 100-pixel scene would not know a digit of 100 pixels.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import DrawError
+from .providers import first_line
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MAX_PIXELS = 64_000_000
+
+# Formats that Pillow decodes itself: it would hand an EPS file to an interpreter.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")
+SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".gif",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".pgm",
+    ".ppm",
+    ".pbm",
+    ".avif",
+)
+
+_REC601 = np.array([0.299, 0.587, 0.114], np.float32)
+
+Shape = tuple[int, int, int]  # channels, height, width
+
+
+def read_picture(path: str | os.PathLike[str], shape: Shape, invert: bool = False) -> NDArray[np.float32]:
+    """A picture file as the input of a model.
+
+    Args:
+        path: PNG, JPEG, GIF, BMP, TIFF, WebP, PPM or AVIF.
+        shape: (C, H, W) of the model, C = 1 or 3.
+        invert: dark ink on light paper becomes light on dark; what is transparent stays black.
+
+    Returns:
+        float32 [C, H, W] in [0, 1]
+
+    Raises:
+        DrawError: missing, a folder, no picture, damaged, or more than 64 megapixels.
+    """
+    from PIL import Image, ImageOps
+
+    path = Path(path)
+    if path.is_dir():
+        raise DrawError(f"{path} is a folder, not a picture")
+    if not path.exists():
+        raise DrawError(f"no picture at {path}")
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns where this function raises
+            with Image.open(path, formats=formats) as picture:  # reads the header
+                width, height = picture.size
+                if width * height > MAX_PIXELS:
+                    raise DrawError(
+                        f"{path} has {width} x {height} pixels, more than the {MAX_PIXELS // 10**6} megapixels that are read"
+                    )
+                picture.load()
+                levels, alpha = _channels(_reduced(ImageOps.exif_transpose(picture), shape))
+    except (DrawError, MemoryError):
+        raise
+    except Image.UnidentifiedImageError:
+        raise DrawError(f"{path} is no picture that can be read ({', '.join(formats)})") from None
+    except Image.DecompressionBombError:
+        raise DrawError(f"{path} has more than the {MAX_PIXELS // 10**6} megapixels that are read") from None
+    except OSError as error:
+        if error.filename is not None:
+            raise DrawError(f"cannot read {path}: {error.strerror}") from error
+        raise DrawError(f"{path} is damaged: {first_line(error, 120)}") from error
+    except Exception as error:  # decoders raise whatever damaged bytes lead them to
+        raise DrawError(f"{path} is damaged: {first_line(error, 120)}") from error
+    if invert:
+        levels = 1 - levels
+    if alpha is not None:
+        levels = levels * alpha
+    return fit(levels, shape)
+
+
+def fit(image: ArrayLike, shape: Shape) -> NDArray[np.float32]:
+    """An array [c, h, w] in [0, 1] (c = 1 or 3) by the same rule: grey or three channels, shrunk if larger, centred."""
+    levels = np.asarray(image, np.float32)
+    channels, height, width = shape
+    if levels.shape[0] == 3 and channels == 1:
+        levels = np.tensordot(_REC601, levels, 1)[None]
+    elif levels.shape[0] == 1 and channels == 3:
+        levels = np.repeat(levels, 3, axis=0)
+    elif levels.shape[0] != channels:
+        raise DrawError(f"a picture of {levels.shape[0]} channels does not fit a model of {channels}")
+    levels = _shrunk(levels, height, width)
+    out = np.zeros(shape, np.float32)
+    top, left = (height - levels.shape[1]) // 2, (width - levels.shape[2]) // 2
+    out[:, top : top + levels.shape[1], left : left + levels.shape[2]] = np.clip(levels, 0, 1)
+    return out
+
+
+def picture_paths(arguments: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Files as they are, folders as the picture files in them (by suffix, sorted, not those in folders below).
+
+    Raises:
+        DrawError: nothing there, or a folder without pictures.
+    """
+    paths = []
+    for argument in map(Path, arguments):
+        if argument.is_dir():
+            try:
+                found = sorted(p for p in argument.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+            except OSError as error:
+                raise DrawError(f"cannot read {argument}: {error.strerror or error}") from error
+            if not found:
+                raise DrawError(f"no pictures in the folder {argument} ({', '.join(SUFFIXES)})")
+            paths += found
+        elif not argument.exists():
+            raise DrawError(f"no picture at {argument}")
+        else:
+            paths.append(argument)
+    return paths
+
+
+def check_images(images: ArrayLike, shape: Shape) -> NDArray[np.float32]:
+    """Arrays given through the API: [n, C, H, W], or [n, H, W] for one channel; uint8, or floats in [0, 1].
+
+    Raises:
+        DrawError: another shape or range, or not finite.
+    """
+    array = np.asarray(images)
+    channels, height, width = shape
+    if array.ndim == 3 and channels == 1 and array.shape[1:] == (height, width):
+        array = array[:, None]
+    if array.ndim != 4 or array.shape[1:] != shape or len(array) < 1:
+        raise DrawError(f"images must have shape [n, {channels}, {height}, {width}], not {list(array.shape)}")
+    if array.dtype == np.uint8:
+        return array.astype(np.float32) / np.float32(255)
+    if array.dtype.kind not in "fbiu":
+        raise DrawError(f"images must be numbers, not {array.dtype}")
+    array = array.astype(np.float32)
+    if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+        raise DrawError("images must be uint8, or numbers from 0 to 1 (divide by 255)")
+    return array
+
+
+def _reduced(picture: Image.Image, shape: Shape) -> Image.Image:
+    """8-bit pictures as L, LA, RGB or RGBA, much larger ones averaged down to about twice the model's size.
+
+    The averaging keeps a picture of 64 megapixels from becoming gigabytes of floats.
+    """
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        return picture
+    if picture.mode == "P" or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    elif picture.mode == "1":
+        picture = picture.convert("L")
+    elif picture.mode in ("La", "RGBa"):
+        picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[picture.mode])
+    elif picture.mode not in ("L", "LA", "RGB", "RGBA"):
+        picture = picture.convert("RGB")
+    times = min(max(picture.width / shape[2], picture.height / shape[1]) / 2, *picture.size)
+    return picture.reduce(int(times)) if times >= 2 else picture
+
+
+def _channels(picture: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """([1 or 3, h, w] in [0, 1], alpha [h, w] or None)"""
+    array = np.asarray(picture).astype(np.float32)
+    if picture.mode == "F":
+        return np.nan_to_num(array)[None], None
+    if picture.mode == "I" or picture.mode.startswith("I;16"):
+        return array[None] / 65535, None
+    array = array / np.float32(255)
+    if picture.mode == "L":
+        return array[None], None
+    array = array.transpose(2, 0, 1)
+    if picture.mode in ("LA", "RGBA"):
+        return array[:-1], array[-1]
+    return array, None
+
+
+def _shrunk(levels: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    from PIL import Image
+
+    factor = min(height / levels.shape[1], width / levels.shape[2])
+    if factor >= 1:
+        return levels
+    size = (max(1, round(levels.shape[2] * factor)), max(1, round(levels.shape[1] * factor)))
+    # Pillow widens the triangle filter when it shrinks: every pixel counts, and nothing overshoots.
+    planes = [Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR) for plane in levels]
+    return np.stack([np.asarray(plane, np.float32) for plane in planes])

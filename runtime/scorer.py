@@ -1,0 +1,125 @@
+"""Scoring pictures with an exported scorer: how surprising a picture is, and how the network would paint it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import DrawError
+from .batches import batch_size, map_in_order, thread_count
+from .images import check_images
+from .metadata import (
+    BOUND,
+    CANVASES,
+    IMAGE,
+    NOISE,
+    READ_ATTENTION,
+    RECONSTRUCTION,
+    SCORER,
+    WRITE_ATTENTION,
+    Metadata,
+)
+from .noise import check_range, check_seed, noise
+from .session import Model, open_model
+
+
+@dataclass(frozen=True)
+class Scores:
+    """n pictures of C x H x W pixels, T steps."""
+
+    bound: NDArray[np.float32]  # [n] L_x + sum KL in nats, equation (12); lower is better
+    reconstruction: NDArray[np.float32]  # [n, C, H, W] Bernoulli means in [0, 1]
+    canvases: NDArray[np.float32] | None  # [n, T, C, H, W] the reconstruction after each step
+    read_attention: (
+        NDArray[np.float32] | None
+    )  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
+    write_attention: NDArray[np.float32] | None  # [n, T, 5]
+
+    def __len__(self) -> int:
+        return len(self.bound)
+
+
+class Scorer:
+    """Scores with a ``draw.scorer`` file. One scorer may be used from many threads.
+
+    The picture is taken as it is: for a model of binary pictures (``mnist`` and its kin) binarise it first, or the bound
+    cannot be compared with published figures.
+
+    Args:
+        path: an ``.onnx`` file, or the name of a packaged model.
+        provider: ``auto``, ``cpu`` or ``cuda``.
+        threads: batches run at the same time; the CPUs at hand unless given.
+
+    Raises:
+        DrawError: the file or the provider is not to be had; the message says why.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], provider: str = "auto", threads: int | None = None
+    ) -> None:
+        self._model: Model = open_model(path, SCORER, provider)
+        self.threads = thread_count(threads, self._model.provider)
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the file says of itself."""
+        return self._model.metadata
+
+    @property
+    def provider(self) -> str:
+        """``cpu`` or ``cuda``: where it really runs."""
+        return self._model.provider
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether the file gives the canvases of every step."""
+        return self._model.has(CANVASES)
+
+    def __call__(
+        self,
+        images: ArrayLike,
+        seed: SupportsIndex = 0,
+        start: SupportsIndex = 0,
+        batch: int | None = None,
+        steps: bool = False,
+    ) -> Scores:
+        """Score pictures.
+
+        Args:
+            images: [n, C, H, W], or [n, H, W] for one channel; uint8, or floats in [0, 1].
+            seed: picture k takes the noise of picture ``start`` + k of this seed's stream.
+            start: number of the first picture in the stream.
+            batch: pictures through the graph at once; speed only.
+            steps: also canvases and windows, where the file gives them.
+
+        Raises:
+            DrawError: images of another shape or range, numbers out of range, or ONNX Runtime fails.
+        """
+        array = check_images(images, self.metadata.image_shape)
+        s, first = check_seed(seed), check_range(start, len(array))
+        size = batch_size(batch, self._model.fixed_batch, self.provider)
+        t, z = self.metadata.time_steps, self.metadata.latent_size
+        wanted = [BOUND, RECONSTRUCTION]
+        if steps:
+            wanted += [n for n in (CANVASES, READ_ATTENTION, WRITE_ATTENTION) if self._model.has(n)]
+
+        def score(begin: int) -> dict[str, NDArray[np.float32]]:
+            part = array[begin : begin + size]
+            got = self._model.run({IMAGE: part, NOISE: noise(s, first + begin, len(part), t, z)}, wanted)
+            if not np.isfinite(got[BOUND]).all():
+                raise DrawError(f"{self._model.name}: a bound is not finite: the file is damaged")
+            return got
+
+        parts = list(map_in_order(score, range(0, len(array), size), self.threads))
+        whole = {name: np.concatenate([part[name] for part in parts]) for name in wanted}
+        return Scores(
+            whole[BOUND],
+            whole[RECONSTRUCTION],
+            whole.get(CANVASES),
+            whole.get(READ_ATTENTION),
+            whole.get(WRITE_ATTENTION),
+        )
