@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import tarfile
@@ -31,7 +32,8 @@ def unpack_folder(
         # As a stream: the limits are met before a bomb has been read to its end.
         with (
             console.progress(f"unpacking {archive.name} (MB)", max_bytes / 1e6) as bar,
-            tarfile.open(archive, "r|gz") as tar,
+            gzip.open(archive) as stream,  # unlike tarfile's own, it notices a cut and checks the sum
+            tarfile.open(fileobj=stream, mode="r|") as tar,
         ):
             total = 0
             for number, entry in enumerate(tar):
@@ -42,12 +44,16 @@ def unpack_folder(
                     raise DrawError(f"{archive} holds {entry.name}, neither file nor folder: not unpacked")
                 tar.extract(entry, room, filter="data")
                 bar.advance(entry.size / 1e6)
+            while stream.read(1 << 16):  # to the end, where the sum is
+                total += 1 << 16
+                if total > max_bytes + (1 << 20):
+                    raise DrawError(f"{archive} goes on after its last file: not unpacked")
         if not (room / member).is_dir():
             raise DrawError(f"{archive} does not hold the folder {member}")
         os.replace(room / member, target)
     except tarfile.FilterError as error:
         raise DrawError(f"{archive} leads outside its folder ({error}): not unpacked") from error
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DrawError(f"{archive} is damaged: {error}") from error
     except OSError as error:
         raise DrawError(f"cannot unpack {archive}: {error.strerror or error}") from error

@@ -63,7 +63,7 @@ def read_digit_struct(path: Path) -> list[HouseNumber]:
 def _entry(file: Any, name: Any, box: Any) -> HouseNumber:
     characters = _small(file[name], 255)
     text = characters.astype(np.uint16).tobytes().decode("utf-16-le")
-    if not text or Path(text).name != text or "\\" in text:
+    if text in ("", "..") or Path(text).name != text or "\\" in text:
         raise ValueError(f"{text!r} is not a file name")
     group = file[box]
     columns = [_numbers(file, group[key]) for key in (*_BOX, "label")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,7 +33,7 @@ def open_picture(path: Path, channels: int) -> Image:
         DrawError: missing, not a picture, damaged or cut off, or larger than 64 megapixels (said from the
             header, before anything is decoded).
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path, formats=FORMATS) as picture:
@@ -51,6 +52,10 @@ def open_picture(path: Path, channels: int) -> Image:
             return upright.convert("RGB").convert("RGB" if channels == 3 else "L")
     except DrawError:
         raise
+    except Image.DecompressionBombError as error:  # Pillow's own limit, met while opening
+        raise DrawError(f"{path} has more than 64 megapixels") from error
+    except UnidentifiedImageError as error:
+        raise DrawError(f"{path} is not a picture ({', '.join(FORMATS)})") from error
     except Exception as error:  # Pillow's decoders raise all kinds on damaged files
         detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise DrawError(f"cannot read {path} as a picture: {' '.join(str(detail).split())}") from error
@@ -71,7 +76,12 @@ def _from_wide(picture: Image, channels: int) -> Image:
 def each(items: Sequence[Item], work: Callable[[Item], Result], text: str) -> list[Result]:
     """``work(item)`` for all items, in order, on a few threads (decoders release the lock), with a bar."""
     results: list[Result] = []
-    with console.progress(text, len(items)) as bar, ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with (
+        warnings.catch_warnings(),
+        console.progress(text, len(items)) as bar,
+        ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
+    ):
+        warnings.simplefilter("ignore")  # Pillow's remarks about odd files; what matters is raised
         try:
             for result in pool.map(work, items):
                 results.append(result)

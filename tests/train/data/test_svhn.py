@@ -121,9 +121,9 @@ def test_wrong_entries_are_named(tmp_path: Path, entry: Any, message: str) -> No
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "digitStruct.mat"
     path.write_bytes(content)
-    with pytest.raises(DrawError, match="not a usable digitStruct.mat"):
+    with pytest.raises(DrawError, match=r"not a usable digitStruct\.mat"):
         read_digit_struct(path)
-    with pytest.raises(DrawError, match="none.mat is missing"):
+    with pytest.raises(DrawError, match=r"none\.mat is missing"):
         read_digit_struct(tmp_path / "none.mat")
 
 
