@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,28 @@ if TYPE_CHECKING:
 
 app = make_app()
 
+
+class Graph(StrEnum):
+    decoder = "decoder"
+    classifier = "classifier"
+    scorer = "scorer"
+
+
+class Outputs(StrEnum):
+    steps = "steps"
+    image = "image"
+
+
+class Recurrence(StrEnum):
+    unrolled = "unrolled"
+    lstm = "lstm"
+
+
+class Precision(StrEnum):
+    fp32 = "fp32"
+    fp16 = "fp16"
+
+
 _FILE, _CHECK, _ABOUT = "What to write", "Parity with torch", "About the model"
 
 
@@ -27,46 +50,46 @@ def command(
     output: Path | None = typer.Option(
         None, "--output", "-o", metavar="FILE", help="ONNX file to write.", show_default="GRAPH.onnx"
     ),
-    graph: str | None = typer.Option(
+    graph: Graph | None = typer.Option(
         None,
         "--graph",
-        metavar="decoder|classifier|scorer",
         help="decoder paints from noise, scorer rates a picture in nats, classifier names it.",
         show_default="decoder, or classifier for a classifier's checkpoint",
         rich_help_panel=_FILE,
     ),
-    outputs: str = typer.Option(
-        "steps",
+    outputs: Outputs = typer.Option(
+        Outputs.steps,
         "--outputs",
-        metavar="steps|image",
         help="steps also gives every step's canvas, window and glimpse; image leaves them out and is faster.",
         rich_help_panel=_FILE,
     ),
     time_steps: int | None = typer.Option(
         None,
         "--time-steps",
+        min=1,
+        max=4096,
         metavar="T",
         help="Steps to unroll.",
         show_default="as trained",
         rich_help_panel=_FILE,
     ),
-    recurrence: str = typer.Option(
-        "unrolled",
+    recurrence: Recurrence = typer.Option(
+        Recurrence.unrolled,
         "--recurrence",
-        metavar="unrolled|lstm",
         help="lstm is one operator for all steps of a decoder: faster on CPUs, known to fewer engines.",
         rich_help_panel=_FILE,
     ),
-    dtype: str = typer.Option(
-        "fp32",
+    dtype: Precision = typer.Option(
+        Precision.fp32,
         "--dtype",
-        metavar="fp32|fp16",
         help="fp16 halves the file; inputs, outputs and windows stay float32.",
         rich_help_panel=_FILE,
     ),
     batch: int | None = typer.Option(
         None,
         "--batch",
+        min=1,
+        max=65536,
         metavar="N",
         help="Static first axis of N pictures, for engines that want one.",
         show_default="dynamic",
@@ -82,7 +105,7 @@ def command(
         rich_help_panel=_FILE,
     ),
     opset: int = typer.Option(
-        17, "--opset", metavar="N", help="ONNX opset, 13 to 18.", rich_help_panel=_FILE
+        17, "--opset", min=13, max=18, metavar="N", help="ONNX opset, 13 to 18.", rich_help_panel=_FILE
     ),
     atol: float | None = typer.Option(
         None,
@@ -124,10 +147,18 @@ def command(
     source = find_checkpoint(ckpt)
     checkpoint = load_checkpoint(source)
     options = ExportOptions(
-        graph, outputs, time_steps, recurrence, dtype, batch, opset, model_license, model_author
+        graph and graph.value,
+        outputs.value,
+        time_steps,
+        recurrence.value,
+        dtype.value,
+        batch,
+        opset,
+        model_license,
+        model_author,
     )
-    graph, _ = options.resolve(checkpoint)
-    target = output or Path(f"{graph}.onnx")
+    resolved, _ = options.resolve(checkpoint)
+    target = output or Path(f"{resolved}.onnx")
     if triton is None or output is not None:
         check_writable(target)
         if target.exists() and target.samefile(source):
@@ -143,7 +174,7 @@ def command(
     if triton is None or output is not None:
         with atomic_write(target) as file:
             file.write(exported.data)
-        note(f"wrote {target}; {_next_command(graph, target)}")
+        note(f"wrote {target}; {_next_command(resolved, target)}")
     if triton is not None:
         folder = write_repository(triton, target.stem, exported.data)
         note(f"wrote {folder}; next: tritonserver --model-repository {triton}")

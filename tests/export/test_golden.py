@@ -24,16 +24,18 @@ def rows(windows: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("index", DRAW_MODELS)
 def test_decoder(golden_draw_models, run_file, index, outputs, recurrence):
     model = golden_draw_models[index]
-    got = run_file(build(model.checkpoint, outputs=outputs, recurrence=recurrence), noise=model["gen_z"])
-    np.testing.assert_allclose(got["image"], model["expect_gen_probability"], **TOLERANCE)
+    got = run_file(
+        build(model.checkpoint(), outputs=outputs, recurrence=recurrence), noise=model.arrays["gen_z"]
+    )
+    np.testing.assert_allclose(got["image"], model.arrays["expect_gen_probability"], **TOLERANCE)
     if outputs == "image":
         assert set(got) == {"image"}
         return
-    np.testing.assert_allclose(got["canvases"], sigmoid(model["expect_gen_canvas"]), **TOLERANCE)
+    np.testing.assert_allclose(got["canvases"], sigmoid(model.arrays["expect_gen_canvas"]), **TOLERANCE)
     np.testing.assert_array_equal(got["canvases"][:, -1], got["image"])
-    assert ("write_attention" in got) == bool(model["attention"])
-    if model["attention"]:
-        expected = rows(model["expect_gen_write_window"])
+    assert ("write_attention" in got) == bool(model.arrays["attention"])
+    if model.arrays["attention"]:
+        expected = rows(model.arrays["expect_gen_write_window"])
         np.testing.assert_allclose(got["write_attention"], expected, **TOLERANCE)
 
 
@@ -41,10 +43,10 @@ def test_decoder(golden_draw_models, run_file, index, outputs, recurrence):
 @pytest.mark.parametrize("index", DRAW_MODELS)
 def test_scorer(golden_draw_models, run_file, index, outputs):
     model = golden_draw_models[index]
-    data = build(model.checkpoint, graph="scorer", outputs=outputs)
-    got = run_file(data, image=model["x"], noise=model["eps"])
-    np.testing.assert_allclose(got["bound"], model["expect_total"], **TOLERANCE)
-    canvases = sigmoid(model["expect_canvas"])
+    data = build(model.checkpoint(), graph="scorer", outputs=outputs)
+    got = run_file(data, image=model.arrays["x"], noise=model.arrays["eps"])
+    np.testing.assert_allclose(got["bound"], model.arrays["expect_total"], **TOLERANCE)
+    canvases = sigmoid(model.arrays["expect_canvas"])
     np.testing.assert_allclose(got["reconstruction"], canvases[:, -1], **TOLERANCE)
     if outputs == "image":
         assert set(got) == {"bound", "reconstruction"}
@@ -52,9 +54,9 @@ def test_scorer(golden_draw_models, run_file, index, outputs):
     np.testing.assert_allclose(got["canvases"], canvases, **TOLERANCE)
     np.testing.assert_array_equal(got["canvases"][:, -1], got["reconstruction"])
     for name in ("read", "write"):
-        assert (f"{name}_attention" in got) == bool(model["attention"])
-        if model["attention"]:
-            expected = rows(model[f"expect_{name}_window"])
+        assert (f"{name}_attention" in got) == bool(model.arrays["attention"])
+        if model.arrays["attention"]:
+            expected = rows(model.arrays[f"expect_{name}_window"])
             np.testing.assert_allclose(got[f"{name}_attention"], expected, **TOLERANCE)
 
 
@@ -62,11 +64,11 @@ def test_scorer(golden_draw_models, run_file, index, outputs):
 @pytest.mark.parametrize("index", CLASSIFIERS)
 def test_classifier(golden_classifiers, run_file, index, outputs):
     model = golden_classifiers[index]
-    got = run_file(build(model.checkpoint, outputs=outputs), image=model["x"])
-    np.testing.assert_allclose(got["logits"], model["expect_logits"], **TOLERANCE)
-    np.testing.assert_allclose(got["probabilities"], np.exp(model["expect_log_prob"]), **TOLERANCE)
+    got = run_file(build(model.checkpoint(), outputs=outputs), image=model.arrays["x"])
+    np.testing.assert_allclose(got["logits"], model.arrays["expect_logits"], **TOLERANCE)
+    np.testing.assert_allclose(got["probabilities"], np.exp(model.arrays["expect_log_prob"]), **TOLERANCE)
     if outputs == "image":
         assert set(got) == {"logits", "probabilities"}
         return
-    np.testing.assert_allclose(got["glimpses"], model["expect_glimpse"], **TOLERANCE)
-    np.testing.assert_allclose(got["read_attention"], rows(model["expect_window"]), **TOLERANCE)
+    np.testing.assert_allclose(got["glimpses"], model.arrays["expect_glimpse"], **TOLERANCE)
+    np.testing.assert_allclose(got["read_attention"], rows(model.arrays["expect_window"]), **TOLERANCE)

@@ -1,0 +1,230 @@
+"""draw-export as a stranger meets it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from draw_onnx.export import cli, graphs
+from draw_onnx.models.checkpoint import save_checkpoint
+from draw_onnx.runtime.metadata import Metadata
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, checkpoints) -> Path:
+    """A working folder with draw.ckpt and classifier.ckpt."""
+    save_checkpoint(tmp_path / "draw.ckpt", checkpoints["attention"])
+    save_checkpoint(tmp_path / "classifier.ckpt", checkpoints["classifier"])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def draw_export(monkeypatch, capsys):
+    """(*arguments) -> (exit code, stdout, stderr), in this process."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["draw-export", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(exit_.value.code or 0), out, err
+
+    return run
+
+
+def metadata(path: Path) -> Metadata:
+    return Metadata.from_props({p.key: p.value for p in onnx.load(path).metadata_props})
+
+
+def test_writes_a_file_and_the_report(folder, draw_export):
+    code, out, err = draw_export("--ckpt", "draw.ckpt", "-o", "digits.onnx")
+    assert code == 0, err
+    written = metadata(folder / "digits.onnx")
+    assert (written.model_type, written.parity_atol, written.outputs) == ("draw.decoder", "1e-05", "steps")
+    nodes = len(onnx.load(folder / "digits.onnx").graph.node)
+    assert re.search(rf"^nodes +{nodes}$", out, re.M)
+    assert re.search(rf"^bytes +{(folder / 'digits.onnx').stat().st_size:,}$", out, re.M)
+    assert re.search(r"^load +\d+ ms$", out, re.M)
+    for name in ("image", "canvases", "write_attention"):
+        assert re.search(rf"^  {name} +\d\.\de-\d+ +\d\.\de-\d+ .* ok$", out, re.M)
+    assert err == "wrote digits.onnx; next: draw-gen --onnx digits.onnx --gif out.gif\n"
+
+
+def test_the_graph_follows_the_checkpoint(folder, draw_export):
+    assert draw_export("--ckpt", "classifier.ckpt")[0] == 0
+    assert metadata(folder / "classifier.onnx").labels == ("cat", "dog")
+    assert draw_export("--ckpt", "draw.ckpt")[0] == 0
+    assert metadata(folder / "decoder.onnx").model_type == "draw.decoder"
+    assert draw_export("--ckpt", "draw.ckpt", "--graph", "scorer")[0] == 0
+    assert metadata(folder / "scorer.onnx").model_type == "draw.scorer"
+
+
+def test_options_reach_the_file(folder, draw_export):
+    options = ["--outputs", "image", "--time-steps", "6", "--opset", "18"]
+    options += ["--model-license", "CC-BY-4.0", "--model-author", "Ada"]
+    assert draw_export("--ckpt", "draw.ckpt", "-o", "x.onnx", *options)[0] == 0
+    written = metadata(folder / "x.onnx")
+    assert (written.time_steps, written.outputs) == (6, "image")
+    assert (written.model_license, written.model_author) == ("CC-BY-4.0", "Ada")
+    assert onnx.load("x.onnx").opset_import[0].version == 18
+    assert draw_export("--ckpt", "draw.ckpt", "-o", "y.onnx", "--recurrence", "lstm")[0] == 0
+    assert [n.op_type for n in onnx.load("y.onnx").graph.node].count("LSTM") == 1
+    assert draw_export("--ckpt", "draw.ckpt", "-o", "z.onnx", "--dtype", "fp16", "--batch", "2")[0] == 0
+    assert (metadata(folder / "z.onnx").parity_atol, onnx.load("z.onnx").graph.input[0].name) == (
+        "0.01",
+        "noise",
+    )
+
+
+def test_no_check_says_so(folder, draw_export):
+    code, out, err = draw_export("--ckpt", "draw.ckpt", "-o", "x.onnx", "--no-check")
+    assert code == 0
+    assert "parity" not in out
+    assert "not compared with torch" in err
+    assert metadata(folder / "x.onnx").parity_atol == "unchecked"
+
+
+def test_triton_repository(folder, draw_export):
+    code, _, err = draw_export("--ckpt", "draw.ckpt", "--triton", "models")
+    assert code == 0, err
+    assert (folder / "models/decoder/config.pbtxt").exists()
+    assert metadata(folder / "models/decoder/1/model.onnx").parity_atol == "1e-05"
+    assert not (folder / "decoder.onnx").exists()
+
+
+def test_a_failed_parity_leaves_no_file(folder, draw_export, monkeypatch):
+    honest = graphs.build_decoder
+
+    def dishonest(b, config, weights, **options):
+        wrong = {**weights, "decoder.weight_hh": weights["decoder.weight_hh"] * 1.01}
+        honest(b, config, wrong, **options)
+
+    monkeypatch.setattr(graphs, "build_decoder", dishonest)
+    (folder / "x.onnx").write_bytes(b"an older file")
+    before = sorted(folder.iterdir())
+    code, out, err = draw_export("--ckpt", "draw.ckpt", "-o", "x.onnx")
+    assert code == 1
+    assert "FAILED" in out
+    assert re.fullmatch(r"draw-export: error: parity failed, no file written: image differs by .*\n", err)
+    assert (folder / "x.onnx").read_bytes() == b"an older file"
+    assert sorted(folder.iterdir()) == before
+
+
+class Trap:
+    """What a hostile pickle would run."""
+
+    def __reduce__(self):
+        return os.mkdir, ("PWNED",)
+
+
+def make_bad_checkpoints(folder: Path) -> None:
+    whole = (folder / "draw.ckpt").read_bytes()
+    (folder / "truncated.ckpt").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.ckpt").write_bytes(b"")
+    (folder / "text.ckpt").write_text("hello\n")
+    (folder / "code.ckpt").write_bytes(pickle.dumps(Trap()))
+    torch.save({"magic": Trap()}, folder / "code-in-zip.ckpt")
+    torch.save({"weight": torch.zeros(3)}, folder / "foreign.ckpt")
+    content = torch.load(folder / "draw.ckpt", weights_only=True)
+    torch.save({**content, "format_version": 99}, folder / "newer.ckpt")
+    torch.save({**content, "kind": "gan"}, folder / "kind.ckpt")
+
+
+def test_bad_checkpoints_are_one_line_and_run_nothing(folder, draw_export):
+    make_bad_checkpoints(folder)
+    before = sorted(folder.iterdir())
+    for name, message in {
+        "truncated": "not a draw-onnx checkpoint",
+        "empty": "not a draw-onnx checkpoint",
+        "text": "not a draw-onnx checkpoint",
+        "code": "not a draw-onnx checkpoint",
+        "code-in-zip": "not a draw-onnx checkpoint",
+        "foreign": "not a draw-onnx checkpoint",
+        "newer": "newer than this package reads",
+        "kind": "unknown model kind",
+        "missing": "no checkpoint at missing.ckpt",
+    }.items():
+        code, out, err = draw_export("--ckpt", f"{name}.ckpt", "-o", "x.onnx")
+        assert (code, out) == (1, ""), name
+        assert err.startswith("draw-export: error: "), name
+        assert err.count("\n") == 1, name
+        assert message in err, name
+        assert sorted(folder.iterdir()) == before, name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--ckpt", "draw.ckpt", "-o", "nowhere/x.onnx"], 1, "the folder nowhere does not exist"),
+        (["--ckpt", "draw.ckpt", "-o", "."], 1, "it is a folder"),
+        (["--ckpt", "draw.ckpt", "-o", "draw.ckpt"], 1, "is the checkpoint itself"),
+        (["--ckpt", "classifier.ckpt", "--graph", "scorer"], 1, "needs a DRAW checkpoint"),
+        (["--ckpt", "draw.ckpt", "--graph", "classifier"], 1, "needs a classifier checkpoint"),
+        (["--ckpt", "draw.ckpt", "--graph", "gan"], 2, "--graph"),
+        (["--ckpt", "draw.ckpt", "--time-steps", "0"], 2, "--time-steps"),
+        (["--ckpt", "draw.ckpt", "--time-steps", "many"], 2, "--time-steps"),
+        (["--ckpt", "draw.ckpt", "--opset", "12"], 2, "--opset"),
+        (["--ckpt", "draw.ckpt", "--opset", "22"], 2, "--opset"),
+        (["--ckpt", "draw.ckpt", "--atol", "0"], 1, "--atol must be a positive number"),
+        (["--ckpt", "draw.ckpt", "--atol", "nan"], 1, "--atol must be a positive number"),
+        (["--ckpt", "draw.ckpt", "--triton", "m", "-o", "a b.onnx"], 1, "no name for a Triton model"),
+        (["--ckpt", "nosuchmodel"], 1, "no packaged model of that name"),
+        ([], 2, "--ckpt"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_usage_is_one_line(folder, draw_export, arguments, code, message):
+    before = sorted(folder.iterdir())
+    got, out, err = draw_export(*arguments)
+    assert (got, out) == (code, "")
+    assert err.startswith("draw-export: error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
+def test_a_read_only_folder(folder, draw_export):
+    (folder / "locked").mkdir(mode=0o555)
+    code, _, err = draw_export("--ckpt", "draw.ckpt", "-o", "locked/x.onnx")
+    assert (code, "is not writable" in err) == (1, True)
+
+
+def test_a_packaged_model_by_name(folder, draw_export, monkeypatch):
+    from draw_onnx import pretrained
+
+    monkeypatch.setattr(pretrained, "__path__", [str(folder)])
+    assert cli.find_checkpoint("draw") == folder / "draw.ckpt"
+    code, _, err = draw_export("--ckpt", "unknown")
+    assert (code, "(classifier, draw)" in err) == (1, True)
+
+
+def test_help_is_quick_and_imports_nothing_heavy(tmp_path):
+    script = (
+        "import sys\nsys.argv = ['draw-export', '--help']\nfrom draw_onnx.export.cli import main\n"
+        "try: main()\nexcept SystemExit as e: assert not e.code\n"
+        "heavy = {'torch', 'onnx', 'onnx_ir', 'onnxruntime', 'numpy'} & set(sys.modules)\nassert not heavy, heavy\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    for option in ("--ckpt", "--graph", "--time-steps", "--opset", "--atol", "--triton"):
+        assert option in result.stdout
+
+
+def test_a_table_on_a_terminal(checkpoints, monkeypatch, capsys):
+    from draw_onnx.export import export
+
+    exported = export(checkpoints["attention"])
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    cli.print_report(exported, Path("digits.onnx"))
+    out = capsys.readouterr().out
+    assert "write_attention" in out
+    assert "nodes" in out
