@@ -17,14 +17,12 @@ import torch
 from ... import console
 from ...errors import DrawError
 from ...models.config import ImageSize
+from ...runtime.images import SUFFIXES
 from .dataset import Dataset, Split
 from .pictures import each, open_picture
 from .prepared import cached_images, listing
 from .stream import FOLDER_SPLIT, permutation
 
-SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
-)
 MAX_BYTES = 16 << 30  # of prepared pictures, which have to fit the device
 _NAMED = 5  # unreadable files named one by one
 _RULE = "1: cover, centre crop, bilinear"  # part of the cache's key: change it with the preparation
@@ -46,7 +44,7 @@ def load_folder(folder: Path, size: ImageSize, device: torch.device) -> Dataset:
     except OSError as error:
         raise DrawError(f"cannot read {error.filename or folder}: {error.strerror}") from error
     if not files:
-        raise DrawError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+        raise DrawError(f"{folder} holds no pictures ({', '.join(SUFFIXES)})")
     if len(files) * size.channels * size.height * size.width > MAX_BYTES:
         raise DrawError(
             f"{folder}: {len(files):,} pictures of that size take more than 16 GiB: choose a smaller size"

@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ... import console
 from ...errors import DrawError
+from ...runtime.images import FORMATS, MAX_PIXELS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-MAX_PIXELS = 64_000_000
-# Formats that are decoded by libraries in this process; Pillow's others start programs or fetch fonts.
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,8 +23,9 @@ Result = TypeVar("Result")
 def open_picture(path: Path, channels: int) -> Image:
     """A picture as Pillow's ``L`` (1 channel) or ``RGB`` (3): upright, transparency over black.
 
-    Camera rotation (EXIF) is applied, colour becomes grey by Rec. 601, 16-bit grey is divided by 257. Of
-    an animation the first picture is taken.
+    As :mod:`draw_onnx.runtime.images` does for a trained model, but in whole bytes and at the picture's own
+    size: camera rotation (EXIF) is applied, colour becomes grey by Rec. 601, 16-bit grey is divided by
+    65535. Of an animation the first picture is taken.
 
     Raises:
         DrawError: missing, not a picture, damaged or cut off, or larger than 64 megapixels (said from the
@@ -35,8 +33,10 @@ def open_picture(path: Path, channels: int) -> Image:
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]
     try:
-        with Image.open(path, formats=FORMATS) as picture:
+        with Image.open(path, formats=formats) as picture:
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise DrawError(f"{path} has {width:,} x {height:,} pixels, more than 64 megapixels")
@@ -55,21 +55,20 @@ def open_picture(path: Path, channels: int) -> Image:
     except Image.DecompressionBombError as error:  # Pillow's own limit, met while opening
         raise DrawError(f"{path} has more than 64 megapixels") from error
     except UnidentifiedImageError as error:
-        raise DrawError(f"{path} is not a picture ({', '.join(FORMATS)})") from error
+        raise DrawError(f"{path} is not a picture ({', '.join(formats)})") from error
     except Exception as error:  # Pillow's decoders raise all kinds on damaged files
         detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise DrawError(f"cannot read {path} as a picture: {' '.join(str(detail).split())}") from error
 
 
 def _from_wide(picture: Image, channels: int) -> Image:
-    """16-bit grey (modes I;16 and I) to eight bits."""
+    """16-bit grey (modes I;16 and I) and floating point in [0, 1] (F) to eight bits."""
     import numpy as np
     from PIL import Image
 
-    if picture.mode == "F":
-        raise DrawError("floating-point pictures have no stated range")
-    values = np.clip(np.asarray(picture).astype(np.int64), 0, 65535)
-    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    values = np.nan_to_num(np.asarray(picture).astype(np.float64))
+    full = 1.0 if picture.mode == "F" else 65535.0
+    grey = Image.fromarray((np.clip(values / full, 0, 1) * 255 + 0.5).astype(np.uint8))
     return grey.convert("RGB") if channels == 3 else grey
 
 

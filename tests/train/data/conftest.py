@@ -64,9 +64,9 @@ def limited_memory() -> Callable[[float], object]:
 
 @pytest.fixture(scope="session")
 def gzip_bomb() -> bytes:
-    """512 MiB of zeros in half a megabyte."""
+    """128 MiB of zeros in an eighth of a megabyte."""
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=6) as file:
-        for _ in range(64):
+        for _ in range(16):
             file.write(bytes(8 << 20))
     return buffer.getvalue()

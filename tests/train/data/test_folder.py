@@ -97,6 +97,8 @@ def test_every_kind_of_picture_becomes_grey_or_colour(tmp_path: Path) -> None:
     deep = Image.fromarray(np.array([[0, 128, 129, 65535]], np.uint16))
     assert opened(deep, 1).tolist() == [[0, 0, 1, 255]]
     assert opened(deep, 3).shape == (1, 4, 3)
+    bright = Image.fromarray(np.array([[0.0, 0.5, 2.0, np.nan]], np.float32))
+    assert opened(bright, 1, "TIFF").tolist() == [[0, 128, 255, 0]]
     assert opened(Image.new("CMYK", (3, 2)), 3, "JPEG").min() > 250
     turned = Image.Exif()
     turned[0x0112] = 6  # the camera was held upright

@@ -181,11 +181,25 @@ def test_prepared_cached_and_split(tmp_path: Path, cache: Path, monkeypatch: pyt
     again = load_dataset("svhn", tmp_path, "cpu", download=False)  # damaged: made anew
     assert torch.equal(again.evaluation("train").images, data.evaluation("train").images)
     (tmp_path / "svhn" / "train" / "3.png").write_bytes(b"no picture")  # changed: another key
-    with pytest.raises(DrawError, match=r"cannot read .*3\.png as a picture"):
+    with pytest.raises(DrawError, match=r"3\.png is not a picture \(PNG,"):
         load_dataset("svhn", tmp_path, "cpu", download=False)
     (tmp_path / "svhn" / "train" / "3.png").unlink()
     with pytest.raises(DrawError, match=r"cannot read .*3\.png as a picture: No such file"):
         load_dataset("svhn", tmp_path, "cpu", download=False)
+
+
+def test_extra_pictures_train_too_and_an_unwritable_cache_is_said(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture
+) -> None:
+    write_photographs(tmp_path / "svhn" / "train", 20)
+    write_photographs(tmp_path / "svhn" / "extra", 10)
+    cache.write_text("a file where the cache's folder belongs")
+    data = load_dataset("svhn", tmp_path, "cpu", download=False)
+    assert (data.train_size, len(data.evaluation("valid"))) == (27, 3)
+    assert data.note == "20 of 33,402 training images, with 10 extra training images"
+    assert capsys.readouterr().err.count("pictures are prepared again next time: ") == 2
+    with pytest.raises(DrawError, match=r"svhn/test is missing: unpack test\.tar\.gz"):
+        data.evaluation("test")
 
 
 def test_training_crops_are_windows_of_the_stored_pictures() -> None:
