@@ -6,17 +6,20 @@ import numpy as np
 
 from .pictures import GAP_COLOUR, Rgb
 
-HEIGHT = 16  # screen pixels of a caption
-_SIZE = 12
-
 
 def caption(text: str, width: int) -> Rgb:
-    """White on the colour of the gaps, in greys only; cut off with an ellipsis where it is too long. [16, width, 3]"""
+    """White on the colour of the gaps, in greys only; cut off with an ellipsis where it is too long.
+
+    Args:
+        text: one line.
+        width: screen pixels of the strip; the letters grow with it.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
-    strip = Image.new("L", (width, HEIGHT), GAP_COLOUR[0])
+    size = min(max(12, width // 16), 24)
+    strip = Image.new("L", (width, size + size // 2), GAP_COLOUR[0])
     draw = ImageDraw.Draw(strip)
-    font = ImageFont.load_default(_SIZE)
+    font = ImageFont.load_default(size)
     if draw.textlength(text, font) > width - 4:
         while text and draw.textlength(text + "…", font) > width - 4:
             text = text[:-1]

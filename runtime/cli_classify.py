@@ -121,7 +121,7 @@ class _Source:
         else:
             self._paths = picture_paths(arguments)
             self.names = [str(path) for path in self._paths]
-            self._from_folder = {path for path in self._paths if path not in set(arguments)}
+            self._from_folder = set(self._paths) - set(arguments)
 
     def batches(self) -> Iterator[NDArray[np.float32]]:
         """[k, C, H, W]; a picture of a folder that cannot be read is named and leaves ``names``."""

@@ -11,4 +11,7 @@ def wilson_interval(hits: int, total: int, z: float = 1.959963984540054) -> tupl
     middle = share + z * z / (2 * total)
     half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     scale = 1 + z * z / total
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+    # At the ends the exact values are 0 and 1; rounding would leave 1e-17.
+    low = (middle - half) / scale if hits > 0 else 0.0
+    high = (middle + half) / scale if hits < total else 1.0
+    return low, high

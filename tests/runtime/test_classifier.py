@@ -1,0 +1,219 @@
+"""Classifier and draw-classify on the fake models."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from draw_onnx import Classifier
+from draw_onnx.errors import DrawError
+from draw_onnx.runtime.intervals import wilson_interval
+from draw_onnx.runtime.labelled import read_labelled
+from PIL import Image
+
+RNG = np.random.default_rng(3)
+SCENES = RNG.integers(0, 256, (11, 20, 24), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def classifier(fake: Path) -> Classifier:
+    return Classifier(fake / "classifier.onnx", "cpu", threads=2)
+
+
+def test_shapes_and_identities(classifier: Classifier) -> None:
+    got = classifier(SCENES)
+    assert got.logits.shape == got.probabilities.shape == (11, 3)
+    assert got.glimpses is not None
+    assert got.read_attention is not None
+    assert got.glimpses.shape == (11, 3, 1, 4, 4)
+    assert got.read_attention.shape == (11, 3, 5)
+    np.testing.assert_allclose(got.probabilities.sum(1), 1, atol=1e-6)
+    exponentials = np.exp(got.logits.astype(np.float64))
+    np.testing.assert_allclose(
+        got.probabilities, exponentials / exponentials.sum(1, keepdims=True), atol=1e-6
+    )
+    assert got.answers == [("circle", "cross", "line")[k] for k in got.classes]
+    np.testing.assert_array_equal(got.glimpses[:, 0, 0], SCENES[:, :4, :4] / np.float32(255))
+
+
+def test_neither_batch_nor_order_changes_an_answer(classifier: Classifier, fake: Path) -> None:
+    whole = classifier(SCENES).logits
+    for batch in (1, 2, 4, 11):
+        assert np.array_equal(classifier(SCENES, batch=batch).logits, whole)
+    assert np.array_equal(classifier(SCENES[::-1]).logits, whole[::-1])
+    assert np.array_equal(Classifier(fake / "classifier-batch4.onnx", "cpu")(SCENES).logits, whole)
+    assert np.array_equal(Classifier(fake / "classifier-lean.onnx", "cpu")(SCENES).logits, whole)
+
+
+def test_many_threads_one_classifier(classifier: Classifier) -> None:
+    expected = classifier(SCENES).logits
+    with ThreadPoolExecutor(6) as pool:
+        assert all(
+            np.array_equal(got.logits, expected) for got in pool.map(lambda _: classifier(SCENES), range(12))
+        )
+
+
+def test_colour(fake: Path) -> None:
+    model = Classifier(fake / "classifier-colour.onnx", "cpu")
+    got = model(RNG.random((2, 3, 20, 24)))
+    assert got.glimpses is not None
+    assert got.glimpses.shape == (2, 3, 3, 4, 4)
+    with pytest.raises(DrawError, match=r"shape \[n, 3, 20, 24\], not \[11, 20, 24\]"):
+        model(SCENES)
+
+
+def test_wilson_interval_against_its_equation() -> None:
+    """The ends are the proportions p with |share - p| = z sqrt(p (1 - p) / n): Wilson's definition."""
+    for hits, total in ((0, 10), (3, 10), (336, 10_000), (10, 10)):
+        for end in wilson_interval(hits, total):
+            if 0 < end < 1:
+                distance = abs(hits / total - end) / np.sqrt(end * (1 - end) / total)
+                assert distance == pytest.approx(1.959963984540054, rel=1e-9)
+    assert wilson_interval(0, 10)[0] == 0
+    assert wilson_interval(10, 10)[1] == 1
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"scene{k}.png" for k in range(3)]
+    for path, scene in zip(paths, SCENES, strict=False):
+        Image.fromarray(scene).save(path)
+    return paths
+
+
+def test_table_json_and_csv_agree_with_the_api(
+    run, fake: Path, classifier: Classifier, scenes: list[Path], tmp_path: Path
+) -> None:
+    expected = classifier(SCENES[:3])
+    base = ("classify", "--onnx", fake / "classifier.onnx", *scenes)
+    table = run(*base)
+    assert table.code == 0, table.err
+    assert "3 pictures in" in table.err
+    lines = table.out.splitlines()
+    assert len(lines) == 4
+    for line, path, answer in zip(lines[1:], scenes, expected.answers, strict=True):
+        assert line.startswith(str(path))
+        assert line.split()[1] == answer
+    rows = json.loads(run(*base, "--json").out)
+    np.testing.assert_allclose(
+        [list(r["probabilities"].values()) for r in rows], expected.probabilities, atol=1e-7
+    )
+    assert [r["answer"] for r in rows] == expected.answers
+    assert [r["picture"] for r in rows] == list(map(str, scenes))
+    parsed = list(csv.DictReader(io.StringIO(run(*base, "--csv", "--batch", 2).out)))
+    assert [r["answer"] for r in parsed] == expected.answers
+    np.testing.assert_allclose(
+        [float(r["p_circle"]) for r in parsed], expected.probabilities[:, 0], atol=1e-6
+    )
+
+
+def test_gif_of_glimpses(run, fake: Path, scenes: list[Path], tmp_path: Path) -> None:
+    got = run("classify", "--onnx", fake / "classifier.onnx", *scenes, "--gif", tmp_path / "x.gif")
+    assert got.code == 0, got.err
+    with Image.open(tmp_path / "x.gif") as picture:
+        assert getattr(picture, "n_frames", 1) == 3 + 1
+    got = run("classify", "--onnx", fake / "classifier-lean.onnx", *scenes, "--gif", tmp_path / "y.gif")
+    assert got.code == 1
+    assert "--outputs steps" in got.err
+    assert not (tmp_path / "y.gif").exists()
+
+
+def test_a_folder_with_a_bad_file_goes_on_without_it(
+    run, fake: Path, scenes: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "scene1.png").write_text("no picture")
+    got = run("classify", "--onnx", fake / "classifier.onnx", tmp_path, "--csv")
+    assert got.code == 0
+    assert "skipped: " in got.err
+    assert [line.split(",")[0] for line in got.out.splitlines()[1:]] == [str(scenes[0]), str(scenes[2])]
+    got = run("classify", "--onnx", fake / "classifier.onnx", *scenes)
+    assert got.code == 1  # named by the user: an error
+    assert "scene1.png is no picture" in got.err
+    assert got.out == ""
+
+
+def test_error_rate_of_an_npz(run, fake: Path, classifier: Classifier, tmp_path: Path) -> None:
+    truth = classifier(SCENES).classes.copy()
+    truth[:2] = (truth[:2] + 1) % 3  # two wrong answers of eleven
+    low, high = wilson_interval(2, 11)
+    for labels in (truth, np.array(["circle", "cross", "line"])[truth]):
+        np.savez(tmp_path / "x.npz", images=SCENES, labels=labels)
+        got = run("classify", "--onnx", fake / "classifier.onnx", tmp_path / "x.npz", "--batch", 3)
+        assert got.code == 0, got.err
+        assert got.out == f"error rate 18.18% (2 of 11; 95 % interval {low:.2%} to {high:.2%})\n"
+    figures = json.loads(
+        run("classify", "--onnx", fake / "classifier.onnx", tmp_path / "x.npz", "--json").out
+    )
+    assert figures == {"images": 11, "errors": 2, "error_rate": 2 / 11, "interval": [low, high]}
+
+
+def test_an_npz_without_labels_lists_answers(run, fake: Path, classifier: Classifier, tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "x.npz", images=SCENES[:, :, :, None] / 255.0)  # channels last, floats
+    got = run("classify", "--onnx", fake / "classifier.onnx", tmp_path / "x.npz", "--csv")
+    assert [line.split(",")[1] for line in got.out.splitlines()[1:]] == classifier(SCENES).answers
+
+
+def test_smaller_pictures_of_an_npz_are_centred(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=SCENES[:, :10, :10])
+    got = read_labelled(tmp_path / "x.npz", ("a", "b")).batch(0, 4, (1, 20, 24))
+    np.testing.assert_array_equal(got[:, 0, 5:15, 7:17], SCENES[:4, :10, :10] / np.float32(255))
+    assert got.sum() == pytest.approx((SCENES[:4, :10, :10] / 255).sum(), rel=1e-5)
+
+
+def forged(path: Path, header: str) -> None:
+    """An npz whose array claims more than it holds."""
+    text = header.ljust(118).encode() + b"\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + b"abc")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: p.write_bytes(b"hello"), "not an npz file"),
+        (lambda p: np.savez(p, pictures=SCENES), "no array named images"),
+        (lambda p: np.savez(p, images=SCENES.astype(object)), "Python objects"),
+        (lambda p: np.savez(p, images=np.zeros((3, 2))), "must have shape"),
+        (lambda p: np.savez(p, images=SCENES[:0]), "must have shape"),
+        (lambda p: np.savez(p, images=SCENES, labels=np.zeros(3, int)), r"labels must have shape \[11\]"),
+        (lambda p: np.savez(p, images=SCENES, labels=np.full(11, 3)), "labels run from 3 to 3"),
+        (lambda p: np.savez(p, images=SCENES, labels=np.full(11, "dog")), "'dog' is none of"),
+        (lambda p: np.savez(p, images=SCENES, labels=np.zeros(11)), "class numbers or names"),
+        (lambda p: np.savez(p, images=SCENES.astype(np.float32)), "divide by 255"),
+        (
+            lambda p: forged(p, "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000)}"),
+            "claims",
+        ),
+        (
+            lambda p: forged(p, "{'descr': '<f8', 'fortran_order': False, 'shape': __import__('os')}"),
+            "damaged",
+        ),
+    ],
+)
+def test_bad_npz_files_are_one_line(run, fake: Path, tmp_path: Path, make, message: str) -> None:
+    import re
+
+    make(tmp_path / "x.npz")
+    got = run("classify", "--onnx", fake / "classifier.onnx", tmp_path / "x.npz")
+    assert got.code == 1
+    assert re.search(message, got.err), got.err
+    assert len(got.err.strip().splitlines()) == 1
+    assert got.out == ""
+
+
+def test_usage(run, fake: Path, scenes: list[Path], tmp_path: Path) -> None:
+    base = ("classify", "--onnx", fake / "classifier.onnx")
+    assert run(*base).code == 2
+    assert run(*base, *scenes, "--json", "--csv").code == 2
+    assert run(*base, tmp_path / "nothing.png").code == 1
+    got = run("classify", "--onnx", fake / "decoder.onnx", *scenes)
+    assert got.code == 1
+    assert "use draw-gen" in got.err
+    np.savez(tmp_path / "x.npz", images=SCENES)
+    assert "only argument" in run(*base, tmp_path / "x.npz", scenes[0]).err

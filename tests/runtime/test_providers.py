@@ -1,0 +1,157 @@
+"""Provider policy, with an ONNX Runtime that claims things; the real GPU is in test_cuda.py."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from draw_onnx import Sampler
+from draw_onnx.errors import DrawError
+from draw_onnx.runtime import providers
+from draw_onnx.runtime.providers import CPU, CUDA, ProviderError, create_session
+
+
+class FakeSession:
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+
+    def get_providers(self) -> list[str]:
+        return self._names
+
+
+def fake_runtime(works: bool, built: bool = True, fails: str | None = None) -> Any:
+    """A module that lists CUDA when ``built``, and honours it only when it ``works``, as the real one does."""
+
+    def session(data: bytes, options: Any, providers: list[Any], enable_fallback: int) -> FakeSession:
+        assert enable_fallback == 0
+        assert options.intra_op_num_threads == options.inter_op_num_threads == 1
+        asked = [p[0] if isinstance(p, tuple) else p for p in providers]
+        if CUDA in asked:
+            assert providers[0] == (CUDA, {"use_tf32": "0"})
+            if fails:
+                raise RuntimeError(fails)
+        return FakeSession(asked if works else [CPU])
+
+    return SimpleNamespace(
+        __version__="9.9",
+        __file__="/nowhere/onnxruntime/__init__.py",
+        get_available_providers=lambda: [CUDA, CPU] if built else [CPU],
+        SessionOptions=SimpleNamespace,
+        InferenceSession=session,
+        set_default_logger_severity=lambda _: None,
+        preload_dlls=lambda: print("libfoo.so.13 is missing"),
+    )
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(providers, "_said", set())
+
+    def set_up(runtime: Any, driver: str | None) -> None:
+        monkeypatch.setattr(providers, "import_onnxruntime", lambda: runtime)
+        monkeypatch.setattr(providers, "driver_problem", lambda: driver)
+
+    return set_up
+
+
+def test_cuda_is_used_where_it_works(machine) -> None:
+    machine(fake_runtime(works=True), None)
+    for wanted in ("auto", "cuda"):
+        assert create_session(b"", wanted).get_providers()[0] == CUDA
+    assert create_session(b"", "cpu").get_providers() == [CPU]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "driver", "reason"),
+    [
+        (fake_runtime(works=False, built=False), None, "has no CUDA support"),
+        (fake_runtime(works=False), "no NVIDIA driver on this machine", "no NVIDIA driver"),
+        (fake_runtime(works=False), None, "libfoo.so.13 is missing"),
+        (fake_runtime(works=True, fails="CUDA failure 35: driver too old"), None, "driver too old"),
+    ],
+)
+def test_cuda_that_cannot_be_had(
+    machine, caplog, capsys, runtime: Any, driver: str | None, reason: str
+) -> None:
+    """``cuda`` fails with the reason; ``auto`` says it in one line, once, and runs on the CPU."""
+    machine(runtime, driver)
+    with pytest.raises(ProviderError, match=f"cannot run on CUDA: .*{reason}"):
+        create_session(b"", "cuda")
+    with caplog.at_level(logging.WARNING, "draw_onnx"):
+        assert create_session(b"", "auto").get_providers() == [CPU]
+        assert create_session(b"", "auto").get_providers() == [CPU]
+    assert len(caplog.records) == 1
+    assert reason in caplog.records[0].getMessage()
+    assert "running on the CPU" in caplog.records[0].getMessage()
+    assert capsys.readouterr().out == ""  # what preload_dlls prints never reaches stdout
+
+
+def test_auto_is_silent_where_nobody_expects_a_gpu(machine, caplog) -> None:
+    machine(fake_runtime(works=False, built=False), "no NVIDIA driver on this machine")
+    with caplog.at_level(logging.WARNING, "draw_onnx"):
+        create_session(b"", "auto")
+    assert not caplog.records
+
+
+def test_both_wheels_are_noticed(monkeypatch: pytest.MonkeyPatch, machine, run) -> None:
+    monkeypatch.setattr(providers, "installed_wheels", lambda: {"onnxruntime": "1", "onnxruntime-gpu": "2"})
+    assert "both installed" in (providers.wheel_conflict() or "")
+    machine(fake_runtime(works=False, built=False), None)
+    with pytest.raises(ProviderError, match="both installed"):
+        create_session(b"", "cuda")
+
+
+def test_a_missing_runtime_names_both_extras(
+    monkeypatch: pytest.MonkeyPatch, fake: Path, run, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # import raises ModuleNotFoundError
+    with pytest.raises(DrawError) as error:
+        Sampler(fake / "decoder.onnx")
+    assert "draw-onnx[cpu]" in str(error.value)
+    assert "draw-onnx[gpu]" in str(error.value)
+    assert "decoder.onnx" not in str(error.value)  # the file is not at fault
+    got = run("gen", "--onnx", fake / "decoder.onnx", "--gif", tmp_path / "x.gif")
+    assert got.code == 1
+    assert len(got.err.strip().splitlines()) == 1
+    got = run("doctor")
+    assert got.code == 1
+    assert "draw-onnx[cpu]" in got.out
+
+
+def test_an_emptied_runtime_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left after one of the two wheels has been uninstalled."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace())
+    with pytest.raises(ProviderError, match="installed but empty"):
+        providers.import_onnxruntime()
+
+
+def test_doctor_on_this_machine(run) -> None:
+    got = run("doctor")
+    lines = dict(line.split(maxsplit=1) for line in got.out.splitlines())
+    assert lines["CPU"] == "works"
+    assert lines["numpy"][0].isdigit()
+    assert "CUDA" in lines
+    assert got.code == (1 if "PROBLEM" in lines else 0)
+    assert got.err == ""
+
+
+def test_doctor_tries_every_packaged_model(
+    run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fake: Path
+) -> None:
+    from draw_onnx.runtime import session
+
+    monkeypatch.setattr(session, "files", lambda _: tmp_path)
+    for name in ("decoder", "classifier", "scorer"):
+        (tmp_path / f"{name}.onnx").write_bytes((fake / f"{name}.onnx").read_bytes())
+    got = run("doctor")
+    assert got.code == 0, got.out
+    assert "decoder: draw.decoder, fake, 1 x 7 x 6 pixels, 3 steps, works" in got.out
+    (tmp_path / "broken.onnx").write_bytes((fake / "decoder.onnx").read_bytes()[:-300])
+    got = run("doctor")
+    assert got.code == 1
+    assert "PROBLEM" in got.out
+    assert "broken" in got.out
