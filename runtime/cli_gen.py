@@ -282,7 +282,7 @@ def _draw(
         if samples.canvases is not None:
             write_steps_gif(gif, samples.canvases, windows, size, scale, fps)
         else:
-            write_images_gif(gif, samples.images[:, None], scale, min(fps, 2.0))
+            write_images_gif(gif, list(samples.images[:, None]), scale, min(fps, 2.0))
         print(gif)
     if png is not None:
         assert samples.canvases is not None

@@ -185,9 +185,9 @@ def _channels(picture: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.flo
     """([1 or 3, h, w] in [0, 1], alpha [h, w] or None)"""
     array = np.asarray(picture).astype(np.float32)
     if picture.mode == "F":
-        return np.nan_to_num(array)[None], None
+        return np.nan_to_num(array, copy=False)[None], None
     if picture.mode == "I" or picture.mode.startswith("I;16"):
-        return array[None] / 65535, None
+        return array[None] / np.float32(65535), None
     array = array / np.float32(255)
     if picture.mode == "L":
         return array[None], None

@@ -210,6 +210,8 @@ def interface(metadata: Metadata) -> tuple[dict[str, tuple[int, ...]], dict[str,
     """Inputs and outputs that a file of this metadata has: name to shape without the batch axis."""
     image, steps = metadata.image_shape, metadata.time_steps
     noise = (steps, metadata.latent_size)
+    inputs: dict[str, tuple[int, ...]]
+    outputs: dict[str, tuple[int, ...]]
     if metadata.model_type == names.CLASSIFIER:
         classes = (len(metadata.labels),)
         inputs = {names.IMAGE: image}
