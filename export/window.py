@@ -97,26 +97,30 @@ def first_window(params: Array, n: int, width: int, height: int) -> FirstWindow:
     return FirstWindow(f_x[0].numpy(), f_y[0].numpy(), float(window.gamma), window.stack()[0].numpy())
 
 
-def filterbank(b: GraphBuilder, centre: ir.Value, window: Window, n: int, size: int) -> ir.Value:
-    """Equations (19, 20, 25, 26): softmax over the pixels a = 1..size of -(a - mu_i)^2 / 2 sigma^2. […, n, size]"""
-    offsets = b.constant("offsets", np.arange(1, n + 1) - (n / 2 + 0.5))
-    pixels = b.constant("pixels", np.arange(1, size + 1))
-    mu = b.op("Add", centre, b.op("Mul", window.delta, offsets), name="mu")
-    distance = b.op("Sub", pixels, b.unsqueeze(mu, -1), name="distance")
-    # d (d p) and not d^2 p: a far centre's square times a small precision overflows later.
-    weighted = b.op("Mul", distance, b.unsqueeze(window.precision, -1))
-    return b.op("Softmax", b.op("Mul", distance, weighted), axis=-1, name="filters")
-
-
 def filterbanks(
     b: GraphBuilder, window: Window, n: int, width: int, height: int
 ) -> tuple[ir.Value, ir.Value]:
-    """F_X […, n, width] and F_Y […, n, height]."""
+    """Equations (19, 20, 25, 26): F_X […, n, width] and F_Y […, n, height]."""
+    offsets = b.constant("offsets", np.arange(1, n + 1) - (n / 2 + 0.5))
+    spread = b.op("Mul", window.delta, offsets, name="spread")  # mu_i - g, […, n]
+    precision = b.unsqueeze(window.precision, -1)
     with b.scope("filterbank_x"):
-        f_x = filterbank(b, window.x, window, n, width)
+        f_x = _filterbank(b, window.x, spread, precision, width)
     with b.scope("filterbank_y"):
-        f_y = filterbank(b, window.y, window, n, height)
+        f_y = _filterbank(b, window.y, spread, precision, height)
     return f_x, f_y
+
+
+def _filterbank(
+    b: GraphBuilder, centre: ir.Value, spread: ir.Value, precision: ir.Value, size: int
+) -> ir.Value:
+    """Softmax over the pixels a = 1..size of -(a - mu_i)^2 / 2 sigma^2. […, n, size]"""
+    pixels = b.constant("pixels", np.arange(1, size + 1))
+    mu = b.op("Add", centre, spread, name="mu")
+    distance = b.op("Sub", pixels, b.unsqueeze(mu, -1), name="distance")
+    # d (d p) and not d^2 p: a far centre's square times a small precision overflows later.
+    weighted = b.op("Mul", distance, b.op("Mul", distance, precision), name="log_filters")
+    return b.op("Softmax", weighted, axis=-1, name="filters")
 
 
 def read(
