@@ -273,6 +273,7 @@ def _draw(
     fps: float,
     scale: int | None,
 ) -> None:
+    from ..console import progress
     from .animation import write_images_gif, write_steps_gif
     from .pictures import grid, sheet, write_png
 
@@ -280,7 +281,8 @@ def _draw(
     size = sampler.metadata.write_size
     if gif is not None:
         if samples.canvases is not None:
-            write_steps_gif(gif, samples.canvases, windows, size, scale, fps)
+            with progress("writing the GIF", sampler.metadata.time_steps) as bar:
+                write_steps_gif(gif, samples.canvases, windows, size, scale, fps, advance=bar.advance)
         else:
             write_images_gif(gif, list(samples.images[:, None]), scale, min(fps, 2.0))
         print(gif)
@@ -324,7 +326,8 @@ def _interpolate(
     # There and back: the ends are rests of half a second, and nothing jumps.
     rest = max(1, round(fps / 2))
     path = [0] * rest + list(range(1, frames - 1)) + [frames - 1] * rest + list(range(frames - 2, 0, -1))
-    write_images_gif(gif, [images[index] for index in path], scale, fps, hold=0)
+    with progress("writing the GIF", len(path)) as bar:
+        write_images_gif(gif, [images[index] for index in path], scale, fps, hold=0, advance=bar.advance)
     print(gif)
 
 
