@@ -24,6 +24,9 @@ FILE = "mnist/t10k-labels-idx1-ubyte.gz"
 
 class Handler(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
+        if self.headers["Accept-Encoding"] != "identity":  # else a server may compress on the way
+            self.send_error(406)
+            return
         if "slow" in self.path:
             time.sleep(1)
         with suppress(BrokenPipeError, ConnectionResetError):  # the client did not wait
