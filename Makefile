@@ -14,7 +14,7 @@ INSTALL := $(PIP) install -q -c constraints.txt
 
 demo: install-demo
 	rm -rf runs/demo
-	$(BIN)/draw-train --preset digits --out runs/demo
+	$(BIN)/draw-train --preset digits --threads 1 --out runs/demo
 	$(BIN)/draw-export --ckpt runs/demo/best.ckpt -o out.onnx
 	$(BIN)/draw-gen --onnx out.onnx --gif out.gif
 	@echo "drawn: $(CURDIR)/out.gif"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..models.classifier import GlimpseClassifier
 from ..models.draw import Draw
+from ..runtime.intervals import wilson_interval
 from ..runtime.noise import noise as stream_noise
 
 if TYPE_CHECKING:
@@ -59,15 +60,6 @@ class ErrorFigures:
     def __str__(self) -> str:
         low, high = self.interval
         return f"{self.error:.2f} % error (95 % interval {low:.2f} to {high:.2f}, {self.images:,} images)"
-
-
-def wilson_interval(wrong: int, total: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """The Wilson score interval of a proportion (Wilson 1927), by default at 95 %."""
-    share = wrong / total
-    middle = share + z * z / (2 * total)
-    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
-    return (middle - half) / scale, (middle + half) / scale
 
 
 def slices(evaluation: Split, batch: int, limit: int | None) -> Iterator[tuple[int, Batch]]:

@@ -32,7 +32,7 @@ PRESETS: dict[str, Preset] = dict(
             DrawConfig(1, 8, 8, time_steps=8, hidden_size=64, latent_size=8, read_size=3, write_size=3),
             "digits",
             dataset="digits",
-            iterations=3000,
+            iterations=2000,
             learning_rate=3e-3,  # small network, short run: 1e-3 was still falling at the end
             eval_every=500,
             eval_images=200,
