@@ -1,0 +1,108 @@
+// What a file of draw-export says of itself. ONNX Runtime's JavaScript packages do not give a model's
+// metadata, so the few bytes of protobuf around it are read here.
+// Plain ES module without dependencies, for Node and for browsers.
+
+const FORMAT_VERSION = 1;
+const NOISE_STREAM = "splitmix64-boxmuller-1";
+const MODEL_TYPES = ["draw.decoder", "draw.classifier", "draw.scorer"];
+const METADATA_PROPS = 14; // field number in onnx.proto's ModelProto; an entry has key = 1, value = 2
+
+/** [field number, bytes] of every length-delimited field of a protobuf message; the others are skipped. */
+function* fields(bytes) {
+  let position = 0;
+  const damaged = () => new Error("not an ONNX file, or it is damaged");
+  const varint = () => {
+    let value = 0;
+    for (let scale = 1; scale < 2 ** 70; scale *= 128) {
+      if (position >= bytes.length) throw damaged();
+      const byte = bytes[position++];
+      value += (byte & 127) * scale; // inexact above 2^53, where no length and no field number lies
+      if (byte < 128) return value;
+    }
+    throw damaged();
+  };
+  while (position < bytes.length) {
+    const key = varint();
+    const wire = key % 8, number = Math.floor(key / 8);
+    if (number === 0) throw damaged();
+    if (wire === 0) varint();
+    else if (wire === 1) position += 8;
+    else if (wire === 5) position += 4;
+    else if (wire === 2) {
+      const length = varint();
+      if (length > bytes.length - position) throw damaged();
+      yield [number, bytes.subarray(position, position + length)];
+      position += length;
+    } else throw damaged();
+  }
+  if (position > bytes.length) throw damaged();
+}
+
+/**
+ * The metadata of an ONNX file.
+ * @param {Uint8Array} bytes the whole file
+ * @returns {Object<string, string>} keys and values of metadata_props; empty for a file without any
+ */
+export function readMetadata(bytes) {
+  const text = new TextDecoder();
+  const metadata = Object.create(null);
+  for (const [number, content] of fields(bytes)) {
+    if (number !== METADATA_PROPS) continue;
+    const entry = Object.fromEntries(fields(content));
+    metadata[text.decode(entry[1])] = text.decode(entry[2]);
+  }
+  return metadata;
+}
+
+/**
+ * The metadata, checked: sizes as numbers, labels as a list.
+ * @param {Uint8Array} bytes the whole file
+ * @param {string} [wanted] the model_type that is needed, e.g. "draw.decoder"; any of ours unless given
+ * @returns {{modelType: string, dataset: string, timeSteps: number, latentSize: number, channels: number,
+ *            height: number, width: number, attention: boolean, steps: boolean, writeSize: number,
+ *            readSize: number, labels: string[], metadata: Object<string, string>}}
+ *          latentSize, writeSize and readSize are 0 and labels is empty where the model type has none;
+ *          steps says whether the file also gives the outputs of every step
+ * @throws {Error} one line: not ours, too new, or of another type
+ */
+export function modelInfo(bytes, wanted) {
+  const metadata = readMetadata(bytes);
+  const text = (key) => {
+    if (!(key in metadata)) throw new Error(`the metadata lacks the key ${key}`);
+    return metadata[key];
+  };
+  const size = (key, least) => {
+    if (!/^(0|[1-9][0-9]{0,4})$/.test(text(key)) || Number(text(key)) < least) {
+      throw new Error(`metadata key ${key} is no sensible size: ${text(key)}`);
+    }
+    return Number(text(key));
+  };
+  if (!("model_type" in metadata && "format_version" in metadata)) {
+    throw new Error("not a file that draw-export wrote: it has no draw-onnx metadata");
+  }
+  if (size("format_version", 1) > FORMAT_VERSION) {
+    throw new Error(`format_version ${text("format_version")} is newer than this program reads (${FORMAT_VERSION})`);
+  }
+  const modelType = text("model_type");
+  if (!MODEL_TYPES.includes(modelType)) throw new Error(`unknown model_type ${modelType} in the metadata`);
+  if (wanted && modelType !== wanted) throw new Error(`this is a ${modelType}, and a ${wanted} is needed`);
+  const hasNoise = modelType !== "draw.classifier";
+  if (hasNoise && text("noise_stream") !== NOISE_STREAM) {
+    throw new Error(`unknown noise_stream ${text("noise_stream")}; this program makes ${NOISE_STREAM}`);
+  }
+  return {
+    modelType,
+    dataset: text("dataset"),
+    timeSteps: size("time_steps", 1),
+    latentSize: hasNoise ? size("latent_size", 1) : 0,
+    channels: size("image_channels", 1),
+    height: size("image_height", 1),
+    width: size("image_width", 1),
+    attention: text("attention") === "true",
+    steps: text("outputs") === "steps",
+    writeSize: hasNoise ? size("write_size", 0) : 0,
+    readSize: modelType === "draw.decoder" ? 0 : size("read_size", 0),
+    labels: hasNoise ? [] : text("labels").split(","),
+    metadata,
+  };
+}
