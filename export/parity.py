@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -148,7 +148,7 @@ def export(
     rows: tuple[Row, ...] = ()
     if check:
         gate = ATOL[options.dtype] if atol is None else atol
-        rows = compare(session, checkpoint, graph, steps, options.dtype, gate, options.batch)
+        rows = compare(runner(session), checkpoint, graph, steps, options.dtype, gate, options.batch)
         metadata = replace(metadata, parity_atol=_passed_gate(rows, gate))
         data = to_bytes(model, metadata.to_props())
     return Exported(data, graph, steps, len(model.graph.node), load_seconds, rows)
@@ -176,8 +176,17 @@ def open_session(data: bytes) -> onnxruntime.InferenceSession:
         raise DrawError(f"ONNX Runtime refuses the exported file: {error}") from error
 
 
+Run = Callable[[Feeds], Mapping[str, NDArray[np.float32]]]  # an engine with a file loaded: outputs by name
+
+
+def runner(session: onnxruntime.InferenceSession) -> Run:
+    """``session`` as :func:`compare` wants it."""
+    names = [output.name for output in session.get_outputs()]
+    return lambda feeds: dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+
 def compare(
-    session: onnxruntime.InferenceSession,
+    run: Run,
     checkpoint: Checkpoint,
     graph: str,
     time_steps: int,
@@ -185,17 +194,16 @@ def compare(
     atol: float = ATOL["fp32"],
     batch: int | None = None,
 ) -> tuple[Row, ...]:
-    """The report, one row for each output of ``session``; ``batch`` is the size of a static first axis."""
+    """The report, one row for each output that ``run`` gives; ``batch`` is the size of a static first axis."""
     exact, single = checkpoint.build(torch.float64), checkpoint.build(torch.float32)
-    names = [output.name for output in session.get_outputs()]
-    tallies = {name: _Tally(name) for name in names}
+    tallies: dict[str, _Tally] = {}
     with _one_torch_thread():
         for label, feeds in cases(checkpoint, graph, time_steps, BATCHES if batch is None else (batch,)):
             expected = reference(exact, graph, feeds, time_steps)
             rough = reference(single, graph, feeds, time_steps)
-            got = dict(zip(names, session.run(names, dict(feeds)), strict=True))
-            for name in names:
-                tallies[name].add(label, np.asarray(got[name], np.float64), expected[name], rough[name])
+            for name, values in run(feeds).items():
+                tally = tallies.setdefault(name, _Tally(name))
+                tally.add(label, np.asarray(values, np.float64), expected[name], rough[name])
     rows = []
     for name, tally in tallies.items():
         if name in _GATE_OF:

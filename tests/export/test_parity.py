@@ -15,6 +15,10 @@ from draw_onnx.models.config import ClassifierConfig, DrawConfig
 from onnx import numpy_helper
 
 
+def compare(data: bytes, *arguments) -> tuple[parity.Row, ...]:
+    return parity.compare(parity.runner(parity.open_session(data)), *arguments)
+
+
 def failures(rows: tuple[parity.Row, ...]) -> list[str]:
     return [row.output for row in rows if not row.passed]
 
@@ -113,14 +117,14 @@ def corrupted(data: bytes, name: str, change: float) -> bytes:
 def test_a_corrupted_weight_is_found(checkpoints, name, graph, weight, missed):
     checkpoint = checkpoints[name]
     data = corrupted(build(checkpoint, graph=graph), weight, 0.05)
-    rows = parity.compare(parity.open_session(data), checkpoint, graph, checkpoint.config.time_steps)
+    rows = compare(data, checkpoint, graph, checkpoint.config.time_steps)
     assert set(failures(rows)) == missed
 
 
 def test_not_finite_fails_first(checkpoints):
     checkpoint = checkpoints["attention"]
     data = corrupted(build(checkpoint), "/decoder/write/initial_canvas", np.nan)
-    rows = parity.compare(parity.open_session(data), checkpoint, "decoder", 4)
+    rows = compare(data, checkpoint, "decoder", 4)
     problems = {row.output: row.problem for row in rows}
     assert "not finite" in problems["image"]
     assert problems["write_attention"] == ""
@@ -176,7 +180,7 @@ def test_another_arg_max_fails_even_within_the_gate(random_checkpoint):
     checkpoint.weights["output.bias"] = torch.tensor([1.0, 1.00005])
     assert failures(export(checkpoint).rows) == []
     data = corrupted(build(checkpoint), "/classifier/output/bias", 8e-5)
-    rows = {r.output: r for r in parity.compare(parity.open_session(data), checkpoint, "classifier", 1)}
+    rows = {r.output: r for r in compare(data, checkpoint, "classifier", 1)}
     assert "another class" in rows["logits"].problem
 
 
