@@ -51,6 +51,9 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     folder = target.parent
     if target.is_dir():
         raise DrawError(f"cannot write {target}: it is a folder")
+    if target.exists() and not target.is_file():
+        # os.replace would put a file in the place of /dev/null.
+        raise DrawError(f"cannot write {target}: it is not an ordinary file")
     if not folder.is_dir():
         raise DrawError(f"cannot write {target}: the folder {folder} does not exist")
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -15,6 +15,7 @@ import typer
 from ..console import VersionOption, make_app, note, progress, run_app
 from ..errors import DrawError
 from .cli_options import BatchOption, ProviderChoice, ProviderOption, ThreadsOption, check_outputs, summary
+from .cli_pictures import PictureFiles
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +108,6 @@ class _Source:
     """Batches of pictures, from files or from an npz."""
 
     def __init__(self, arguments: list[Path], classifier: Classifier, size: int, invert: bool) -> None:
-        from .images import picture_paths
         from .labelled import read_labelled
 
         self._shape = classifier.metadata.image_shape
@@ -116,32 +116,28 @@ class _Source:
         if archives and len(arguments) > 1:
             raise DrawError(f"{archives[0]} must be the only argument: its pictures are counted on their own")
         self.archive = read_labelled(archives[0], classifier.metadata.labels) if archives else None
-        if self.archive is not None:
-            self.names = [str(k) for k in range(len(self.archive))]
-        else:
-            self._paths = picture_paths(arguments)
-            self.names = [str(path) for path in self._paths]
-            self._from_folder = set(self._paths) - set(arguments)
+        self._files = None if self.archive else PictureFiles(arguments, self._shape, invert)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the pictures; those that could not be read are gone once all batches have been."""
+        if self._files is not None:
+            return self._files.names
+        assert self.archive is not None
+        return [str(k) for k in range(len(self.archive))]
 
     def batches(self) -> Iterator[NDArray[np.float32]]:
-        """[k, C, H, W]; a picture of a folder that cannot be read is named and leaves ``names``."""
+        """[k, C, H, W]"""
         import numpy as np
 
-        from .images import read_picture
-
-        if self.archive is not None:
+        if self._files is None:
+            assert self.archive is not None
             for begin in range(0, len(self.archive), self._size):
                 yield self.archive.batch(begin, begin + self._size, self._shape, self._invert)
             return
         ready: list[NDArray[np.float32]] = []
-        for path in self._paths:
-            try:
-                ready.append(read_picture(path, self._shape, self._invert))
-            except DrawError as error:
-                if path not in self._from_folder:
-                    raise
-                note(f"skipped: {error}")
-                self.names.remove(str(path))
+        for picture in self._files:
+            ready.append(picture)
             if len(ready) == self._size:
                 yield np.stack(ready)
                 ready = []
@@ -175,8 +171,6 @@ def _classify(
             logits.append(part.logits)
             probabilities.append(part.probabilities)
             bar.advance(len(part))
-    if not logits:
-        raise DrawError("none of the pictures could be read")
     labels = None if source.archive is None else source.archive.labels
     result = _Result(source.names, np.concatenate(probabilities), classifier.metadata.labels, labels)
     note(

@@ -13,6 +13,7 @@ import typer
 from ..console import VersionOption, make_app, note, run_app
 from ..errors import DrawError
 from .cli_options import BatchOption, ProviderChoice, ProviderOption, ThreadsOption, check_outputs, summary
+from .cli_pictures import PictureFiles
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,15 +113,14 @@ def command(
     import numpy as np
 
     from .animation import check_fps
-    from .images import picture_paths, read_picture
     from .scorer import Scorer
 
     check_fps(fps)
     scorer = Scorer(onnx, provider.value, threads)
     if gif is not None and not scorer.has_steps:
         raise DrawError(f"{onnx} gives results only, no steps for --gif: export it with --outputs steps")
-    paths = picture_paths(images)
-    array = np.stack([read_picture(path, scorer.metadata.image_shape, invert) for path in paths])
+    files = PictureFiles(images, scorer.metadata.image_shape, invert)
+    array = np.stack(list(files))
     if binarise is None:
         binarise = scorer.metadata.dataset in BINARY_DATASETS
         if binarise and ((array > 0) & (array < 1)).any():
@@ -133,22 +133,22 @@ def command(
     scores = scorer(array, seed, batch=batch)
     note(summary(len(scores), "picture", time.perf_counter() - started, scorer.provider, scorer.threads))
     _write(scorer, array, scores, seed, gif, png, npz, fps, scale, batch)
-    _print(paths, scores, as_json, array[0].size)
+    _print(files.names, scores, as_json, array[0].size)
 
 
-def _print(paths: list[Path], scores: Scores, as_json: bool, pixels: int) -> None:
+def _print(names: list[str], scores: Scores, as_json: bool, pixels: int) -> None:
     per_pixel = 1 / (pixels * math.log(2))
     if as_json:
         rows = [
-            {"picture": str(path), "bound": float(bound), "bits_per_dimension": float(bound) * per_pixel}
-            for path, bound in zip(paths, scores.bound, strict=True)
+            {"picture": name, "bound": float(bound), "bits_per_dimension": float(bound) * per_pixel}
+            for name, bound in zip(names, scores.bound, strict=True)
         ]
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return
-    width = max(len("picture"), *(len(str(path)) for path in paths))
+    width = max(len("picture"), *map(len, names))
     print(f"{'picture':<{width}}  bound (nats)  bits per dimension")
-    for path, bound in zip(paths, scores.bound, strict=True):
-        print(f"{path!s:<{width}}  {bound:>12.2f}  {bound * per_pixel:>18.4f}")
+    for name, bound in zip(names, scores.bound, strict=True):
+        print(f"{name:<{width}}  {bound:>12.2f}  {bound * per_pixel:>18.4f}")
 
 
 def _write(

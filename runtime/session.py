@@ -53,7 +53,7 @@ class Model:
         picture k must not depend on what else is asked for.
 
         Raises:
-            DrawError: ONNX Runtime fails, or a result is not finite.
+            DrawError: ONNX Runtime fails, or the first of the outputs holds NaN or infinity.
         """
         rows = len(next(iter(inputs.values())))
         wanted = self.fixed_batch or max(rows, 2)
@@ -73,6 +73,8 @@ class Model:
             raise
         except Exception as error:  # the binding raises half a dozen unrelated classes
             raise DrawError(f"{self.name}: running it failed: {first_line(error)}") from error
+        if not np.isfinite(results[0][:rows]).all():
+            raise DrawError(f"{self.name}: its {outputs[0]} is not finite: the file is damaged")
         return {key: value[:rows] for key, value in zip(outputs, results, strict=True)}
 
 

@@ -15,6 +15,8 @@ from draw_onnx import Classifier
 from draw_onnx.errors import DrawError
 from draw_onnx.runtime.intervals import wilson_interval
 from draw_onnx.runtime.labelled import read_labelled
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 RNG = np.random.default_rng(3)
@@ -205,6 +207,30 @@ def test_bad_npz_files_are_one_line(run, fake: Path, tmp_path: Path, make, messa
     assert re.search(message, got.err), got.err
     assert len(got.err.strip().splitlines()) == 1
     assert got.out == ""
+
+
+@settings(
+    deadline=None,
+    max_examples=150,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_damaged_npz_files_never_surprise(tmp_path: Path, data: st.DataObject) -> None:
+    """Bytes changed anywhere and cut at the end: pictures or a one-line DrawError, and no more memory than the file."""
+    path = tmp_path / "x.npz"
+    save = data.draw(st.sampled_from([np.savez, np.savez_compressed]))
+    save(path, images=SCENES[:3, :4, :4], labels=np.array([0, 1, 2]))
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))])
+    try:
+        got = read_labelled(path, ("a", "b", "c"))
+    except DrawError as error:
+        assert "\n" not in str(error)
+    else:
+        assert got.pictures.ndim == 4
 
 
 def test_usage(run, fake: Path, scenes: list[Path], tmp_path: Path) -> None:

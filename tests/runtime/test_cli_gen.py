@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +178,37 @@ def test_a_read_only_folder_is_noticed_before_the_work(run, fake: Path, tmp_path
     assert got.code == 1
     assert "is not writable" in got.err
     tmp_path.chmod(0o700)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="resource limits are POSIX")
+@pytest.mark.parametrize("option", ["--gif", "--png", "--npz", "--grid"])
+def test_a_full_disk_leaves_nothing_behind(fake: Path, tmp_path: Path, option: str) -> None:
+    """A limit on the size of files fails like a full disk: in the middle of writing."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500));"
+        "from draw_onnx.runtime.cli_gen import main; main()"
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "x").write_bytes(b"the old one")
+    got = subprocess.run(
+        [sys.executable, "-c", code, "--onnx", str(fake / "decoder.onnx"), option, str(out / "x")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert got.returncode == 1
+    assert "cannot write" in got.stderr
+    assert "Traceback" not in got.stderr
+    assert [path.name for path in out.iterdir()] == ["x"]
+    assert (out / "x").read_bytes() == b"the old one"
+
+
+def test_devices_are_not_replaced_by_files(run, fake: Path) -> None:
+    if not os.path.exists("/dev/null"):
+        pytest.skip("no /dev/null here")
+    got = run("gen", "--onnx", fake / "decoder.onnx", "--png", "/dev/null")
+    assert got.code == 1
+    assert "not an ordinary file" in got.err

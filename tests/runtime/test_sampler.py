@@ -147,6 +147,16 @@ def test_a_fixed_batch_says_so(fake: Path) -> None:
         Sampler(fake / "decoder-batch4.onnx", "cpu").sample(8, batch=8)
 
 
+def test_weights_that_are_not_numbers_are_noticed(fake: Path, tmp_path: Path) -> None:
+    """A file whose initial canvas, -2 in the fake, is NaN."""
+    data = (fake / "decoder.onnx").read_bytes()
+    minus_two, nan = np.float32(-2).tobytes(), np.float32(np.nan).tobytes()
+    assert data.count(minus_two) == 1
+    (tmp_path / "x.onnx").write_bytes(data.replace(minus_two, nan))
+    with pytest.raises(DrawError, match="its image is not finite"):
+        Sampler(tmp_path / "x.onnx", "cpu").sample(3)
+
+
 def test_unknown_provider_and_threads(fake: Path) -> None:
     with pytest.raises(DrawError, match="unknown provider 'tpu'"):
         Sampler(fake / "decoder.onnx", provider="tpu")

@@ -113,3 +113,19 @@ def test_bad_input(run, fake: Path, tmp_path: Path, pictures: list[Path]) -> Non
     got = run("score", "--onnx", fake / "scorer-lean.onnx", *pictures, "--gif", tmp_path / "x.gif")
     assert got.code == 1
     assert "--outputs steps" in got.err
+
+
+def test_a_folder_with_a_bad_file_goes_on_without_it(
+    run, fake: Path, tmp_path: Path, pictures: list[Path]
+) -> None:
+    whole = json.loads(run("score", "--onnx", fake / "scorer.onnx", pictures[0], pictures[2], "--json").out)
+    pictures[1].write_text("no picture")
+    got = run("score", "--onnx", fake / "scorer.onnx", tmp_path, "--json")
+    assert got.code == 0
+    assert "skipped: " in got.err
+    assert json.loads(got.out) == whole
+    for path in (pictures[0], pictures[2]):
+        path.write_text("no picture")
+    got = run("score", "--onnx", fake / "scorer.onnx", tmp_path)
+    assert got.code == 1
+    assert "none of the pictures could be read" in got.err
