@@ -10,10 +10,9 @@ from torch import Tensor
 
 from ..models.draw import Draw
 from .data.dataset import Dataset, Split
-from .data.stream import binarise
+from .data.stream import BINARISE_SAMPLES, BINARISE_TRAIN, binarise
 from .evaluation import Advance, image_noise
 
-BINARISE_SAMPLES = 11  # seed of the SplitMix64 stream that draws black and white from the Bernoulli means
 CHUNK = 5000  # training pictures held as float32 at a time
 
 
@@ -57,10 +56,13 @@ def find_nearest(
     nearer to everything than a picture is.
     """
     samples = model.generate(image_noise(model, seed, 0, count)).image
+    train, test = dataset.evaluation("train"), dataset.evaluation("test")
     if dataset.binary:
         levels = (samples.cpu().numpy() * 255).round().astype(np.uint8)
         samples = torch.from_numpy(binarise(levels, BINARISE_SAMPLES)).to(samples)
-    train, test = dataset.evaluation("train"), dataset.evaluation("test")
+        if train.maximum == 255:  # kept grey and binarised afresh in every batch: draw them once
+            drawn = binarise(train.images.cpu().numpy(), BINARISE_TRAIN)
+            train = Split(torch.from_numpy(drawn).to(train.images.device), train.labels, maximum=1)
     # Test sets may be sorted by class: take every k-th picture.
     chosen = torch.arange(0, len(test), max(len(test) // max(count, 200), 1), device=test.images.device)
     queries = torch.cat([samples, test.take(chosen).images])

@@ -21,6 +21,8 @@ TWO_DIGIT_TEST = 7
 SVHN_SPLIT = 8
 CIFAR_SPLIT = 9
 FOLDER_SPLIT = 10
+BINARISE_SAMPLES = 11
+BINARISE_TRAIN = 12
 
 
 def draws(seed: int, start: int, count: int) -> np.ndarray:
