@@ -5,13 +5,10 @@ Sizes: K images, C channels, B rows, A columns, N filters per axis. Pixel coordi
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
-
-from .config import ImageSize
+from torch import Tensor
 
 
 class Window(NamedTuple):
@@ -78,15 +75,3 @@ def write(patch: Tensor, window: Window, width: int, height: int) -> Tensor:
     f_x, f_y = filterbanks(window, patch.shape[-1], width, height)
     canvas = f_y[:, None].transpose(-1, -2) @ patch @ f_x[:, None]
     return canvas / window.gamma[:, None, None, None]
-
-
-def spread_window(layer: nn.Linear, image: ImageSize, n: int) -> None:
-    """Initialise the layer that gives attention vectors: a window over the whole picture, without holes.
-
-    A bias of zero puts the outer filters on the first and last pixel; the Gaussians' sigma is then set to half
-    the stride, so that what lies between two filters is seen, and has a gradient, too.
-    """
-    stride = (max(image.width, image.height) - 1) / max(n - 1, 1)
-    with torch.no_grad():
-        layer.bias.zero_()
-        layer.bias[2] = 2 * math.log(max(stride, 1.0) / 2)

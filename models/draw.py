@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .attention import read, spread_window, window_from, write
+from .attention import read, window_from, write
 from .config import DrawConfig
 
 
@@ -106,9 +106,6 @@ class Draw(nn.Module):
                 cell.bias_ih.zero_()
                 cell.bias_hh.zero_()
                 cell.bias_ih[self.config.hidden_size : 2 * self.config.hidden_size] = 1.0
-        if self.config.attention:
-            spread_window(self.read_attention, self.config.image, self.config.read_size)
-            spread_window(self.write_attention, self.config.image, self.config.write_size)
 
     def forward(self, x: Tensor, noise: Tensor, keep_steps: bool = False) -> DrawOutput:
         """The loss pass.
