@@ -1,0 +1,68 @@
+"""Glimpse and score GIFs: the right window on the right tile, the answer at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from draw_onnx.runtime.attention_gifs import write_glimpse_gif, write_score_gif
+from draw_onnx.runtime.captions import caption
+from draw_onnx.runtime.pictures import READ_COLOUR, WRITE_COLOUR
+from PIL import Image
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    with Image.open(path) as picture:
+        frames = []
+        for index in range(getattr(picture, "n_frames", 1)):
+            picture.seek(index)
+            frames.append(np.asarray(picture.convert("RGB")))
+        return frames
+
+
+def where(frame: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """Columns that carry a colour."""
+    return np.nonzero((frame == np.array(colour)).all(-1).any(0))[0]
+
+
+def test_the_window_is_on_the_picture_and_the_glimpse_beside_it(tmp_path: Path) -> None:
+    """gamma is taken out again: a glimpse of 0.5 under gamma 4 is shown as the 0.5 it was read from."""
+    images = np.zeros((1, 1, 20, 24), np.float32)
+    glimpses = np.full((1, 2, 1, 4, 4), 2.0, np.float32)
+    windows = np.array([[[6, 6, 1, 0.1, 4], [18, 14, 1, 0.1, 4]]], np.float32)
+    write_glimpse_gif(tmp_path / "x.gif", images, glimpses, windows, ["seven"], scale=4)
+    frames = frames_of(tmp_path / "x.gif")
+    assert len(frames) == 3
+    half = frames[0].shape[1] / 2
+    for frame in frames:
+        columns = where(frame, READ_COLOUR)
+        assert len(columns)
+        assert columns.max() < half
+        right = frame[:80, int(half) + 20 : int(half) + 60]
+        assert np.abs(np.median(right) - 128) <= 1
+    assert where(frames[0], READ_COLOUR).mean() < where(frames[1], READ_COLOUR).mean()
+
+
+def test_reading_is_blue_on_the_left_and_writing_red_on_the_right(tmp_path: Path) -> None:
+    images = np.zeros((2, 3, 7, 6), np.float32)
+    canvases = np.zeros((2, 3, 3, 7, 6), np.float32)
+    windows = np.broadcast_to(np.array([3, 4, 1, 0.1, 1], np.float32), (2, 3, 5))
+    write_score_gif(tmp_path / "x.gif", images, canvases, windows, windows, 2, 3, [1.0, 2.0], scale=10)
+    frames = frames_of(tmp_path / "x.gif")
+    assert len(frames) == 4
+    for frame in frames[:3]:
+        assert where(frame, READ_COLOUR).min() < where(frame, WRITE_COLOUR).min()
+        assert where(frame, READ_COLOUR).max() < where(frame, WRITE_COLOUR).max()
+    assert not len(where(frames[3], READ_COLOUR))
+    assert not len(where(frames[3], WRITE_COLOUR))
+    write_score_gif(tmp_path / "y.gif", images, canvases, None, None, 0, 0, [1.0, 2.0])
+    assert len(frames_of(tmp_path / "y.gif")) == 4
+
+
+def test_captions_have_the_width_asked_for_and_no_colour() -> None:
+    for width in (20, 90, 400):
+        for text in ("", "7  99.8%", "a label that is much too long for any tile of this size, really " * 3):
+            strip = caption(text, width)
+            assert strip.shape[1:] == (width, 3)
+            assert (strip == strip[..., :1]).all()
+    assert caption("x", 90).max() > 150
