@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 HOLD_SECONDS = 2.0  # how long the last frame stays
 MAX_FPS = 50  # GIF counts in hundredths of a second, and viewers slow down below two of them
 FITTING_SIDE = 800  # screen pixels; a GIF grows with its area
-MAX_GIF_PIXELS = 1 << 30  # over all frames
+MAX_GIF_PIXELS = 1 << 28  # over all frames: a quarter of a gigabyte for whoever opens it
 
 _MARKS: tuple[Colour, ...] = (WRITE_COLOUR, READ_COLOUR, GAP_COLOUR)
 _GREYS = 256 - len(_MARKS)
@@ -118,12 +118,7 @@ def write_gif(
     """
     check_fps(fps)
     first = frame(0)
-    check_size(first.shape[1], first.shape[0])
-    if first.shape[0] * first.shape[1] * count > MAX_GIF_PIXELS:
-        raise DrawError(
-            f"{count} frames of {first.shape[1]} x {first.shape[0]} pixels are too much for a GIF: "
-            "ask for fewer pictures (-n) or a smaller --scale"
-        )
+    check_frames(first.shape[1], first.shape[0], count)
     if grey:
         palette = Palette.grey()
     else:
@@ -144,6 +139,16 @@ def write_gif(
             duration=durations if count > 1 else durations[0],
             loop=0,
             optimize=False,
+        )
+
+
+def check_frames(width: int, height: int, count: int) -> None:
+    """Raise DrawError for a GIF that viewers choke on."""
+    check_size(width, height)
+    if width * height * count > MAX_GIF_PIXELS:
+        raise DrawError(
+            f"{count} frames of {width} x {height} pixels are too much for a GIF: "
+            "ask for fewer pictures (-n) or a smaller --scale"
         )
 
 
@@ -210,10 +215,10 @@ def write_images_gif(
     write_gif(path, frame, len(frames), fps, hold, grey=channels == 1, advance=advance)
 
 
-def grid_layout(count: int, width: int, height: int, scale: int | None) -> tuple[int, int]:
-    """(columns, scale) of a grid of ``count`` tiles; raises DrawError where it would be too large."""
+def grid_layout(count: int, width: int, height: int, scale: int | None, frames: int = 1) -> tuple[int, int]:
+    """(columns, scale) of a grid of ``count`` tiles; raises DrawError where a GIF of it would be too large."""
     columns = grid_columns(count, width, height)
     rows = math.ceil(count / columns)
     scale = scale or fitting_scale(columns, rows, width, height, side=FITTING_SIDE)
-    check_size(columns * width * scale, rows * height * scale)
+    check_frames(columns * width * scale, rows * height * scale, frames)
     return columns, scale

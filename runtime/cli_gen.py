@@ -209,8 +209,12 @@ def _check_sizes(
     from .pictures import chosen_steps, sheet_layout
 
     _, height, width = sampler.metadata.image_shape
-    if grid or gif:
-        grid_layout(count if sampler.has_steps or grid else 1, width, height, scale)
+    if grid:
+        grid_layout(count, width, height, scale)
+    if gif and sampler.has_steps:
+        grid_layout(count, width, height, scale, sampler.metadata.time_steps)
+    elif gif:
+        grid_layout(1, width, height, scale, count)
     if png:
         steps = len(columns or chosen_steps(sampler.metadata.time_steps))
         sheet_layout(count, steps, width, height, scale)
@@ -313,7 +317,7 @@ def _interpolate(
 
     _, height, width = sampler.metadata.image_shape
     check_range(start, count)
-    grid_layout(count, width, height, scale)
+    grid_layout(count, width, height, scale, 2 * frames)
     t, z = sampler.metadata.time_steps, sampler.metadata.latent_size
     a, b = (noise(seed, start, count, t, z) for seed in seeds)
     started = time.perf_counter()
