@@ -3,7 +3,9 @@
 Every contender runs in a process of its own: torch and onnxruntime together, or either one spinning on a
 busy core, ruin each other's timings. The floor is the recurrence's matrix products alone, in torch: no
 sampler can do less. Times depend on the machine, so what is printed are ratios to that floor, measured in
-the same run: 100 % would be as fast as the bare products.
+the same run: 100 % would be as fast as the bare products. (With one picture at a time torch's own cost of a
+call is part of the floor, so that a graph can pass it.) On a machine that is doing something else the
+figures for two threads mean nothing.
 
     python -m draw_onnx.bench.sampling            from an installation that has bench/, or
     python bench/sampling.py --threads 1 2        from the repository

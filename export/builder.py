@@ -87,7 +87,7 @@ class GraphBuilder:
             path = self._name(name)
             tensor = ir.tensor(content, name=path)
             value = ir.Value(
-                name=path, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor
+                name=path, shape=ir.Shape(content.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
             )
             self._graph.register_initializer(value)
             self._constants[key] = value

@@ -195,12 +195,13 @@ def find_checkpoint(name: str) -> Path:
 
 
 def print_report(exported: Exported, target: Path) -> None:
-    """The report on stdout: a table on a terminal, aligned text otherwise."""
+    """The report on stdout: a table on a terminal, aligned text otherwise. Speed is one CPU thread's."""
     facts = [
         ("graph", f"{exported.graph}, {exported.time_steps} steps"),
         ("nodes", f"{exported.nodes:,}"),
         ("bytes", f"{len(exported.data):,}"),
         ("load", f"{exported.load_seconds * 1000:.0f} ms"),
+        ("speed", "; ".join(f"{n} at once {s * 1000:.1f} ms" for n, s in exported.run_seconds.items())),
     ]
     header = ("output", "largest error", "torch float32", "gate", "used", "")
     lines = [_cells(row) for row in exported.rows]

@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..errors import DrawError
 from ..models.attention import window_from
@@ -45,6 +46,7 @@ Arrays = dict[str, NDArray[np.float64]]
 Feeds = dict[str, NDArray[np.float32]]
 
 BATCHES = (1, 2, 5)
+SPEED_BATCHES = (1, 32)
 ATOL = {"fp32": 1e-5, "fp16": 1e-2}  # of probabilities: the default of --atol
 TORCH_FACTOR = 4.0  # or this many times torch float32's own error, where that is more
 SEED = 20150516
@@ -108,6 +110,7 @@ class Exported:
     time_steps: int
     nodes: int
     load_seconds: float
+    run_seconds: dict[int, float]  # pictures at once -> seconds, on one CPU thread
     rows: tuple[Row, ...]  # empty with check=False
 
     @property
@@ -151,7 +154,24 @@ def export(
         rows = compare(runner(session), checkpoint, graph, steps, options.dtype, gate, options.batch)
         metadata = replace(metadata, parity_atol=_passed_gate(rows, gate))
         data = to_bytes(model, metadata.to_props())
-    return Exported(data, graph, steps, len(model.graph.node), load_seconds, rows)
+    sizes = SPEED_BATCHES if options.batch is None else (options.batch,)
+    run_seconds = {size: _seconds(session, checkpoint, graph, steps, size) for size in sizes}
+    return Exported(data, graph, steps, len(model.graph.node), load_seconds, run_seconds, rows)
+
+
+def _seconds(
+    session: onnxruntime.InferenceSession, checkpoint: Checkpoint, graph: str, time_steps: int, batch: int
+) -> float:
+    """The best of a few runs: an indication, and no benchmark (bench/ has that)."""
+    _, feeds = next(cases(checkpoint, graph, time_steps, (batch,)))
+    run = runner(session)
+    run(feeds)
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        run(feeds)
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def _passed_gate(rows: tuple[Row, ...], atol: float) -> str:
@@ -182,7 +202,14 @@ Run = Callable[[Feeds], Mapping[str, NDArray[np.float32]]]  # an engine with a f
 def runner(session: onnxruntime.InferenceSession) -> Run:
     """``session`` as :func:`compare` wants it."""
     names = [output.name for output in session.get_outputs()]
-    return lambda feeds: dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+    def run(feeds: Feeds) -> dict[str, NDArray[np.float32]]:
+        return {
+            name: np.asarray(values)
+            for name, values in zip(names, session.run(names, dict(feeds)), strict=True)
+        }
+
+    return run
 
 
 def compare(
@@ -312,21 +339,18 @@ def reference(model: Draw | GlimpseClassifier, graph: str, feeds: Feeds, time_st
     """Every output that the file may have, from torch in the model's own precision."""
     dtype = next(model.parameters()).dtype
     inputs = {name: torch.from_numpy(values).to(dtype) for name, values in feeds.items()}
-    compute: dict[str, Callable[[], dict[str, torch.Tensor | None]]] = {
-        "decoder": lambda: _decoder(model, inputs),
-        "classifier": lambda: _classifier(model, inputs, time_steps),
-        "scorer": lambda: _scorer(model, inputs),
-    }
     with torch.no_grad():
-        values = compute[graph]()
+        if isinstance(model, GlimpseClassifier):
+            values = _classifier(model, inputs[IMAGE], time_steps)
+        elif graph == "scorer":
+            values = _scorer(model, inputs[IMAGE], inputs[NOISE])
+        else:
+            values = _decoder(model, inputs[NOISE])
     return {name: value.double().numpy() for name, value in values.items() if value is not None}
 
 
-def _decoder(
-    model: Draw | GlimpseClassifier, inputs: dict[str, torch.Tensor]
-) -> dict[str, torch.Tensor | None]:
-    assert isinstance(model, Draw)
-    samples = model.generate(inputs[NOISE])
+def _decoder(model: Draw, noise: Tensor) -> dict[str, Tensor | None]:
+    samples = model.generate(noise)
     return {
         IMAGE: samples.image,
         CANVASES: torch.sigmoid(samples.canvases),
@@ -334,11 +358,8 @@ def _decoder(
     }
 
 
-def _classifier(
-    model: Draw | GlimpseClassifier, inputs: dict[str, torch.Tensor], time_steps: int
-) -> dict[str, torch.Tensor | None]:
-    assert isinstance(model, GlimpseClassifier)
-    output = model(inputs[IMAGE], time_steps)
+def _classifier(model: GlimpseClassifier, image: Tensor, time_steps: int) -> dict[str, Tensor | None]:
+    output = model(image, time_steps)
     return {
         LOGITS: output.answer,
         PROBABILITIES: torch.softmax(output.answer, -1),
@@ -347,13 +368,9 @@ def _classifier(
     }
 
 
-def _scorer(
-    model: Draw | GlimpseClassifier, inputs: dict[str, torch.Tensor]
-) -> dict[str, torch.Tensor | None]:
-    assert isinstance(model, Draw)
-    output = model(inputs[IMAGE], inputs[NOISE], keep_steps=True)
+def _scorer(model: Draw, image: Tensor, noise: Tensor) -> dict[str, Tensor | None]:
+    output = model(image, noise, keep_steps=True)
     steps = output.steps
-    assert steps is not None
     return {
         BOUND: output.bound,
         RECONSTRUCTION: torch.sigmoid(output.canvas),
@@ -363,5 +380,5 @@ def _scorer(
     }
 
 
-def _rows(params: torch.Tensor | None, n: int, config: DrawConfig | ClassifierConfig) -> torch.Tensor | None:
+def _rows(params: Tensor | None, n: int, config: DrawConfig | ClassifierConfig) -> Tensor | None:
     return None if params is None else window_from(params, n, config.image_width, config.image_height).stack()

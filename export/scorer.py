@@ -42,6 +42,7 @@ def build_scorer(
         posterior = _Posterior(b, weights)
         decoder = _Decoder(b, config, weights)
         mean: ir.Value | None = None  # sigmoid of the canvas so far; None: of c_0
+        canvas: ir.Value | None = None
         means = []
         for name, epsilon in zip(names, pieces, strict=True):
             with b.scope(name):
@@ -51,6 +52,7 @@ def build_scorer(
                 mean = b.op("Sigmoid", canvas, name="mean")
                 means.append(mean)
         assert mean is not None
+        assert canvas is not None
         with b.scope("loss"):
             bound = b.op("Add", _reconstruction_loss(b, image, canvas), posterior.kl(b))  # (12)
         b.output(BOUND, bound, [])

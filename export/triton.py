@@ -12,7 +12,7 @@ from ..files import atomic_write, check_writable
 
 MAX_BATCH_SIZE = 256
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_TYPES = {onnx.TensorProto.FLOAT: "TYPE_FP32"}
+_TYPES: dict[int, str] = {onnx.TensorProto.FLOAT: "TYPE_FP32"}
 
 
 def write_repository(root: Path, name: str, data: bytes) -> Path:
