@@ -21,7 +21,9 @@ class TrainSettings:
     learning_rate: float = 1e-3
     warmup: int = 200  # linear from 0; Adam's second moments are unreliable at first
     adam_beta2: float = 0.999
-    clip_norm: float = 10.0  # of the whole gradient; what public reproductions use
+    # Of the whole gradient. For DRAW a guard against spikes only: the norm of a healthy batch is 100 to 500
+    # nats, and the 10 that others use cuts every step (183 nats after 400 iterations against 166).
+    clip_norm: float = 1000.0
     ema_decay: float = 0.999  # 0 keeps no average
     seed: int = 0
     eval_every: int = 500
