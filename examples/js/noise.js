@@ -97,8 +97,13 @@ function noiseFromRaw(integers) {
  * @returns {string} 16 hexadecimal digits
  */
 export function fnv1a64(integers) {
+  return hexadecimal(fnvUpdate(FNV_BASIS, integers));
+}
+
+const FNV_BASIS = [0xcbf29ce4, 0x84222325]; // upper and lower half
+
+function fnvUpdate([hi, lo], integers) {
   const words = new Uint32Array(integers.buffer, integers.byteOffset, 2 * integers.length);
-  let hi = 0xcbf29ce4, lo = 0x84222325;
   for (let i = 0; i < words.length; i += 2) {
     for (let half = 0; half < 2; half++) {
       const word = words[i + (half ? HI : LO)];
@@ -111,16 +116,48 @@ export function fnv1a64(integers) {
       }
     }
   }
+  return [hi, lo];
+}
+
+function hexadecimal([hi, lo]) {
   return hi.toString(16).padStart(8, "0") + lo.toString(16).padStart(8, "0");
 }
 
 /**
- * The line by which ports are compared: the hash of the raw integers of pictures start .. start + count - 1,
- * the mean over all their values, and the first four values of the first one.
+ * The line by which ports are compared: the hash of the raw integers behind the pictures' noise, the mean of
+ * all their values, and the first four values of the first one. Pictures are added batch by batch, in order.
+ */
+export class CheckLine {
+  #hash = FNV_BASIS;
+  #sum = 0;
+  #values = 0;
+  #first = null;
+
+  constructor(seed, timeSteps, latentSize) {
+    Object.assign(this, { seed, timeSteps, latentSize });
+  }
+
+  /** @param {Float32Array} images pictures start .. start + count - 1, [count, C, H, W] */
+  add(start, count, images) {
+    const integers = pictureIntegers(this.seed, start, count, this.timeSteps, this.latentSize);
+    this.#hash = fnvUpdate(this.#hash, integers);
+    this.#sum = images.reduce((sum, value) => sum + value, this.#sum);
+    this.#values += images.length;
+    this.#first ??= images.slice(0, 4);
+  }
+
+  toString() {
+    const numbers = [this.#sum / this.#values, ...this.#first].map((value) => value.toFixed(6));
+    return ["check", hexadecimal(this.#hash), ...numbers].join(" ");
+  }
+}
+
+/**
+ * The check line of pictures start .. start + count - 1 in one go.
  * @param {Float32Array} images [count, C, H, W]
  */
 export function checkLine(seed, start, count, timeSteps, latentSize, images) {
-  const hash = fnv1a64(pictureIntegers(seed, start, count, timeSteps, latentSize));
-  const mean = images.reduce((sum, value) => sum + value, 0) / images.length;
-  return ["check", hash, ...[mean, ...images.subarray(0, 4)].map((value) => value.toFixed(6))].join(" ");
+  const line = new CheckLine(seed, timeSteps, latentSize);
+  line.add(start, count, images);
+  return String(line);
 }
