@@ -185,9 +185,9 @@ def check_size(width: int, height: int) -> None:
 
 def write_png(path: str | os.PathLike[str], rgb: Rgb) -> None:
     """Write a PNG; grey pictures as grey. The same pixels give the same bytes."""
-    from PIL import Image
+    from imageio.v3 import imwrite
 
     grey = bool((rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 1] == rgb[..., 2]).all())
-    picture = Image.fromarray(np.ascontiguousarray(rgb[..., 0] if grey else rgb))
+    levels = np.ascontiguousarray(rgb[..., 0] if grey else rgb)
     with atomic_write(path) as file:
-        picture.save(file, format="PNG", optimize=False)
+        imwrite(file, levels, extension=".png", plugin="pillow")
