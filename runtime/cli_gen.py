@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .check_line import CheckLine
     from .sampler import Sampler, Samples
 
 app = make_app()
@@ -62,6 +63,14 @@ def command(
             metavar="FILE",
         ),
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Print the line by which programs in other languages are compared with this one.",
+            rich_help_panel=_OUT,
+        ),
+    ] = False,
     count: Annotated[
         int, typer.Option("-n", "--count", min=1, help="Number of pictures.", rich_help_panel=_WHAT)
     ] = 64,
@@ -135,9 +144,10 @@ def command(
         draw-gen --onnx draw.onnx -n 16 --seed 7 --png sheet.png --npz out.npz
     """
     outputs = {"--gif": gif, "--png": png, "--grid": grid, "--npz": npz}
-    _check_outputs(outputs, interpolate is not None)
+    _check_outputs(outputs, interpolate is not None, check)
 
     from .animation import check_fps
+    from .check_line import CheckLine
     from .sampler import Sampler
 
     check_fps(fps)
@@ -158,10 +168,21 @@ def command(
         )
     _check_sizes(sampler, count, gif, png, grid, columns, scale)
     started = time.perf_counter()
+    line = CheckLine() if check else None
     samples = _sample(
-        sampler, count, seed, start, batch, npz, keep=any((gif, png, grid)), steps=bool(gif or png or npz)
+        sampler,
+        count,
+        seed,
+        start,
+        batch,
+        npz,
+        line,
+        keep=any((gif, png, grid)),
+        steps=bool(gif or png or npz),
     )
     note(summary(count, "picture", time.perf_counter() - started, sampler.provider, sampler.threads))
+    if line is not None:
+        print(line)
     if npz is not None:
         print(npz)
     if samples is None:
@@ -169,12 +190,14 @@ def command(
     _draw(sampler, samples, gif, png, grid, columns, boxes, fps, scale)
 
 
-def _check_outputs(outputs: dict[str, Path | None], interpolating: bool) -> None:
-    given = {option for option, path in outputs.items() if path is not None}
+def _check_outputs(outputs: dict[str, Path | None], interpolating: bool, check: bool) -> None:
+    given = {option for option, path in outputs.items() if path is not None} | (
+        {"--check"} if check else set()
+    )
     if not given:
         raise typer.BadParameter(
             "nothing to write: give --gif FILE (painted step by step), --png FILE (a sheet of steps),"
-            " --grid FILE (finished pictures) or --npz FILE (numbers)."
+            " --grid FILE (finished pictures), --npz FILE (numbers) or --check (one line)."
         )
     if interpolating and given != {"--gif"}:
         raise typer.BadParameter("--interpolate writes a GIF and nothing else: give --gif FILE alone.")
@@ -227,6 +250,7 @@ def _sample(
     start: int,
     batch: int | None,
     npz: Path | None,
+    line: CheckLine | None,
     keep: bool,
     steps: bool,
 ) -> Samples | None:
@@ -247,6 +271,8 @@ def _sample(
             if writer is not None:
                 for name, rows in _arrays(part).items():
                     writer.append(name, rows)
+            if line is not None:
+                line.add(part)
             if keep:
                 parts.append(part)
             bar.advance(len(part))

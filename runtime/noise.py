@@ -39,14 +39,20 @@ def noise(
     Raises:
         DrawError: a number out of range.
     """
-    first = check_range(start, count)
-    per_picture = time_steps * latent_size
-    length = count * per_picture
-    begin = np.uint64(first * per_picture * 2 % _LIMIT)  # m of the first U
-    u = uniform(raw(seed, begin + np.arange(2 * length, dtype=np.uint64)))
+    u = uniform(raw_of_pictures(seed, start, count, time_steps, latent_size))
     radius = np.sqrt(-2.0 * np.log(u[0::2]))
     values = radius * np.cos(2.0 * np.pi * u[1::2])
     return values.astype(np.float32).reshape(count, time_steps, latent_size)
+
+
+def raw_of_pictures(
+    seed: SupportsIndex, start: SupportsIndex, count: int, time_steps: int, latent_size: int
+) -> NDArray[np.uint64]:
+    """The two integers behind every value of :func:`noise`, in order: [count·T·Z·2]."""
+    first = check_range(start, count)
+    per_picture = time_steps * latent_size
+    begin = np.uint64(first * per_picture * 2 % _LIMIT)
+    return raw(seed, begin + np.arange(2 * count * per_picture, dtype=np.uint64))
 
 
 def raw(seed: SupportsIndex, m: NDArray[np.uint64]) -> NDArray[np.uint64]:
