@@ -23,16 +23,16 @@ def build_classifier(
     """
     n, channels = config.read_size, config.image_channels
     width, height = config.image_width, config.image_height
-    bound = config.attention_bound
+    bounds = np.array(config.bounds) if config.position_bound else None
     image = b.input(IMAGE, [channels, height, width])
     lstm = lstm_weights(weights, "lstm")
     size = lstm.hidden_size
     h0, cell0 = weights["initial_hidden"], weights["initial_cell"]
     attention, attention_bias = weights["read_attention.weight"], weights["read_attention.bias"]
-    head = window_head(attention, attention_bias, n, width, height, bound)
+    head = window_head(attention, attention_bias, n, width, height, bounds)
     # The first window comes from the learned state alone, so its filterbanks are constants.
     raw = attention @ h0 + attention_bias
-    first = first_window(bound * np.tanh(raw / bound) if bound else raw, n, width, height)
+    first = first_window(raw if bounds is None else bounds * np.tanh(raw / bounds), n, width, height)
 
     glimpses: list[ir.Value] = []
     rows: list[ir.Value] = []

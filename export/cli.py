@@ -112,7 +112,7 @@ def command(
         "--atol",
         metavar="X",
         help="Largest error of a probability; four times torch float32's own passes too.",
-        show_default="1e-5, fp16 1e-2",
+        show_default="1e-5, fp16 2e-2",
         rich_help_panel=_CHECK,
     ),
     check: bool = typer.Option(

@@ -47,7 +47,10 @@ Feeds = dict[str, NDArray[np.float32]]
 
 BATCHES = (1, 2, 5)
 SPEED_BATCHES = (1, 32)
-ATOL = {"fp32": 1e-5, "fp16": 1e-2}  # of probabilities: the default of --atol
+ATOL = {
+    "fp32": 1e-5,
+    "fp16": 2e-2,
+}  # of probabilities: the default of --atol; 2e-2 is five grey levels of 255
 TORCH_FACTOR = 4.0  # or this many times torch float32's own error, where that is more
 SEED = 20150516
 
@@ -122,6 +125,8 @@ class Exported:
         for row in self.rows:
             if not row.passed:
                 reason = row.problem or f"differs by {row.error:.2e}, and the gate is {row.gate}"
+                if row.output not in _GATE_OF and not row.problem:
+                    reason += " (--atol)"
                 raise DrawError(f"parity failed, no file written: {row.output} {reason}")
 
 

@@ -47,21 +47,22 @@ class WindowHead(NamedTuple):
 
 
 def window_head(
-    weight: Array, bias: Array, n: int, width: int, height: int, bound: float = 0.0
+    weight: Array, bias: Array, n: int, width: int, height: int, bounds: Array | None = None
 ) -> WindowHead:
     """Fold equations (22-24) into the layer ``weight`` [5, h], ``bias`` [5] of (g_X, g_Y, log s^2, log d, log g).
 
     Args:
         n: N, filters per axis.
-        bound: b of b tanh(p / b), 0 for none (see ClassifierConfig.attention_bound).
+        bounds: [5], b of b tanh(p / b) for each element of the vector (see ClassifierConfig.bounds).
     """
     order = [0, 1, 3, 2, 4]  # delta before sigma
     stride = (max(width, height) - 1) / max(n - 1, 1)
     scale = np.array([(width + 1) / 2, (height + 1) / 2, 1.0, 0.5, 1.0])
     shift = np.array([(width + 1) / 2, (height + 1) / 2, math.log(stride) if stride else 0.0, 0.0, 0.0])
     weight, bias = weight[order].T, bias[order]
-    if bound:
-        return WindowHead(weight / bound, bias / bound, scale * bound, shift, stride)
+    if bounds is not None:
+        bounds = bounds[order]
+        return WindowHead(weight / bounds, bias / bounds, scale * bounds, shift, stride)
     return WindowHead(weight * scale, bias * scale + shift, None, None, stride)
 
 

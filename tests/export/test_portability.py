@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 import pytest
 from draw_onnx.export import build
-from draw_onnx.export.parity import Feeds, Row, Run, compare, open_session, runner
+from draw_onnx.export.parity import ATOL, Feeds, Row, Run, compare, open_session, runner
 from draw_onnx.models.checkpoint import Checkpoint
 
 Engine = Callable[[bytes, Feeds], dict[str, Any]]  # loads the file for inputs of these shapes, runs it once
@@ -112,7 +112,7 @@ def measure(engine: Engine, checkpoint: Checkpoint, options: dict[str, Any]) -> 
     def run(feeds: Feeds) -> dict[str, Any]:
         return engine(data, feeds)
 
-    atol = 1e-5 if dtype == "fp32" else 1e-2
+    atol = ATOL[dtype]
     return compare(run, checkpoint, graph, steps, dtype, atol, options.get("batch"))
 
 
