@@ -38,6 +38,8 @@ class GlimpseClassifier(nn.Module):
         self.read_attention = nn.Linear(h, 5)
         self.lstm = nn.LSTMCell(config.image_channels * config.read_size**2, h)
         self.output = nn.Linear(h, len(config.labels))
+        self.bounds: Tensor
+        self.register_buffer("bounds", torch.tensor(config.bounds), persistent=False)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -88,6 +90,5 @@ class GlimpseClassifier(nn.Module):
         self._step = torch.compile(self._step)  # type: ignore[method-assign]
 
     def bound_attention(self, params: Tensor) -> Tensor:
-        """b tanh(p / b), or p itself where ``attention_bound`` is 0."""
-        bound = self.config.attention_bound
-        return bound * torch.tanh(params / bound) if bound else params
+        """b tanh(p / b) for every element of the attention vector, or p itself where the config sets no bounds."""
+        return self.bounds * torch.tanh(params / self.bounds) if self.config.position_bound else params

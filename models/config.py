@@ -66,9 +66,11 @@ class ClassifierConfig:
     hidden_size: int = 256
     read_size: int = 12
     labels: tuple[str, ...] = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
-    # 0 takes the attention vector as it is (the paper); b > 0 passes it through b * tanh(p / b), which
-    # keeps one bad step from throwing the window off the picture.
+    # 0 takes the attention vector as it is (the paper); b > 0 passes it through b * tanh(p / b), which keeps one
+    # bad step from throwing the window off the picture, where no gradient reaches it. `attention_bound` is for
+    # the three logarithms; a `position_bound` of 1 keeps the centre inside the picture.
     attention_bound: float = 0.0
+    position_bound: float = 0.0
 
     def __post_init__(self) -> None:
         _require_positive(
@@ -76,12 +78,20 @@ class ClassifierConfig:
         )
         if len(self.labels) < 2 or any("," in label or not label for label in self.labels):
             raise ValueError("labels must be at least two non-empty names without commas")
-        if not 0.0 <= self.attention_bound < float("inf"):
-            raise ValueError("attention_bound must be 0 or a positive number")
+        for name in ("attention_bound", "position_bound"):
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be 0 or a positive number")
+        if bool(self.attention_bound) != bool(self.position_bound):
+            raise ValueError("attention_bound and position_bound are both 0 or both positive")
 
     @property
     def image(self) -> ImageSize:
         return ImageSize(self.image_channels, self.image_height, self.image_width)
+
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """Bounds of (g_X, g_Y, log sigma^2, log delta, log gamma); all 0 for none."""
+        return (self.position_bound,) * 2 + (self.attention_bound,) * 3
 
 
 ModelConfig = DrawConfig | ClassifierConfig

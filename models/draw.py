@@ -137,7 +137,14 @@ class Draw(nn.Module):
         return output
 
     def _step(
-        self, x: Tensor, noise: Tensor, canvas: Tensor, h_enc: Tensor, cell_enc: Tensor, h_dec: Tensor, cell_dec: Tensor
+        self,
+        x: Tensor,
+        noise: Tensor,
+        canvas: Tensor,
+        h_enc: Tensor,
+        cell_enc: Tensor,
+        h_dec: Tensor,
+        cell_dec: Tensor,
     ) -> tuple[Tensor, ...]:
         """One time step of the loss pass: the new canvas and states, its KL, and what DrawSteps keeps."""
         error = x - torch.sigmoid(canvas)  # (3) x-hat

@@ -62,7 +62,8 @@ def checkpoints() -> dict[str, Checkpoint]:
                 time_steps=3,
                 hidden_size=5,
                 read_size=2,
-                attention_bound=3.0, position_bound=1.0,
+                attention_bound=3.0,
+                position_bound=1.0,
             )
         ),
     }

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 CONFIGS = [
     DrawConfig(1, 5, 6, 3, 4, 2, 2, 2),
     DrawConfig(3, 5, 6, 3, 4, 2, 0, 0, attention=False),
-    ClassifierConfig(1, 9, 8, 2, 4, 3, ("cat", "dog"), 3.0),
+    ClassifierConfig(1, 9, 8, 2, 4, 3, ("cat", "dog"), 3.0, 1.0),
 ]
 
 

@@ -140,10 +140,13 @@ def test_the_first_glimpse_covers_the_picture() -> None:
 
 def test_bounded_attention() -> None:
     torch.manual_seed(5)
-    config = ClassifierConfig(1, 10, 10, 2, 4, 3, attention_bound=3.0)
+    config = ClassifierConfig(1, 10, 10, 2, 4, 3, attention_bound=3.0, position_bound=1.0)
     model = GlimpseClassifier(config)
     torch.nn.init.constant_(model.read_attention.bias, 50.0)
-    assert (model(torch.rand(2, 1, 10, 10)).attention.abs() <= 3).all()
+    output = model(torch.rand(2, 1, 10, 10))
+    assert (output.attention.abs() <= torch.tensor([1, 1, 3, 3, 3])).all()
+    window = window_from(output.attention.flatten(0, 1), 3, 10, 10)
+    assert (window.g_x <= 11).all()  # at the very edge of the picture, never far outside
 
 
 def test_compiled_names_do_not_change_the_weights() -> None:
