@@ -1,0 +1,122 @@
+"""Put the page, ONNX Runtime and your models into one folder that any web server can serve.
+
+    python build.py --decoder draw.onnx --classifier clf.onnx --out site
+    python -m http.server --directory site
+
+Python's standard library is all it needs. ONNX Runtime's three files come from npm, or from --ort FOLDER.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import http.server
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SHARED = HERE.parent / "js"
+PRETRAINED = HERE.parent.parent / "pretrained"
+
+PAGE = (
+    "index.html",
+    "style.css",
+    "main.js",
+    "panel.js",
+    "player.js",
+    "picture.js",
+    "writing.js",
+    "reading.js",
+    "clutter.js",
+    "image_file.js",
+    "model.js",
+)
+SHARED_MODULES = ("noise.js", "model_file.js")
+ORT_VERSION = "1.30.0"
+ORT_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--decoder", help="a file of draw-export, or a name such as mnist from pretrained/")
+    parser.add_argument("--classifier", help="the same for a classifier; either may be left out")
+    parser.add_argument("--out", type=Path, required=True, help="folder to make; what it holds is overwritten")
+    parser.add_argument("--ort", type=Path, help="folder with ONNX Runtime's files (default: npm install)")
+    parser.add_argument("--serve", type=int, metavar="PORT", help="then serve it on this machine")
+    options = parser.parse_args()
+    try:
+        build(options.out, options.decoder, options.classifier, options.ort)
+    except (OSError, subprocess.CalledProcessError, ValueError) as error:
+        sys.exit(f"build.py: error: {error}")
+    print(f"wrote {options.out}")
+    if options.serve is None:
+        print(f"next: {Path(sys.executable).name} -m http.server --directory {options.out}")
+    else:
+        serve(options.out, options.serve)
+
+
+def build(out: Path, decoder: str | None, classifier: str | None, ort: Path | None = None) -> None:
+    """Write the folder ``out``."""
+    models = {"decoder": find_model(decoder), "classifier": find_model(classifier)}
+    if not any(models.values()):
+        raise ValueError("give --decoder, --classifier or both")
+    if models["decoder"] and models["classifier"] and models["decoder"].name == models["classifier"].name:
+        raise ValueError("the two models need different file names")
+    for folder in (out, out / "js", out / "ort"):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name in PAGE:
+        shutil.copyfile(HERE / name, out / name)
+    for name in SHARED_MODULES:
+        shutil.copyfile(SHARED / name, out / "js" / name)
+    for model in filter(None, models.values()):
+        shutil.copyfile(model, out / model.name)
+    names = {kind: model and model.name for kind, model in models.items()}
+    (out / "models.json").write_text(json.dumps(names) + "\n", encoding="utf-8")
+    if ort is not None:
+        copy_ort(ort, out / "ort")
+    elif not all((out / "ort" / name).exists() for name in ORT_FILES):
+        with tempfile.TemporaryDirectory() as folder:
+            npm = shutil.which("npm")
+            if npm is None:
+                raise ValueError("npm is not installed; give ONNX Runtime's files with --ort FOLDER")
+            package = f"onnxruntime-web@{ORT_VERSION}"
+            command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", folder, package]
+            subprocess.run(command, check=True)
+            copy_ort(Path(folder, "node_modules", "onnxruntime-web", "dist"), out / "ort")
+
+
+def find_model(name: str | None) -> Path | None:
+    """A path, or the file of a name in pretrained/."""
+    if name is None or Path(name).is_file():
+        return name and Path(name)
+    packaged = PRETRAINED / f"{name}.onnx"
+    if not packaged.is_file():
+        raise ValueError(f"no model {name}")
+    return packaged
+
+
+def copy_ort(source: Path, target: Path) -> None:
+    """The three files of the single-threaded CPU build."""
+    for name in ORT_FILES:
+        shutil.copyfile(source / name, target / name)
+
+
+def serve(folder: Path, port: int) -> None:
+    """Like ``python -m http.server``, but sure of the types: Windows takes them from its registry."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    http.server.SimpleHTTPRequestHandler.extensions_map |= TYPES
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        print(f"http://127.0.0.1:{port}/ (Ctrl-C ends it)")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            pass
+
+
+if __name__ == "__main__":
+    main()

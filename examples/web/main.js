@@ -1,0 +1,106 @@
+// Start: find the models, open them, connect the two halves.
+
+import { readMetadata } from "./js/model_file.js";
+import { download, preload } from "./model.js";
+import { Reading } from "./reading.js";
+import { Writing } from "./writing.js";
+
+document.getElementById("startup").remove();
+
+const writing = new Writing(document.getElementById("drawing"));
+const reading = new Reading(document.getElementById("looking"));
+window.draw = { writing, reading }; // for the console, and for tests
+
+preload();
+readAddress();
+connect();
+await start();
+
+/** #seed=7&picture=3 */
+function readAddress() {
+  const wanted = new URLSearchParams(location.hash.slice(1));
+  const seed = wanted.get("seed"), picture = Number(wanted.get("picture"));
+  if (/^[0-9]{1,20}$/.test(seed ?? "")) writing.seed = BigInt.asUintN(64, BigInt(seed));
+  if (Number.isInteger(picture) && picture >= 0 && picture < 16) writing.chosen = picture;
+}
+
+/** models.json names the files; ?decoder=…&classifier=… names others of this site. */
+async function start() {
+  const asked = new URLSearchParams(location.search);
+  let names = { decoder: asked.get("decoder"), classifier: asked.get("classifier") };
+  if (!names.decoder && !names.classifier) {
+    try {
+      names = JSON.parse(new TextDecoder().decode(await download("models.json")));
+    } catch (error) {
+      const message = `${error.message}: assemble the page with build.py, or open a model file here.`;
+      writing.fail(message, "No model came with this page.");
+      reading.fail(message, "No model came with this page.");
+      return;
+    }
+  }
+  const open = (panel, name, what) =>
+    name ? panel.openModel(name) : panel.fail(`draw-export --graph ${what} makes a file that can be opened here.`, `No ${what} came with this page.`);
+  await open(writing, names.decoder, "decoder");
+  await open(reading, names.classifier, "classifier");
+}
+
+/** Drawings go from the upper half to the lower one; files may be dropped anywhere. */
+function connect() {
+  let puzzles = 0;
+  const hideButton = writing.root.querySelector('[data-action="hide"]');
+  const puzzleButton = reading.root.querySelector('[data-action="puzzle"]');
+  const hide = (chosen) => {
+    const drawings = Array.from({ length: 16 }, (_, k) => writing.drawings[k]?.image ?? writing.drawings[writing.chosen].image);
+    return reading.puzzle(drawings, chosen, writing.model.info, puzzles++);
+  };
+  const ready = () => writing.root.dataset.state === "ready" && reading.root.dataset.state === "ready";
+  const update = () => {
+    hideButton.hidden = puzzleButton.hidden = !ready();
+    reading.setGuide(ready() ? writing.model.info : null);
+  };
+  const watch = new MutationObserver(update);
+  for (const { root } of [writing, reading]) watch.observe(root, { attributeFilter: ["data-state"] });
+
+  writing.action("hide", async () => {
+    if (!writing.drawings[writing.chosen]) return;
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    reading.root.scrollIntoView({ behavior: still ? "auto" : "smooth" });
+    reading.player.button.focus({ preventScroll: true });
+    await hide(writing.chosen);
+  });
+  reading.onPuzzle = () => writing.drawings[writing.chosen] && hide(Math.floor(Math.random() * 16));
+  reading.onReady = async () => {
+    if (writing.root.dataset.state === "ready" && writing.drawings[writing.chosen]) await hide(writing.chosen);
+  };
+
+  addEventListener("hashchange", () => {
+    const before = `${writing.seed} ${writing.chosen}`;
+    readAddress();
+    if (writing.model && before !== `${writing.seed} ${writing.chosen}`) writing.draw(writing.seed);
+  });
+
+  const take = async (file) => {
+    if (!file.name?.endsWith(".onnx")) return reading.readFile(file);
+    let type;
+    try {
+      type = readMetadata(new Uint8Array(await file.arrayBuffer())).model_type;
+    } catch {
+      // the panel says what is wrong with it
+    }
+    return (type === "draw.classifier" ? reading : writing).openModel(file);
+  };
+  const stage = reading.part("stage");
+  addEventListener("dragover", (event) => {
+    event.preventDefault();
+    stage.classList.add("over");
+  });
+  addEventListener("dragleave", (event) => event.relatedTarget ?? stage.classList.remove("over"));
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    stage.classList.remove("over");
+    for (const file of event.dataTransfer.files) take(file);
+  });
+  addEventListener("paste", (event) => {
+    for (const file of event.clipboardData.files) take(file);
+  });
+}
