@@ -7,8 +7,7 @@ the same run: 100 % would be as fast as the bare products. (With one picture at 
 call is part of the floor, so that a graph can pass it.) On a machine that is doing something else the
 figures for two threads mean nothing.
 
-    python -m draw_onnx.bench.sampling            from an installation that has bench/, or
-    python bench/sampling.py --threads 1 2        from the repository
+    python bench/sampling.py --threads 1 2
 """
 
 from __future__ import annotations

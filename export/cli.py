@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import VersionOption, make_app, note, run_app
+from ..console import VersionOption, make_app, note, progress, run_app
 from ..errors import DrawError
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def command(
     from ..files import atomic_write, check_writable
     from ..models.checkpoint import load_checkpoint
     from .graphs import ExportOptions
-    from .parity import export
+    from .parity import PARITY_CASES, export
     from .triton import check_repository, write_repository
 
     source = find_checkpoint(ckpt)
@@ -166,7 +166,8 @@ def command(
     if triton is not None:
         check_repository(triton, target.stem)
 
-    exported = export(checkpoint, options, atol=atol, check=check)
+    with progress("comparing with torch", PARITY_CASES if check and batch is None else 1) as bar:
+        exported = export(checkpoint, options, atol=atol, check=check, advance=bar.advance)
     print_report(exported, target)
     exported.require_parity()
     if not check:
@@ -183,19 +184,24 @@ def command(
 def find_checkpoint(name: str) -> Path:
     """A file, or the packaged checkpoint of that name."""
     path = Path(name)
-    if path.exists() or path.suffix or path.name != name:
+    if path.is_file() or path.suffix or path.name != name:
         return path
     from .. import pretrained
 
     packaged = {file.stem: file for file in sorted(Path(pretrained.__path__[0]).glob("*.ckpt"))}
     if name in packaged:
         return packaged[name]
+    if path.exists():
+        return path
     known = ", ".join(packaged) or "none in this installation"
     raise DrawError(f"no checkpoint at {name}, and no packaged model of that name ({known})")
 
 
 def print_report(exported: Exported, target: Path) -> None:
-    """The report on stdout: a table on a terminal, aligned text otherwise. Speed is one CPU thread's."""
+    """The report on stdout: a table on a terminal, aligned text otherwise.
+
+    Errors are the largest of all inputs and steps; speed is one CPU thread's.
+    """
     facts = [
         ("graph", f"{exported.graph}, {exported.time_steps} steps"),
         ("nodes", f"{exported.nodes:,}"),
@@ -203,7 +209,7 @@ def print_report(exported: Exported, target: Path) -> None:
         ("load", f"{exported.load_seconds * 1000:.0f} ms"),
         ("speed", "; ".join(f"{n} at once {s * 1000:.1f} ms" for n, s in exported.run_seconds.items())),
     ]
-    header = ("output", "largest error", "torch float32", "gate", "used", "")
+    header = ("output", "error", "torch float32", "gate", "used", "")
     lines = [_cells(row) for row in exported.rows]
     if sys.stdout.isatty():
         from rich.console import Console

@@ -46,6 +46,7 @@ Arrays = dict[str, NDArray[np.float64]]
 Feeds = dict[str, NDArray[np.float32]]
 
 BATCHES = (1, 2, 5)
+PARITY_CASES = 4 * len(BATCHES)
 SPEED_BATCHES = (1, 32)
 ATOL = {
     "fp32": 1e-5,
@@ -63,7 +64,13 @@ class Gate:
     rtol: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.atol:.1e}" + (f" + {self.rtol:.0e}·|ref|" if self.rtol else "")
+        return _short(self.atol) + (f"+{_short(self.rtol)}·|ref|" if self.rtol else "")
+
+
+def _short(value: float) -> str:
+    """1e-5, 3.7e-5: two digits at most."""
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits.removesuffix('.0')}e{int(exponent)}"
 
 
 # Outputs that are not probabilities. float16 carries 11 bits, which T steps of recurrence wear down.
@@ -136,12 +143,14 @@ def export(
     *,
     atol: float | None = None,
     check: bool = True,
+    advance: Callable[[], object] | None = None,
 ) -> Exported:
     """Build a file and compare it with torch; the caller decides what a failed row means.
 
     Args:
         atol: gate of the probabilities; None: ``ATOL`` of the dtype.
         check: False leaves the comparison out; the file then says ``unchecked``.
+        advance: called after each of the ``PARITY_CASES`` inputs compared (fewer for a static batch).
 
     Raises:
         DrawError: options that contradict one another or the model, or ONNX Runtime refuses the file.
@@ -156,7 +165,7 @@ def export(
     rows: tuple[Row, ...] = ()
     if check:
         gate = ATOL[options.dtype] if atol is None else atol
-        rows = compare(runner(session), checkpoint, graph, steps, options.dtype, gate, options.batch)
+        rows = compare(runner(session), checkpoint, graph, steps, options.dtype, gate, options.batch, advance)
         metadata = replace(metadata, parity_atol=_passed_gate(rows, gate))
         data = to_bytes(model, metadata.to_props())
     sizes = SPEED_BATCHES if options.batch is None else (options.batch,)
@@ -225,6 +234,7 @@ def compare(
     dtype: str = "fp32",
     atol: float = ATOL["fp32"],
     batch: int | None = None,
+    advance: Callable[[], object] | None = None,
 ) -> tuple[Row, ...]:
     """The report, one row for each output that ``run`` gives; ``batch`` is the size of a static first axis."""
     exact, single = checkpoint.build(torch.float64), checkpoint.build(torch.float32)
@@ -236,6 +246,8 @@ def compare(
             for name, values in run(feeds).items():
                 tally = tallies.setdefault(name, _Tally(name))
                 tally.add(label, np.asarray(values, np.float64), expected[name], rough[name])
+            if advance is not None:
+                advance()
     rows = []
     for name, tally in tallies.items():
         if name in _GATE_OF:

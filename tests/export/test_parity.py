@@ -173,6 +173,12 @@ def test_cases_cover_batches_and_noises(checkpoints):
     assert set(np.unique(feeds["image"])) == {0.0, 1.0}
 
 
+def test_progress_is_told_of_every_case(checkpoints):
+    calls = []
+    export(checkpoints["attention"], advance=lambda: calls.append(1))
+    assert len(calls) == parity.PARITY_CASES == 12
+
+
 def test_another_arg_max_fails_even_within_the_gate(random_checkpoint):
     config = ClassifierConfig(1, 4, 4, time_steps=1, hidden_size=2, read_size=2, labels=("a", "b"))
     checkpoint: Checkpoint = random_checkpoint(config)
