@@ -311,7 +311,9 @@ static void sample(const char *path, uint64_t seed, uint64_t start, uint64_t cou
   check_channels(&model);
   int64_t steps = lookup_size(&model, "time_steps"), latents = lookup_size(&model, "latent_size");
   char *stream = lookup(&model, "noise_stream");
-  if (!stream || strcmp(stream, "splitmix64-boxmuller-1") != 0) fail("%s: unknown noise_stream in the metadata", path);
+  if (!stream || strcmp(stream, "splitmix64-boxmuller-1") != 0) {
+    fail("%s: unknown noise_stream %s; this program makes splitmix64-boxmuller-1", path, stream ? stream : "(none)");
+  }
   release(&model, stream);
 
   uint64_t per_picture = (uint64_t)steps * (uint64_t)latents, hash = UINT64_C(0xCBF29CE484222325);

@@ -1,0 +1,201 @@
+"""Building the examples, and models for them to run.
+
+What is downloaded or compiled lies in pytest's cache folder. DRAW_REQUIRE=compiler,node,... turns the skips for
+what is not on the machine into failures.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import onnx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+FAKE = ROOT / "tests" / "fake"
+WARNINGS = ["-O2", "-Wall", "-Wextra", "-Werror"]
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Port:
+    """An example, ready to run."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+
+    def run(self, *arguments: object, cwd: Path | None = None) -> Ran:
+        done = subprocess.run(
+            [*self.command, *map(str, arguments)],
+            cwd=cwd,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def missing(what: str, reason: str) -> NoReturn:
+    """Skip, or fail where DRAW_REQUIRE names it."""
+    if what in os.environ.get("DRAW_REQUIRE", "").split(","):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def tool(name: str, what: str) -> str:
+    """Path of a program; skips where there is none."""
+    return shutil.which(name) or missing(what, f"{name} is not installed")
+
+
+@pytest.fixture(scope="session")
+def fake() -> Path:
+    """Folder of the fake models, see make_fake_models.py there."""
+    return FAKE
+
+
+@pytest.fixture(scope="session")
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """(name) -> a folder that stays between runs, so that downloads happen once."""
+    cache = getattr(request.config, "cache", None)  # absent with -p no:cacheprovider
+    return lambda name: Path(cache.mkdir(name)) if cache is not None else tmp_path_factory.mktemp(name)
+
+
+@pytest.fixture(scope="session")
+def headers(kept: Callable[[str], Path]) -> Path:
+    """Folder of onnxruntime_c_api.h and onnxruntime_cxx_api.h."""
+    folder = kept("onnxruntime-headers")
+    if not (folder / "onnxruntime_c_api.h").exists():
+        wheels = folder / "wheel"
+        command = ["-m", "pip", "download", "-q", "--no-deps", "--require-hashes", "-d", str(wheels)]
+        requirement = ["-r", str(Path(__file__).with_name("headers.txt"))]
+        done = subprocess.run([sys.executable, *command, *requirement], capture_output=True, text=True)
+        if done.returncode != 0:
+            missing(
+                "compiler", f"ONNX Runtime's headers could not be downloaded: {done.stderr.strip()[-300:]}"
+            )
+        with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:
+            for name in wheel.namelist():
+                if "/onnxruntime/core/session/" in name and name.endswith(".h"):
+                    (folder / Path(name).name).write_bytes(wheel.read(name))
+        shutil.rmtree(wheels)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def library() -> Mapping[str, str]:
+    """The environment in which the C and C++ examples find the library inside the onnxruntime wheel."""
+    spec = importlib.util.find_spec("onnxruntime")
+    assert spec is not None
+    assert spec.origin is not None
+    found = sorted((Path(spec.origin).parent / "capi").glob("libonnxruntime.*[0-9]*"))
+    if not found:
+        missing("compiler", "the installed onnxruntime has no shared library")
+    return {"ONNXRUNTIME_LIB": str(found[0])}
+
+
+@pytest.fixture(scope="session")
+def compile_port(
+    headers: Path, library: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, list[str]], Port]:
+    """("c" or "cpp", compiler options) -> the example, built without a warning."""
+
+    def compile_(language: str, options: list[str]) -> Port:
+        compiler, source, standard = {
+            "c": ("gcc", EXAMPLES / "c" / "draw.c", "-std=c11"),
+            "cpp": ("g++", EXAMPLES / "cpp" / "draw.cpp", "-std=c++17"),
+        }[language]
+        program = tmp_path_factory.mktemp(language) / "draw"
+        command = [tool(compiler, "compiler"), standard, *options, "-isystem", str(headers), str(source)]
+        done = subprocess.run([*command, "-o", str(program), "-lm", "-ldl"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return Port((str(program),), library)
+
+    return compile_
+
+
+@pytest.fixture(scope="session")
+def node_folder(kept: Callable[[str], Path]) -> Path:
+    """A copy of examples/node beside examples/js, with its packages installed."""
+    npm, node = tool("npm", "node"), tool("node", "node")
+    folder = kept("node-example")
+    for name in ("js", "node"):
+        shutil.copytree(EXAMPLES / name, folder / name, dirs_exist_ok=True)
+    probe = 'import("onnxruntime-node")'
+    here = folder / "node"
+    if subprocess.run([node, "-e", probe], cwd=here, capture_output=True).returncode != 0:
+        command = [npm, "install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund"]
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True)
+        if done.returncode != 0:
+            missing("node", f"npm could not install onnxruntime-node: {done.stderr.strip()[-300:]}")
+    return here
+
+
+@pytest.fixture(scope="session", params=["c", "cpp", "node"])
+def port(request: pytest.FixtureRequest) -> Port:
+    """Each example in turn."""
+    if request.param == "node":
+        folder: Path = request.getfixturevalue("node_folder")
+        return Port((tool("node", "node"), str(folder / "draw.js")), {})
+    return request.getfixturevalue("compile_port")(request.param, WARNINGS)
+
+
+@pytest.fixture(scope="session")
+def edited(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """(model, key=value, ...) -> a copy of a fake model with metadata changed; None removes the key."""
+
+    def edit(name: str, **changes: str | None) -> Path:
+        model = onnx.load(FAKE / f"{name}.onnx")
+        values = {entry.key: entry.value for entry in model.metadata_props} | changes
+        del model.metadata_props[:]
+        for key, value in values.items():
+            if value is not None:
+                model.metadata_props.add(key=key, value=value)
+        path = tmp_path_factory.mktemp("edited") / "edited.onnx"
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return edit
+
+
+@pytest.fixture(scope="session")
+def exported(golden_draw_models, golden_classifiers, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of the exporter: decoder0.onnx .. decoder5.onnx, their variants, classifier0.onnx .. classifier3.onnx."""
+    from draw_onnx.export import build
+
+    folder = tmp_path_factory.mktemp("exported")
+    for k, model in enumerate(golden_draw_models):
+        (folder / f"decoder{k}.onnx").write_bytes(build(model.checkpoint()))
+    for k, model in enumerate(golden_classifiers):
+        (folder / f"classifier{k}.onnx").write_bytes(build(model.checkpoint()))
+    checkpoint = golden_draw_models[0].checkpoint()
+    for name, options in (
+        ("lean", {"outputs": "image"}),
+        ("batch", {"batch": 3}),
+        ("lstm", {"recurrence": "lstm"}),
+        ("fp16", {"dtype": "fp16"}),
+    ):
+        (folder / f"{name}.onnx").write_bytes(build(checkpoint, **options))
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(3)
