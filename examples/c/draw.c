@@ -218,7 +218,8 @@ static float *run(const Model *model, const char *input, float *values, const in
   check(ort->GetTensorMutableData(out, (void **)&data), model->file);
   float *copy = allocate(count, sizeof(float));
   for (size_t i = 0; i < count; i++) {
-    if (!isfinite(copy[i] = data[i])) fail("%s: its %s is not finite: the file is damaged", model->file, output);
+    copy[i] = data[i];
+    if (!isfinite(copy[i])) fail("%s: its %s is not finite: the file is damaged", model->file, output);
   }
   ort->ReleaseTensorTypeAndShapeInfo(shape);
   ort->ReleaseValue(out);
