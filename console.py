@@ -20,6 +20,10 @@ from .errors import DrawError
 # Typer carries its own copy of click since 0.26 and used the real one before: the classes are
 # reached through the one that Typer exports in both.
 _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+# What the extras [train] and [export] bring.
+_EXTRA_PACKAGES = frozenset(
+    "torch onnx onnx_ir lightning_fabric tensorboard sklearn scipy h5py pooch matplotlib".split()
+)
 
 
 def make_app() -> typer.Typer:
@@ -54,6 +58,13 @@ def run_app(app: typer.Typer, name: str) -> None:
         if debug:
             raise
         _fail(name, str(error), 1)
+    except ModuleNotFoundError as error:
+        # Only what an extra brings: a module of ours that is missing is a bug and keeps its traceback.
+        package = (error.name or "").split(".")[0]
+        if debug or package not in _EXTRA_PACKAGES:
+            raise
+        extra = "export" if name == "draw-export" else "train"
+        _fail(name, f"{package} is not installed: pip install 'draw-onnx[cpu,{extra}]' (or [gpu,{extra}])", 1)
     except BrokenPipeError:
         # The reader of our output went away (`draw-gen … | head`): not an error worth a word.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

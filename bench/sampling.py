@@ -150,6 +150,7 @@ Sampler = Callable[[int], Callable[[], Any]]  # batch -> a call that draws so ma
 def prepare(folder: Path) -> None:
     """A paper-size checkpoint with random weights, and our files."""
     import torch
+
     from draw_onnx.export import build
     from draw_onnx.models.checkpoint import Checkpoint, build_model, save_checkpoint
     from draw_onnx.models.config import DrawConfig
@@ -183,6 +184,7 @@ def onnx_sampler(path: Path, threads: int) -> tuple[Sampler, float]:
 
 def _model(folder: Path, threads: int) -> Any:
     import torch
+
     from draw_onnx.models.checkpoint import load_checkpoint
 
     torch.set_num_threads(threads)

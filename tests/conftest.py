@@ -44,6 +44,7 @@ class GoldenModel:
     def checkpoint(self) -> Any:
         """The reference weights as a checkpoint."""
         import torch
+
         from draw_onnx.models.checkpoint import Checkpoint
 
         weights = {

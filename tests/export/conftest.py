@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from draw_onnx.export.parity import open_session
 from draw_onnx.models.checkpoint import Checkpoint, build_model
 from draw_onnx.models.config import ClassifierConfig, DrawConfig, ModelConfig

@@ -12,6 +12,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+
 from draw_onnx.export import cli, graphs
 from draw_onnx.models.checkpoint import save_checkpoint
 from draw_onnx.runtime.metadata import Metadata

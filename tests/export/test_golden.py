@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from draw_onnx.export import build
 
 # The golden README's tolerance for float32.

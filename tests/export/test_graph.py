@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import onnx.reference
 import pytest
+
 from draw_onnx.export import build
 from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from draw_onnx.models.config import ClassifierConfig, DrawConfig

@@ -8,11 +8,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import numpy_helper
+
 from draw_onnx.errors import DrawError
 from draw_onnx.export import ExportOptions, build, export, parity
 from draw_onnx.models.checkpoint import Checkpoint
 from draw_onnx.models.config import ClassifierConfig, DrawConfig
-from onnx import numpy_helper
 
 
 def compare(data: bytes, *arguments) -> tuple[parity.Row, ...]:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+
 from draw_onnx.export import build
 from draw_onnx.export.parity import ATOL, Feeds, Row, Run, compare, open_session, runner
 from draw_onnx.models.checkpoint import Checkpoint
@@ -146,6 +147,7 @@ def check(engine: Engine, checkpoint: Checkpoint, options: dict[str, Any]) -> No
 def models() -> list[tuple[str, Checkpoint, dict[str, Any]]]:
     """(line of the table, checkpoint, build options)"""
     import torch
+
     from draw_onnx.models.checkpoint import build_model
     from draw_onnx.models.config import ClassifierConfig, DrawConfig, ModelConfig
 

@@ -6,6 +6,7 @@ import re
 
 import onnx
 import pytest
+
 from draw_onnx.errors import DrawError
 from draw_onnx.export import build
 from draw_onnx.export.triton import config_text, write_repository

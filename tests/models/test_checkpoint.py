@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import (
     Checkpoint,
@@ -19,8 +22,6 @@ from draw_onnx.models.checkpoint import (
     weights_sha256,
 )
 from draw_onnx.models.config import ClassifierConfig, DrawConfig, config_from_dict, config_to_dict
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 CONFIGS = [
     DrawConfig(1, 5, 6, 3, 4, 2, 2, 2),

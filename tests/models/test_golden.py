@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from draw_onnx.models.attention import filterbanks, read, window_from, write
 
 DTYPES = [torch.float32, torch.float64]

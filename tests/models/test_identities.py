@@ -6,12 +6,13 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from draw_onnx.models.attention import filterbank, read, window_from, write
 from draw_onnx.models.classifier import GlimpseClassifier
 from draw_onnx.models.config import ClassifierConfig, DrawConfig
 from draw_onnx.models.draw import Draw
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 TINY = DrawConfig(1, 7, 9, time_steps=4, hidden_size=6, latent_size=3, read_size=2, write_size=3)
 numbers = st.floats(-6, 6, width=32)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+
 from draw_onnx.runtime.attention_gifs import write_glimpse_gif, write_score_gif
 from draw_onnx.runtime.captions import caption
 from draw_onnx.runtime.pictures import READ_COLOUR, WRITE_COLOUR
-from PIL import Image
 
 
 def frames_of(path: Path) -> list[np.ndarray]:

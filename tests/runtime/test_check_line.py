@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from draw_onnx import Sampler
 from draw_onnx.errors import DrawError
 from draw_onnx.runtime.check_line import CheckLine, fnv1a64

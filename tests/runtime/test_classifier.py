@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
 from draw_onnx import Classifier
 from draw_onnx.errors import DrawError
 from draw_onnx.runtime.intervals import wilson_interval
 from draw_onnx.runtime.labelled import read_labelled
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from PIL import Image
 
 RNG = np.random.default_rng(3)
 SCENES = RNG.integers(0, 256, (11, 20, 24), dtype=np.uint8)

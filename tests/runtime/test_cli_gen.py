@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from draw_onnx import Sampler
 from draw_onnx.runtime.noise import noise
 from draw_onnx.runtime.pictures import grid
-from PIL import Image
 
 
 def test_all_outputs_at_once(run, fake: Path, tmp_path: Path) -> None:

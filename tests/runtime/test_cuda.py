@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from draw_onnx import Classifier, Sampler, Scorer
 from draw_onnx.errors import DrawError
 from draw_onnx.runtime.providers import CUDA, create_session, cuda_problem, import_onnxruntime

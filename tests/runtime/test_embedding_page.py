@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from draw_onnx import Classifier, Sampler
 from draw_onnx.runtime import metadata as names
 from draw_onnx.runtime.check_line import CheckLine, fnv1a64

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from draw_onnx.errors import DrawError
-from draw_onnx.runtime import images as images_module
-from draw_onnx.runtime.images import check_images, fit, picture_paths, read_picture
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
+from draw_onnx.errors import DrawError
+from draw_onnx.runtime import images as images_module
+from draw_onnx.runtime.images import check_images, fit, picture_paths, read_picture
 
 RNG = np.random.default_rng(0)
 REC601 = np.array([0.299, 0.587, 0.114])

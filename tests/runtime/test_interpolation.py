@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from draw_onnx.runtime.interpolation import slerp
 from draw_onnx.runtime.noise import noise
 

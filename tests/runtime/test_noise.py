@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from draw_onnx.errors import DrawError
-from draw_onnx.runtime.noise import noise, raw, uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from draw_onnx.errors import DrawError
+from draw_onnx.runtime.noise import noise, raw, uniform
 
 UINT64 = st.integers(0, 2**64 - 1)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from draw_onnx.errors import DrawError
 from draw_onnx.runtime.npz import NpzWriter
 

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
 from draw_onnx.errors import DrawError
 from draw_onnx.runtime.pictures import (
     GAP_COLOUR,
@@ -19,9 +23,6 @@ from draw_onnx.runtime.pictures import (
     to_rgb,
     write_png,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image
 
 
 def framed(tile: np.ndarray) -> tuple[int, int, int, int]:

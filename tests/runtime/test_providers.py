@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from draw_onnx import Sampler
 from draw_onnx.errors import DrawError
 from draw_onnx.runtime import providers

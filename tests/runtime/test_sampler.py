@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from draw_onnx import Sampler
 from draw_onnx.errors import DrawError
 from draw_onnx.runtime.batches import map_in_order

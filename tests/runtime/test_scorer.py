@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from draw_onnx import Scorer
 from draw_onnx.errors import DrawError
 from draw_onnx.runtime.noise import noise
-from PIL import Image
 
 RNG = np.random.default_rng(4)
 

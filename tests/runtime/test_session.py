@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from draw_onnx.errors import DrawError
 from draw_onnx.runtime import session as session_module
 from draw_onnx.runtime.metadata import CLASSIFIER, DECODER, SCORER, Metadata
 from draw_onnx.runtime.onnx_file import parse
 from draw_onnx.runtime.session import find_model, open_model, packaged_models, peek
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 Edit = Callable[[bytes, Mapping[str, str | None]], bytes]
 TYPES = {"decoder": DECODER, "classifier": CLASSIFIER, "scorer": SCORER}

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+
 from draw_onnx.models.config import ClassifierConfig, DrawConfig, ImageSize
 from draw_onnx.train.data.dataset import Dataset, Split
 from draw_onnx.train.settings import Hardware, RunFolder, TrainSettings
 from draw_onnx.train.trainer import Trainer
-from lightning_fabric import Fabric
 
 
 @pytest.fixture(scope="session")

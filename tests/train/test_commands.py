@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from draw_onnx.models.checkpoint import load_checkpoint, save_checkpoint
 from draw_onnx.train import cli, eval_cli
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from draw_onnx.models.config import DrawConfig
 from draw_onnx.models.draw import Draw
 from draw_onnx.runtime.intervals import wilson_interval

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+
 from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import load_checkpoint
 from draw_onnx.train.trainer import Trainer

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from draw_onnx.errors import DrawError
-from draw_onnx.train.data.amat import read_amat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
+from draw_onnx.errors import DrawError
+from draw_onnx.train.data.amat import read_amat
 
 FEW = settings(
     max_examples=60,

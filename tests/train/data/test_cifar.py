@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from draw_onnx.errors import DrawError
 from draw_onnx.train.data.cifar import RECORD, read_cifar
 from draw_onnx.train.data.registry import load_dataset
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 FEW = settings(
     max_examples=25,

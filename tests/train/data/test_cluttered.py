@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from draw_onnx.train.data import cluttered, two_digit
 from draw_onnx.train.data.dataset import Split
 from draw_onnx.train.data.mnist import Digits

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from draw_onnx.errors import DrawError
 from draw_onnx.models.config import ImageSize
 from draw_onnx.train.data.dataset import Dataset, Split

@@ -14,6 +14,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from draw_onnx.errors import DrawError
 from draw_onnx.train.data import downloads
 from draw_onnx.train.data.archives import unpack_folder

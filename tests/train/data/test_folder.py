@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from draw_onnx.errors import DrawError
 from draw_onnx.models.config import ImageSize
 from draw_onnx.train.data.dataset import Dataset
 from draw_onnx.train.data.folder import cover
 from draw_onnx.train.data.pictures import open_picture
 from draw_onnx.train.data.registry import load_dataset
-from PIL import Image
 
 
 def load(folder: Path, size: tuple[int, int] = (4, 6), channels: int | None = None) -> Dataset:

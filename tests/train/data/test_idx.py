@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from draw_onnx.errors import DrawError
-from draw_onnx.train.data.idx import read_idx, read_labelled_images
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+
+from draw_onnx.errors import DrawError
+from draw_onnx.train.data.idx import read_idx, read_labelled_images
 
 FEW = settings(
     max_examples=60,

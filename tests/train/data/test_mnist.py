@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from draw_onnx.errors import DrawError
 from draw_onnx.train.data.registry import load_dataset
 

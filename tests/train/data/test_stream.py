@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from draw_onnx.train.data import stream
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from draw_onnx.train.data import stream
 
 MASK = (1 << 64) - 1
 

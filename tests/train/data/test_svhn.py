@@ -8,13 +8,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
 from draw_onnx.errors import DrawError
 from draw_onnx.train.data import svhn
 from draw_onnx.train.data.digit_struct import read_digit_struct
 from draw_onnx.train.data.registry import load_dataset
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from PIL import Image
 
 Entry = tuple[str, list[tuple[float, float, float, float, int]]]  # name; left, top, width, height, label
 KEYS = ("left", "top", "width", "height", "label")
