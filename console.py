@@ -21,8 +21,9 @@ from .errors import DrawError
 # reached through the one that Typer exports in both.
 _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 # What the extras [train] and [export] bring.
-_EXTRA_PACKAGES = frozenset(
-    "torch onnx onnx_ir lightning_fabric tensorboard sklearn scipy h5py pooch matplotlib".split()
+_EXTRA_PACKAGES = (
+    *("torch", "lightning_fabric", "tensorboard", "sklearn", "scipy", "h5py", "pooch", "matplotlib"),
+    *("onnx", "onnx_ir"),
 )
 
 

@@ -18,7 +18,7 @@ class WeightAverage:
         """``iteration`` counts from 1; the horizon grows with it, so that early weights are soon forgotten."""
         decay = min(self.decay, iteration / (iteration + 9))
         current = list(module.state_dict().values())
-        torch._foreach_lerp_(list(self.weights.values()), current, 1 - decay)
+        torch._foreach_lerp_(list(self.weights.values()), current, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
     def load(self, weights: dict[str, Tensor]) -> None:
         for name, value in self.weights.items():

@@ -60,6 +60,7 @@ class GlimpseObjective(nn.Module):
             weights = (torch.arange(1, steps + 1) / steps).square()
         else:
             weights = F.one_hot(torch.tensor(steps - 1), steps).float()
+        self.weights: Tensor
         self.register_buffer("weights", weights / weights.sum(), persistent=False)
 
     def noise(self, count: int, generator: torch.Generator) -> Tensor | None:

@@ -42,10 +42,14 @@ TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "applicat
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--decoder", help="a file of draw-export, or a name such as mnist from pretrained/")
     parser.add_argument("--classifier", help="the same for a classifier; either may be left out")
-    parser.add_argument("--out", type=Path, required=True, help="folder to make; what it holds is overwritten")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder to make; what it holds is overwritten"
+    )
     parser.add_argument("--ort", type=Path, help="folder with ONNX Runtime's files (default: npm install)")
     parser.add_argument("--serve", type=int, metavar="PORT", help="then serve it on this machine")
     options = parser.parse_args()
@@ -85,7 +89,16 @@ def build(out: Path, decoder: str | None, classifier: str | None, ort: Path | No
             if npm is None:
                 raise ValueError("npm is not installed; give ONNX Runtime's files with --ort FOLDER")
             package = f"onnxruntime-web@{ORT_VERSION}"
-            command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", folder, package]
+            command = [
+                npm,
+                "install",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--prefix",
+                folder,
+                package,
+            ]
             subprocess.run(command, check=True)
             copy_ort(Path(folder, "node_modules", "onnxruntime-web", "dist"), out / "ort")
 

@@ -85,9 +85,11 @@ export class Model {
   static async open(bytes, wanted) {
     const info = modelInfo(bytes, wanted); // before ONNX Runtime is let near it
     const ort = await runtime();
+    // The graph comes optimised from draw-export: without another pass it opens in half the time and runs as fast.
+    const options = { executionProviders: ["wasm"], graphOptimizationLevel: "disabled", logSeverityLevel: 3 };
     let session;
     try {
-      session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 3 });
+      session = await ort.InferenceSession.create(bytes, options);
     } catch (error) {
       throw new Error(`ONNX Runtime cannot load it: ${String(error.message ?? error).split("\n")[0]}`);
     }

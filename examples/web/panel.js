@@ -22,7 +22,7 @@ export class Panel {
     for (const control of this.root.querySelectorAll("[data-action], .field input")) control.disabled = false;
   }
 
-  /** A line for eyes and screen readers. */
+  /** A line below the pictures, which screen readers speak. */
   say(text) {
     this.status.textContent = text;
   }
@@ -50,9 +50,17 @@ export class Panel {
     }
   }
 
-  /** A clear word instead of the panel, and a way on. */
+  /** The open model failed while it ran. */
+  giveUp(error) {
+    this.player.pause();
+    this.model.release();
+    this.model = null;
+    this.fail(`${this.name}: ${error.message}`);
+  }
+
+  /** A clear word and a way on; it takes the panel's place unless a model is open already. */
   fail(message, heading = "This model cannot be used.") {
-    this.root.dataset.state = "error";
+    if (!this.model) this.root.dataset.state = "error";
     this.say("");
     const box = this.root.querySelector(".problem");
     const title = Object.assign(document.createElement("strong"), { textContent: heading });
@@ -120,7 +128,7 @@ export function chosenSteps(count, most) {
 /** A row of small pictures under the columns; returns them. A click asks for the step. */
 export function filmStrip(root, pictures, captions, onChoose) {
   const film = root.querySelector(".film");
-  film.style.setProperty("--count", pictures.length);
+  film.style.setProperty("--count", Math.max(8, pictures.length)); // few are not blown up
   film.classList.toggle("four", pictures.length % 4 === 0);
   film.replaceChildren(
     ...pictures.map((picture, i) => {

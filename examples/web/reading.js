@@ -97,7 +97,7 @@ export class Reading extends Panel {
       if (round !== this.round) return false;
       this.result = { logits, probabilities, glimpses, windows };
     } catch (error) {
-      if (round === this.round) this.fail(`${this.name}: ${error.message}`);
+      if (round === this.round) this.giveUp(error);
       return false;
     }
     const count = info.steps ? info.timeSteps : 1;

@@ -146,7 +146,7 @@ export class Writing extends Panel {
         await new Promise((resolve) => setTimeout(resolve));
       }
     } catch (error) {
-      if (round === this.round) this.fail(`${this.name}: ${error.message}`);
+      if (round === this.round) this.giveUp(error);
     }
   }
 
@@ -184,10 +184,9 @@ export class Writing extends Panel {
     const taken = milliseconds ? `, computed in ${Math.max(1, Math.round(milliseconds))} ms` : "";
     this.say(`Seed ${this.seed}, picture ${this.chosen}${taken}.${steps}`);
     this.root.querySelector(".command").textContent =
-      `draw-gen --onnx ${this.name.split("/").at(-1)} --seed ${this.seed} --start ${this.chosen} -n 1 --png picture.png`;
+      `draw-gen --onnx ${this.name.split("/").at(-1)} --seed ${this.seed} --start ${this.chosen} -n 1 --png picture.png --check`;
     this.root.querySelector(".check-line").textContent =
       checkLine(this.seed, BigInt(this.chosen), 1, info.timeSteps, info.latentSize, image);
-    this.onDrawn?.();
   }
 
   #remember() {

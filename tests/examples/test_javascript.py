@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+
 from draw_onnx.runtime.check_line import fnv1a64
 from draw_onnx.runtime.noise import raw
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from draw_onnx import Classifier, Sampler
 from draw_onnx.runtime.check_line import CheckLine
 from draw_onnx.runtime.images import read_picture
-from PIL import Image
 
 pytestmark = pytest.mark.examples
 
