@@ -7,6 +7,7 @@
  * as raw float32, and prints the check line by which ports are compared. classify reads binary PGM and PPM.
  * docs/embedding.md is the definition of everything here; README.md says how to build it.
  */
+#define _POSIX_C_SOURCE 200809L /* setenv */
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -89,6 +90,10 @@ static void check(OrtStatus *status, const char *file) {
 }
 
 static void load_library(void) {
+#ifndef _WIN32
+  /* Since 1.29 the official builds report to Microsoft, and keep a device id in ~/.cache, unless told so before they start. */
+  setenv("ORT_DISABLE_TELEMETRY", "1", 0);
+#endif
   const char *name = getenv("ONNXRUNTIME_LIB");
   if (!name) name = LIBRARY;
   void *library = OPEN_LIBRARY(name);
@@ -160,6 +165,7 @@ static Model open_model(const char *path, const char *wanted) {
   /* From bytes: given a path, ONNX Runtime would follow references to other files. */
   unsigned char *bytes = read_file(path, &length);
   check(ort->CreateEnv(ORT_LOGGING_LEVEL_FATAL, "draw", &model.env), path);
+  check(ort->DisableTelemetryEvents(model.env), path); /* what Windows has in place of the variable */
   check(ort->CreateSessionOptions(&options), path);
   check(ort->SetIntraOpNumThreads(options, 1), path); /* these models are too small for more */
   check(ort->CreateSessionFromArray(model.env, bytes, length, options, &model.session), path);

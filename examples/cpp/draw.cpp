@@ -88,6 +88,10 @@ void write_file(const std::string& path, const std::string& bytes) {
 // ---- ONNX Runtime ----
 
 void load_library() {
+#ifndef _WIN32
+  // Since 1.29 the official builds report to Microsoft, and keep a device id in ~/.cache, unless told so before they start.
+  setenv("ORT_DISABLE_TELEMETRY", "1", 0);
+#endif
   const char* name = std::getenv("ONNXRUNTIME_LIB");
   if (!name) name = kLibrary;
   void* library = open_library(name);
@@ -105,6 +109,7 @@ class Model {
   Model(const std::string& path, const std::string& wanted) : file(path) {
     // From bytes: given a path, ONNX Runtime would follow references to other files.
     const std::string bytes = read_file(path);
+    env_.DisableTelemetryEvents();  // what Windows has in place of the variable
     Ort::SessionOptions options;
     options.SetIntraOpNumThreads(1);  // these models are too small for more
     session_ = Ort::Session(env_, bytes.data(), bytes.size(), options);

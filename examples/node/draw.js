@@ -12,6 +12,10 @@ import ort from "onnxruntime-node";
 import { modelInfo } from "../js/model_file.js";
 import { CheckLine, noise } from "../js/noise.js";
 
+// Since 1.29 the official builds report to Microsoft, and keep a device id in ~/.cache, unless told so before
+// the first session.
+process.env.ORT_DISABLE_TELEMETRY ??= "1";
+
 /** A file of draw-export, ready to run; `info` is what it says of itself. */
 async function openModel(path, wanted) {
   try {

@@ -136,10 +136,12 @@ def node_folder(kept: Callable[[str], Path]) -> Path:
     """A copy of examples/node beside examples/js, with its packages installed."""
     npm, node = tool("npm", "node"), tool("node", "node")
     folder = kept("node-example")
-    for name in ("js", "node"):
-        shutil.copytree(EXAMPLES / name, folder / name, dirs_exist_ok=True)
+    for name in ("examples/js", "examples/node", "tests/fake"):
+        shutil.copytree(
+            ROOT / name, folder / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules")
+        )
     probe = 'import("onnxruntime-node")'
-    here = folder / "node"
+    here = folder / "examples" / "node"
     if subprocess.run([node, "-e", probe], cwd=here, capture_output=True).returncode != 0:
         command = [npm, "install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund"]
         done = subprocess.run(command, cwd=here, capture_output=True, text=True)

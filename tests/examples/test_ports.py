@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,20 @@ def test_defaults(port, fake: Path, tmp_path: Path) -> None:
     line = CheckLine()
     line.add(Sampler(fake / "decoder.onnx", "cpu").sample(1, 7))
     assert got.out.split()[:2] == str(line).split()[:2]
+
+
+def test_nothing_is_reported_or_left_behind(port, fake: Path, tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry is off: no device id, no cache of events in the home folder."""
+    home = tmp_path / "home"
+    home.mkdir()
+    places = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME"), str(home))
+    # These two variables would switch it off without the example's doing.
+    bare = dataclasses.replace(
+        port, command=("env", "-u", "CI", "-u", "ORT_DISABLE_TELEMETRY", *port.command)
+    )
+    quiet = dataclasses.replace(bare, environment={**port.environment, **places})
+    assert quiet.run("sample", fake / "decoder.onnx", 7, 0, 1, tmp_path / "p").code == 0
+    assert [path for path in home.rglob("*") if path.is_file()] == []
 
 
 def classify(port, model: Path, pictures: list[Path]) -> None:
