@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from draw_onnx.export import build
 
 # The golden README's tolerance for float32.
-TOLERANCE = dict(rtol=1e-4, atol=1e-5)
+TOLERANCE: dict[str, Any] = dict(rtol=1e-4, atol=1e-5)
 DRAW_MODELS = range(6)
 CLASSIFIERS = range(4)
 

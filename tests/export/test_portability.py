@@ -32,7 +32,7 @@ def onnx_reference(data: bytes, feeds: Feeds) -> dict[str, Any]:
     from onnx.reference import ReferenceEvaluator
 
     evaluator = ReferenceEvaluator(onnx.load_from_string(data))
-    return dict(zip(evaluator.output_names, evaluator.run(None, dict(feeds)), strict=True))
+    return dict(zip(map(str, evaluator.output_names), evaluator.run(None, dict(feeds)), strict=True))
 
 
 def openvino(data: bytes, feeds: Feeds) -> dict[str, Any]:

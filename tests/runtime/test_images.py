@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def middle(picture: np.ndarray) -> np.ndarray:
     return inside
 
 
-def save(path: Path, array: np.ndarray, mode: str | None = None, **options: object) -> Path:
+def save(path: Path, array: np.ndarray, mode: str | None = None, **options: Any) -> Path:
     picture = Image.fromarray(array)
     (picture.convert(mode) if mode else picture).save(path, **options)
     return path

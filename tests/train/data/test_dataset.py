@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -49,7 +50,7 @@ def test_digits_are_all_of_scikit_learns_split_once() -> None:
     splits = [data.evaluation(name) for name in ("train", "valid", "test")]
     assert [len(split) for split in splits] == [1397, 200, 200]
     assert (data.train_size, data.image, data.binary) == (1397, ImageSize(1, 8, 8), False)
-    bunch = load_digits()
+    bunch: Any = load_digits()
     expected = sorted(
         (int(y), x.astype("uint8").tobytes()) for x, y in zip(bunch.data, bunch.target, strict=True)
     )

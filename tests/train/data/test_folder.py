@@ -5,6 +5,7 @@ import random
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def load(folder: Path, size: tuple[int, int] = (4, 6), channels: int | None = No
     return load_dataset("images", None, "cpu", image_dir=folder, image_size=size, channels=channels)
 
 
-def save(path: Path, array: np.ndarray, **options: object) -> None:
+def save(path: Path, array: np.ndarray, **options: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path, **options)
 
@@ -79,7 +80,7 @@ def test_cover_keeps_proportions_and_cuts_the_centre(tmp_path: Path) -> None:
 def test_every_kind_of_picture_becomes_grey_or_colour(tmp_path: Path) -> None:
     path = tmp_path / "p.png"
 
-    def opened(picture: Image.Image, channels: int = 3, kind: str = "PNG", **options: object) -> np.ndarray:
+    def opened(picture: Image.Image, channels: int = 3, kind: str = "PNG", **options: Any) -> np.ndarray:
         picture.save(path, kind, **options)
         return np.asarray(open_picture(path, channels))
 
