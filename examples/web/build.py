@@ -9,6 +9,7 @@ Python's standard library is all it needs. ONNX Runtime's three files come from 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import http.server
 import json
@@ -125,10 +126,8 @@ def serve(folder: Path, port: int) -> None:
     http.server.SimpleHTTPRequestHandler.extensions_map |= TYPES
     with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
         print(f"http://127.0.0.1:{port}/ (Ctrl-C ends it)")
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
-        except KeyboardInterrupt:
-            pass
 
 
 if __name__ == "__main__":

@@ -112,9 +112,15 @@ export class Panel {
 /** The browser's file dialogue; no files when it is closed without one. */
 export function askForFile(accept) {
   return new Promise((resolve) => {
-    const input = Object.assign(document.createElement("input"), { type: "file", accept });
-    input.addEventListener("change", () => resolve([...input.files]));
-    input.addEventListener("cancel", () => resolve([]));
+    // In the document while it is open: a field that nothing refers to may be collected with its dialogue.
+    const input = Object.assign(document.createElement("input"), { type: "file", accept, hidden: true });
+    const done = () => {
+      resolve([...input.files]);
+      input.remove();
+    };
+    input.addEventListener("change", done);
+    input.addEventListener("cancel", done);
+    document.body.append(input);
     input.click();
   });
 }
