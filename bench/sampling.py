@@ -165,8 +165,10 @@ def prepare(folder: Path) -> None:
 
 def onnx_sampler(path: Path, threads: int) -> tuple[Sampler, float]:
     import numpy as np
-    import onnxruntime
 
+    from draw_onnx.runtime.providers import import_onnxruntime
+
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -39,8 +39,12 @@ from ..runtime.metadata import (
 )
 from ..runtime.noise import noise as noise_stream
 from ..runtime.noise import raw, uniform
+from ..runtime.providers import import_onnxruntime
 from .builder import to_bytes
 from .graphs import UNCHECKED, ExportOptions, build_model
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 Arrays = dict[str, NDArray[np.float64]]
 Feeds = dict[str, NDArray[np.float32]]
@@ -201,6 +205,7 @@ def _passed_gate(rows: tuple[Row, ...], atol: float) -> str:
 
 def open_session(data: bytes) -> onnxruntime.InferenceSession:
     """On one CPU thread: the check is about numbers, and the same on every machine."""
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3

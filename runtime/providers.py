@@ -47,6 +47,9 @@ def import_onnxruntime() -> Any:
     Raises:
         ProviderError: it is not installed, or broken; names the extras that install it.
     """
+    # Since 1.29 official builds keep a device id and a cache of events in the home folder and report to
+    # Microsoft. Who draws a picture has not asked for that; who wants it sets the variable to 0.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -100,3 +101,16 @@ def test_importing_the_package_imports_nothing() -> None:
     code = "import sys, draw_onnx; print({'numpy', 'torch', 'onnxruntime', 'typer'} & set(sys.modules))"
     got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert got.stdout.strip() == "set()"
+
+
+def test_nothing_is_left_in_the_home_folder(fake: Path, tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry is off: no device id, no cache of events."""
+    home, work = tmp_path / "home", tmp_path / "work"
+    home.mkdir()
+    work.mkdir()
+    drop = ("CI", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    environment = {k: v for k, v in os.environ.items() if k not in drop} | {"HOME": str(home)}
+    script = Path(sys.executable).parent / "draw-gen"
+    command = [script, "--onnx", fake / "decoder.onnx", "-n", "2", "--npz", "a.npz"]
+    subprocess.run(command, cwd=work, env=environment, check=True, capture_output=True)
+    assert list(home.rglob("*")) == []
