@@ -32,7 +32,7 @@ async function start() {
     try {
       names = JSON.parse(new TextDecoder().decode(await download("models.json")));
     } catch (error) {
-      const message = `${error.message}: assemble the page with build.py, or open a model file here.`;
+      const message = `models.json: ${error.message}. Assemble the page with build.py, or open a model file here.`;
       writing.fail(message, "No model came with this page.");
       reading.fail(message, "No model came with this page.");
       return;

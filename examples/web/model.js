@@ -32,9 +32,9 @@ export async function download(address) {
   try {
     response = await fetch(address);
   } catch {
-    throw new Error(`${address} could not be fetched`);
+    throw new Error("it could not be fetched");
   }
-  if (!response.ok) throw new Error(`${address} is not there (the server says ${response.status})`);
+  if (!response.ok) throw new Error(`it is not there (the server says ${response.status})`);
   return new Uint8Array(await response.arrayBuffer());
 }
 

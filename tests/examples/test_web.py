@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -130,10 +131,10 @@ def browser() -> Iterator[Any]:
     if not CHROMIUM.exists():
         missing(f"{CHROMIUM} is not installed")
     try:
-        from playwright.sync_api import sync_playwright
+        api = import_module("playwright.sync_api")
     except ImportError:
         missing("playwright is not installed")
-    with sync_playwright() as playwright:
+    with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         yield browser
         browser.close()
@@ -355,7 +356,7 @@ def test_tab_order_shows_focus(visit: Callable[..., Visit]) -> None:
         assert name.strip()
         assert outline.startswith(("solid3", "auto")), f"{name} has no visible focus: {outline}"
         named.append(name.strip())
-        if "model" in name and "Clear, to draw" in named:
+        if "model" in name and "Clear and draw" in named:
             break
     order = [
         "Skip to the drawing",
@@ -410,6 +411,22 @@ def test_pictures_and_puzzles(visit: Callable[..., Visit], fake: Path, tmp_path:
     chooser.value.set_files(tmp_path / "broken.png")
     page.wait("draw.reading.status.textContent === 'broken.png is no picture that this browser can read.'")
 
+    page.page.get_by_text("Dark ink on light paper").set_checked(False)
+    for kind, event in (("drop", "DragEvent"), ("paste", "ClipboardEvent")):
+        page.get(
+            "(async () => { const t = new DataTransfer(), canvas = new OffscreenCanvas(5, 4);"
+            "const g = canvas.getContext('2d'); g.fillStyle = 'white'; g.fillRect(1, 0, 2, 4);"
+            f"t.items.add(new File([await canvas.convertToBlob()], '{kind}.png'));"
+            f"document.body.dispatchEvent(new {event}('{kind}',"
+            "{ dataTransfer: t, clipboardData: t, bubbles: true, cancelable: true })); })()"
+        )
+        page.wait(f"draw.reading.status.textContent.startsWith('{kind}.png is read.')")
+        expected = np.zeros(
+            shape, np.float32
+        )  # 5 x 4 pixels in the middle of 24 x 20, transparent but for a bar
+        expected[:, 8:12, 10:12] = 1
+        np.testing.assert_array_equal(page.array("draw.reading.scene").reshape(shape), expected)
+
     before = page.array("draw.reading.scene")
     page.page.get_by_text("New puzzle").click()
     page.wait("draw.reading.status.textContent.startsWith('Puzzle 1.')")
@@ -436,7 +453,7 @@ def test_pen(visit: Callable[..., Visit], fake: Path) -> None:
     page = visit(reduced_motion="reduce").open()
     page.wait_drawn()
     page.wait_read()
-    page.page.get_by_text("Clear, to draw").click()
+    page.page.get_by_text("Clear and draw").click()
     assert page.get("draw.reading.scene.every((value) => value === 0) && draw.reading.result === null")
     assert page.text("#looking .answer") == "–"
     canvas = page.page.locator("#looking .stage canvas")
@@ -533,7 +550,9 @@ def test_incomplete_site(visit: Callable[..., Visit], site: Site) -> None:
     page.page.route("**/models.json", lambda route: route.fulfill(status=404))
     page.open()
     page.wait("window.draw?.reading.root.dataset.state === 'error'")
-    assert "assemble the page with build.py" in page.text("#drawing .problem")
+    assert "models.json: it is not there (the server says 404). Assemble the page with build.py" in page.text(
+        "#drawing .problem"
+    )
     page = visit()
     page.may_lack = "/ort/"
     page.page.route("**/ort/*", lambda route: route.fulfill(status=404))
