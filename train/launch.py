@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
 import torch
@@ -59,6 +60,9 @@ def train(
     if main:
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.samples.mkdir(exist_ok=True)
+        if resume is None:
+            words = ["draw-train", *sys.argv[1:]]
+            folder.command.write_text(shlex.join(words) + "\n", encoding="utf-8")
     fabric.barrier()
     trainer = Trainer(settings, config, dataset, folder, fabric, hardware, resume)
     if main:

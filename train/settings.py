@@ -97,6 +97,11 @@ class RunFolder:
         return self.path / "metrics.csv"
 
     @property
+    def command(self) -> Path:
+        """The command line that started the run: what a model card quotes."""
+        return self.path / "command.txt"
+
+    @property
     def samples(self) -> Path:
         return self.path / "samples"
 

@@ -1,0 +1,136 @@
+"""Put a run's best weights into pretrained/: checkpoint, ONNX file, and a card whose figures it measures.
+
+    python tools/package_model.py ~/draw-runs/mnist mnist --data-dir DATA
+
+Every figure on the card is what the command beside it printed when this was run. Nothing is copied from logs
+but the training time and the curve, which cannot be measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from draw_onnx.models.checkpoint import load_checkpoint, weights_sha256
+from draw_onnx.models.config import DrawConfig, config_to_dict
+from draw_onnx.train.trainer import format_duration
+
+ROOT = Path(__file__).resolve().parent.parent
+PRETRAINED = ROOT / "pretrained"
+
+PAPER = {
+    "mnist": "80.97 nats (with attention), 87.40 (without)",
+    "cluttered-mnist": "3.36 % with 8 glimpses, 4.18 % with 4",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", type=Path, help="run folder of draw-train")
+    parser.add_argument("name", help="name in pretrained/")
+    parser.add_argument("--data-dir", type=Path, default=os.environ.get("DRAW_DATA"), help="as for draw-eval")
+    parser.add_argument("--importance", type=int, default=50, help="samples of the importance-weighted bound")
+    arguments = parser.parse_args()
+    checkpoint, onnx, card = (
+        PRETRAINED / f"{arguments.name}{suffix}" for suffix in (".ckpt", ".onnx", ".md")
+    )
+    best = load_checkpoint(arguments.run / "best.ckpt")
+    shutil.copyfile(arguments.run / "best.ckpt", checkpoint)
+    data = ["--data-dir", str(arguments.data_dir)] if arguments.data_dir else []
+    export = ["draw-export", "--ckpt", f"pretrained/{checkpoint.name}", "-o", f"pretrained/{onnx.name}"]
+    results = [(export, run(export, []))]
+    evaluations = [["draw-eval", "--ckpt", f"pretrained/{checkpoint.name}"]]
+    if isinstance(best.config, DrawConfig):
+        evaluations.append([*evaluations[0], "--limit", "1000", "--importance", str(arguments.importance)])
+        evaluations[0] += ["--nearest", f"docs/images/{arguments.name}-nearest.png"]
+    else:
+        evaluations.append(["draw-eval", "--onnx", f"pretrained/{onnx.name}"])
+    for command in evaluations:
+        results.append((command, run(command, data)))
+    last = load_checkpoint(arguments.run / "last.ckpt")
+    command = (arguments.run / "command.txt").read_text(encoding="utf-8").strip()
+    card.write_text(
+        page(arguments.name, best, last, command, results, curve(arguments.run / "metrics.csv")),
+        encoding="utf-8",
+    )
+    print(f"wrote {card}")
+
+
+def run(command: list[str], hidden: list[str]) -> str:
+    """What a command prints; ``hidden`` are arguments that the card does not show (where the data lie)."""
+    script = Path(sys.executable).parent / command[0]
+    print("$", shlex.join(command), file=sys.stderr, flush=True)
+    done = subprocess.run(
+        [script, *command[1:], *hidden], check=True, text=True, stdout=subprocess.PIPE, cwd=ROOT
+    )
+    return done.stdout.strip()
+
+
+def curve(metrics: Path, points: int = 12) -> list[tuple[int, str]]:
+    """(iteration, validation figure) at a dozen evenly spread validations."""
+    with metrics.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["valid_best"]]
+    kind = "valid_bound" if "valid_bound" in rows[0] else "valid_error"
+    chosen = sorted({round(i * (len(rows) - 1) / (points - 1)) for i in range(points)})
+    return [(int(rows[i]["iteration"]), f"{float(rows[i][kind]):.2f}") for i in chosen]
+
+
+def page(name: str, best, last, command: str, results: list, points: list[tuple[int, str]]) -> str:
+    config = ", ".join(f"{k} {v}" for k, v in config_to_dict(best.config).items() if k != "labels")
+    draw = isinstance(best.config, DrawConfig)
+    unit = "nats" if draw else "% error"
+    seconds = last.training["seconds"] if last.training else 0.0
+    parameters = sum(w.numel() for w in best.weights.values())
+    blocks = "\n\n".join(f"```console\n$ {shlex.join(words)}\n{text}\n```" for words, text in results)
+    use = "draw-gen --onnx NAME --gif out.gif" if draw else "draw-classify --onnx NAME PICTURE"
+    header, values = (" | ".join(str(p[i]) for p in points) for i in (0, 1))
+    return f"""# {name}
+
+{"A DRAW network that draws digits" if draw else "A glimpse classifier that reads a digit in a cluttered picture"}, trained on
+`{best.dataset}`. Use it by name: `{use.replace("NAME", name)}`.
+
+- **Sizes**: {config}; {parameters:,} weights.
+- **Paper**: {PAPER.get(best.dataset, "no figure")}.
+- **Weights**: SHA-256 `{weights_sha256(best.weights, best.config)}`, iteration {best.iteration:,} of {last.iteration:,}.
+- **Licence**: MIT. The data: MNIST, by Yann LeCun and Corinna Cortes, usually stated as CC BY-SA 3.0.
+- **Limits**: it knows MNIST's digits and nothing else.
+
+## Training
+
+```sh
+{command}
+```
+
+{format_duration(seconds)} of wall-clock time on one thread of a shared two-core machine ({cpu()}). Validation ({unit}):
+
+| iteration | {header} |
+|---|{"---|" * len(points)}
+| {unit} | {values} |
+
+## Figures
+
+Printed by these commands ({platform.system()}, {cpu()}):
+
+{blocks}
+"""
+
+
+def cpu() -> str:
+    """The processor's name, where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+if __name__ == "__main__":
+    main()
