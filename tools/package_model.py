@@ -89,12 +89,16 @@ def page(name: str, best, last, command: str, results: list, points: list[tuple[
     seconds = last.training["seconds"] if last.training else 0.0
     parameters = sum(w.numel() for w in best.weights.values())
     blocks = "\n\n".join(f"```console\n$ {shlex.join(words)}\n{text}\n```" for words, text in results)
+    title = (
+        "A DRAW network that draws digits"
+        if draw
+        else "A glimpse classifier that reads a digit in a cluttered picture"
+    )
     use = "draw-gen --onnx NAME --gif out.gif" if draw else "draw-classify --onnx NAME PICTURE"
     header, values = (" | ".join(str(p[i]) for p in points) for i in (0, 1))
     return f"""# {name}
 
-{"A DRAW network that draws digits" if draw else "A glimpse classifier that reads a digit in a cluttered picture"}, trained on
-`{best.dataset}`. Use it by name: `{use.replace("NAME", name)}`.
+{title}, trained on `{best.dataset}`. Use it by name: `{use.replace("NAME", name)}`.
 
 - **Sizes**: {config}; {parameters:,} weights.
 - **Paper**: {PAPER.get(best.dataset, "no figure")}.

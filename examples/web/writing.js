@@ -190,7 +190,9 @@ export class Writing extends Panel {
   }
 
   #remember() {
-    history.replaceState(null, "", `#seed=${this.seed}&picture=${this.chosen}`);
+    // After a pause: browsers refuse an address that changes all the time.
+    clearTimeout(this.remembering);
+    this.remembering = setTimeout(() => history.replaceState(null, "", `#seed=${this.seed}&picture=${this.chosen}`), 200);
     this.root.querySelectorAll(".sheet button").forEach((button, k) => {
       button.setAttribute("aria-checked", String(k === this.chosen));
       button.tabIndex = k === this.chosen ? 0 : -1;

@@ -219,7 +219,7 @@ def test_typed_seed(visit: Callable[..., Visit], fake: Path) -> None:
     page.page.get_by_label("Seed", exact=True).fill("7")
     page.wait_drawn(7)
     compare_drawings(page, fake / "decoder.onnx", 7)
-    assert page.get("location.hash") == "#seed=7&picture=0"
+    page.wait("location.hash === '#seed=7&picture=0'")
 
     expected = Sampler(fake / "decoder.onnx", "cpu").sample(1, 7)
     assert np.abs(page.values("writing").astype(int) - to_rgb(expected.images[0])).max() <= 1
