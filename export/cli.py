@@ -140,11 +140,12 @@ def command(
 
     from ..files import atomic_write, check_writable
     from ..models.checkpoint import load_checkpoint
+    from ..pretrained import find_packaged
     from .graphs import ExportOptions
     from .parity import PARITY_CASES, export
     from .triton import check_repository, write_repository
 
-    source = find_checkpoint(ckpt)
+    source = find_packaged(ckpt, ".ckpt", "checkpoint")
     checkpoint = load_checkpoint(source)
     options = ExportOptions(
         graph and graph.value,
@@ -179,22 +180,6 @@ def command(
     if triton is not None:
         folder = write_repository(triton, target.stem, exported.data)
         note(f"wrote {folder}; next: tritonserver --model-repository {triton}")
-
-
-def find_checkpoint(name: str) -> Path:
-    """A file, or the packaged checkpoint of that name."""
-    path = Path(name)
-    if path.is_file() or path.suffix or path.name != name:
-        return path
-    from .. import pretrained
-
-    packaged = {file.stem: file for file in sorted(Path(pretrained.__path__[0]).glob("*.ckpt"))}
-    if name in packaged:
-        return packaged[name]
-    if path.exists():
-        return path
-    known = ", ".join(packaged) or "none in this installation"
-    raise DrawError(f"no checkpoint at {name}, and no packaged model of that name ({known})")
 
 
 def print_report(exported: Exported, target: Path) -> None:

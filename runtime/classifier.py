@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .batches import batch_size, map_in_order, thread_count
+from .batches import map_in_order
 from .images import check_images
-from .metadata import CLASSIFIER, GLIMPSES, IMAGE, LOGITS, PROBABILITIES, READ_ATTENTION, Metadata
-from .session import Model, open_model
+from .metadata import CLASSIFIER, GLIMPSES, IMAGE, LOGITS, PROBABILITIES, READ_ATTENTION
+from .opened import OpenedModel
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Classification:
         return [self.labels[k] for k in self.classes]
 
 
-class Classifier:
+class Classifier(OpenedModel):
     """Classifies with a ``draw.classifier`` file. One classifier may be used from many threads.
 
     Args:
@@ -53,37 +53,16 @@ class Classifier:
         DrawError: the file or the provider is not to be had; the message says why.
     """
 
+    _model_type = CLASSIFIER
+    _step_output = GLIMPSES
+
     def __init__(
         self,
         path: str | os.PathLike[str] = "cluttered-mnist",
         provider: str = "auto",
         threads: int | None = None,
     ) -> None:
-        self._model: Model = open_model(path, CLASSIFIER, provider)
-        self.threads = thread_count(threads, self._model.provider)
-
-    @property
-    def metadata(self) -> Metadata:
-        """What the file says of itself."""
-        return self._model.metadata
-
-    @property
-    def provider(self) -> str:
-        """``cpu`` or ``cuda``: where it really runs."""
-        return self._model.provider
-
-    @property
-    def has_steps(self) -> bool:
-        """Whether the file gives glimpses and windows, not the answer alone."""
-        return self._model.has(GLIMPSES)
-
-    def batch_size(self, asked: int | None = None) -> int:
-        """Pictures that go through the graph at once.
-
-        Raises:
-            DrawError: not the size that the file was exported for.
-        """
-        return batch_size(asked, self._model.fixed_batch, self.provider)
+        super().__init__(path, provider, threads)
 
     def __call__(self, images: ArrayLike, batch: int | None = None, steps: bool = True) -> Classification:
         """Classify pictures.

@@ -92,10 +92,11 @@ def _try_provider(provider: str) -> None:
 
 
 def _check_models() -> list[str]:
-    from .session import open_model, packaged_models, peek
+    from ..pretrained import packaged_models
+    from .session import open_model, peek
 
     problems = []
-    models = packaged_models()
+    models = packaged_models(".onnx")
     if not models:
         _line("models", "none are packaged with this version")
     for name in models:

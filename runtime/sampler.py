@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DrawError
-from .batches import batch_size, map_in_order, thread_count
-from .metadata import CANVASES, DECODER, IMAGE, NOISE, WRITE_ATTENTION, Metadata
+from .batches import map_in_order
+from .metadata import CANVASES, DECODER, IMAGE, NOISE, WRITE_ATTENTION
 from .noise import check_range, check_seed, noise
-from .session import Model, open_model
+from .opened import OpenedModel
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Samples:
         return len(self.images)
 
 
-class Sampler:
+class Sampler(OpenedModel):
     """Draws with a ``draw.decoder`` file. One sampler may be used from many threads.
 
     Picture k of a seed is the same whatever else is asked for: the same bits on one machine's CPU, the same
@@ -49,26 +49,13 @@ class Sampler:
         DrawError: the file or the provider is not to be had; the message says why.
     """
 
+    _model_type = DECODER
+    _step_output = CANVASES
+
     def __init__(
         self, path: str | os.PathLike[str] = "mnist", provider: str = "auto", threads: int | None = None
     ) -> None:
-        self._model: Model = open_model(path, DECODER, provider)
-        self.threads = thread_count(threads, self._model.provider)
-
-    @property
-    def metadata(self) -> Metadata:
-        """What the file says of itself."""
-        return self._model.metadata
-
-    @property
-    def provider(self) -> str:
-        """``cpu`` or ``cuda``: where it really runs."""
-        return self._model.provider
-
-    @property
-    def has_steps(self) -> bool:
-        """Whether the file gives the canvases of every step, not the finished picture alone."""
-        return self._model.has(CANVASES)
+        super().__init__(path, provider, threads)
 
     def sample(
         self,
@@ -105,7 +92,7 @@ class Sampler:
         if n < 1:
             raise DrawError(f"the number of pictures must be at least 1, not {n}")
         s, first = check_seed(seed), check_range(start, n)
-        size = batch_size(batch, self._model.fixed_batch, self.provider)
+        size = self.batch_size(batch)
         t, z = self.metadata.time_steps, self.metadata.latent_size
 
         def draw(begin: int) -> Samples:
@@ -126,7 +113,7 @@ class Sampler:
             raise DrawError(f"noise must have shape [n, {expected[0]}, {expected[1]}], not {list(own.shape)}")
         if not np.isfinite(own).all():
             raise DrawError("noise holds NaN or infinity")
-        size = batch_size(batch, self._model.fixed_batch, self.provider)
+        size = self.batch_size(batch)
 
         def draw(begin: int) -> Samples:
             return self._run(own[begin : begin + size], None, begin, steps)

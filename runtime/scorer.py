@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .batches import batch_size, map_in_order, thread_count
+from .batches import map_in_order
 from .images import check_images
 from .metadata import (
     BOUND,
@@ -20,10 +19,9 @@ from .metadata import (
     RECONSTRUCTION,
     SCORER,
     WRITE_ATTENTION,
-    Metadata,
 )
 from .noise import check_range, check_seed, noise
-from .session import Model, open_model
+from .opened import OpenedModel
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Scores:
         return len(self.bound)
 
 
-class Scorer:
+class Scorer(OpenedModel):
     """Scores with a ``draw.scorer`` file. One scorer may be used from many threads.
 
     The picture is taken as it is: for a model of binary pictures (``mnist`` and its kin) binarise it first, or the bound
@@ -57,26 +55,8 @@ class Scorer:
         DrawError: the file or the provider is not to be had; the message says why.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], provider: str = "auto", threads: int | None = None
-    ) -> None:
-        self._model: Model = open_model(path, SCORER, provider)
-        self.threads = thread_count(threads, self._model.provider)
-
-    @property
-    def metadata(self) -> Metadata:
-        """What the file says of itself."""
-        return self._model.metadata
-
-    @property
-    def provider(self) -> str:
-        """``cpu`` or ``cuda``: where it really runs."""
-        return self._model.provider
-
-    @property
-    def has_steps(self) -> bool:
-        """Whether the file gives the canvases of every step."""
-        return self._model.has(CANVASES)
+    _model_type = SCORER
+    _step_output = CANVASES
 
     def __call__(
         self,
@@ -100,7 +80,7 @@ class Scorer:
         """
         array = check_images(images, self.metadata.image_shape)
         s, first = check_seed(seed), check_range(start, len(array))
-        size = batch_size(batch, self._model.fixed_batch, self.provider)
+        size = self.batch_size(batch)
         t, z = self.metadata.time_steps, self.metadata.latent_size
         wanted = [BOUND, RECONSTRUCTION]
         if steps:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import pretrained
 from ..errors import DrawError
+from ..pretrained import find_packaged
 from . import metadata as names
 from .metadata import Metadata
 from .onnx_file import OnnxFile, parse
@@ -126,36 +125,8 @@ def peek(path: str | os.PathLike[str]) -> Metadata:
         raise DrawError(f"{os.fspath(path)}: {error}") from error
 
 
-def packaged_models() -> list[str]:
-    """Names of the models that came with the package."""
-    folder = files(pretrained)
-    return sorted(item.name.removesuffix(".onnx") for item in folder.iterdir() if item.name.endswith(".onnx"))
-
-
-def find_model(path: str | os.PathLike[str]) -> Path:
-    """The file of a path, or of a bare name among the packaged models.
-
-    A packaged name wins over a file of that name without ``.onnx``; a path with a folder or a suffix is a path.
-
-    Raises:
-        DrawError: there is none; lists the packaged names.
-    """
-    text = os.fspath(path)
-    bare = isinstance(path, str) and text and not text.endswith(".onnx") and Path(text).name == text
-    if bare and text in packaged_models():
-        return Path(str(files(pretrained) / f"{text}.onnx"))
-    found = Path(text)
-    if found.is_dir():
-        raise DrawError(f"{text} is a folder, not a model")
-    if not found.exists():
-        known = ", ".join(packaged_models())
-        packaged = f"packaged models: {known}" if known else "no models are packaged with this version"
-        raise DrawError(f"no model at {text} ({packaged})" if not bare else f"no model {text} ({packaged})")
-    return found
-
-
 def _load(path: str | os.PathLike[str]) -> tuple[bytes, OnnxFile]:
-    data = _read(find_model(path))
+    data = _read(find_packaged(path, ".onnx", "model"))
     try:
         return data, parse(data)
     except DrawError as error:

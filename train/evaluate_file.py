@@ -61,7 +61,7 @@ def evaluate_checkpoint(
     """
     if threads:
         torch.set_num_threads(threads)
-    checkpoint = load_checkpoint(find_packaged(path, ".ckpt") or path)
+    checkpoint = load_checkpoint(find_packaged(path, ".ckpt", "checkpoint"))
     model = checkpoint.build().to(_device(device))
     config = checkpoint.config
     if not isinstance(model, Draw) and (importance or plot or nearest):

@@ -205,10 +205,11 @@ def test_a_read_only_folder(folder, draw_export):
 def test_a_packaged_model_by_name(folder, draw_export, monkeypatch):
     from draw_onnx import pretrained
 
-    monkeypatch.setattr(pretrained, "__path__", [str(folder)])
-    assert cli.find_checkpoint("draw") == folder / "draw.ckpt"
+    monkeypatch.setattr(pretrained, "files", lambda _: folder)
+    code, _, err = draw_export("--ckpt", "draw", "-o", "named.onnx", "--no-check")
+    assert code == 0, err
     code, _, err = draw_export("--ckpt", "unknown")
-    assert (code, "(classifier, draw)" in err) == (1, True)
+    assert (code, "packaged models: classifier, draw" in err) == (1, True)
 
 
 def test_help_is_quick_and_imports_nothing_heavy(tmp_path):

@@ -143,9 +143,9 @@ def test_doctor_on_this_machine(run) -> None:
 def test_doctor_tries_every_packaged_model(
     run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fake: Path
 ) -> None:
-    from draw_onnx.runtime import session
+    from draw_onnx import pretrained
 
-    monkeypatch.setattr(session, "files", lambda _: tmp_path)
+    monkeypatch.setattr(pretrained, "files", lambda _: tmp_path)
     for name in ("decoder", "classifier", "scorer"):
         (tmp_path / f"{name}.onnx").write_bytes((fake / f"{name}.onnx").read_bytes())
     got = run("doctor")

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from draw_onnx import pretrained
 from draw_onnx.errors import DrawError
 from draw_onnx.runtime import session as session_module
 from draw_onnx.runtime.metadata import CLASSIFIER, DECODER, SCORER, Metadata
 from draw_onnx.runtime.onnx_file import parse
-from draw_onnx.runtime.session import find_model, open_model, packaged_models, peek
+from draw_onnx.runtime.session import open_model, peek
 
 Edit = Callable[[bytes, Mapping[str, str | None]], bytes]
 TYPES = {"decoder": DECODER, "classifier": CLASSIFIER, "scorer": SCORER}
@@ -70,7 +71,7 @@ def test_a_device_is_not_read_without_end(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_unknown_name_lists_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "packaged_models", lambda: ["cluttered-mnist", "mnist"])
+    monkeypatch.setattr(pretrained, "packaged_models", lambda _: ["cluttered-mnist", "mnist"])
     with pytest.raises(DrawError, match=r"no model minst \(packaged models: cluttered-mnist, mnist\)"):
         open_model("minst", DECODER, "cpu")
 
@@ -79,14 +80,16 @@ def test_packaged_names_win_and_paths_are_paths(
     tmp_path: Path, fake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "boxed.onnx").write_bytes((fake / "decoder.onnx").read_bytes())
+    (tmp_path / "boxed.ckpt").write_bytes(b"")
     (tmp_path / "boxed").mkdir()  # a folder of data with the name of a model
-    monkeypatch.setattr(session_module, "files", lambda _: tmp_path)
+    monkeypatch.setattr(pretrained, "files", lambda _: tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert packaged_models() == ["boxed"]
-    assert find_model("boxed") == tmp_path / "boxed.onnx"
-    assert find_model("boxed.onnx") == Path("boxed.onnx")
+    assert pretrained.packaged_models(".onnx") == pretrained.packaged_models(".ckpt") == ["boxed"]
+    assert pretrained.find_packaged("boxed", ".onnx", "model") == tmp_path / "boxed.onnx"
+    assert pretrained.find_packaged("boxed", ".ckpt", "checkpoint") == tmp_path / "boxed.ckpt"
+    assert pretrained.find_packaged("boxed.onnx", ".onnx", "model") == Path("boxed.onnx")
     with pytest.raises(DrawError, match="is a folder"):
-        find_model("./boxed")
+        pretrained.find_packaged("./boxed", ".onnx", "model")
     assert open_model("boxed", DECODER, "cpu").metadata.dataset == "fake"
 
 
