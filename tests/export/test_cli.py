@@ -180,7 +180,7 @@ def test_bad_checkpoints_are_one_line_and_run_nothing(folder, draw_export):
         (["--ckpt", "draw.ckpt", "--atol", "0"], 1, "--atol must be a positive number"),
         (["--ckpt", "draw.ckpt", "--atol", "nan"], 1, "--atol must be a positive number"),
         (["--ckpt", "draw.ckpt", "--triton", "m", "-o", "a b.onnx"], 1, "no name for a Triton model"),
-        (["--ckpt", "nosuchmodel"], 1, "no packaged model of that name"),
+        (["--ckpt", "nosuchmodel"], 1, "no checkpoint nosuchmodel"),
         ([], 2, "--ckpt"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
