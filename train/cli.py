@@ -127,6 +127,14 @@ def command(
             rich_help_panel=_MACHINE,
         ),
     ] = False,
+    cuda_graph: Annotated[
+        bool,
+        typer.Option(
+            "--cuda-graph/--no-cuda-graph",
+            help="Record a whole update as one CUDA graph (one GPU; not tried on one yet).",
+            rich_help_panel=_MACHINE,
+        ),
+    ] = False,
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="CPU threads. Default: PyTorch's choice.", rich_help_panel=_MACHINE),
@@ -180,7 +188,7 @@ def command(
         "write_size": write_size,
         "attention": attention,
     }
-    hardware = Hardware(device=device, devices=devices, compile=compile_)
+    hardware = Hardware(device=device, devices=devices, compile=compile_, cuda_graph=cuda_graph)
     changes = {k: v for k, v in changes.items() if v is not None}
     sizes = {k: v for k, v in sizes.items() if v is not None}
     if resume:

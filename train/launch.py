@@ -80,7 +80,7 @@ def train(
             f"run folder: {folder.path} (metrics.csv, samples/; tensorboard --logdir {shlex.quote(str(folder.path))})"
         )
     interrupt = trainer.run(
-        lambda t: write_sheet(t.refresh_evaluated(), dataset, folder.samples, t.iteration), note
+        lambda t: write_sheet(t.refresh_evaluated(), dataset, folder.samples, t.iteration)
     )
     if interrupt.signal is not None:
         if main:

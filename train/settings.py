@@ -76,6 +76,7 @@ class Hardware:
     device: str = "auto"  # auto, cpu, cuda
     devices: int = 1
     compile: bool = False
+    cuda_graph: bool = False  # record the whole update; one GPU only
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from ..models.classifier import GlimpseClassifier
 from ..models.config import ModelConfig
 from ..models.draw import Draw
 from ..runtime.noise import raw
+from .cuda_graph import CapturedUpdate
 from .ema import WeightAverage
 from .evaluation import BoundFigures, ErrorFigures, evaluate_bound, evaluate_error
 from .interrupt import Interrupt
@@ -70,25 +71,32 @@ class Trainer:
         self._sums: dict[str, Tensor] = {}
         self._counted = 0
         objective = make_objective(model, settings.glimpse_loss)
+        on_gpu = fabric.device.type == "cuda"
+        self._use_graph = hardware.cuda_graph and on_gpu and fabric.world_size == 1
+        rate = settings.learning_rate
         optimizer = torch.optim.Adam(
             objective.parameters(),
-            lr=settings.learning_rate,
+            # A recorded update reads the rate from a tensor.
+            lr=torch.tensor(rate, device=fabric.device) if self._use_graph else rate,
             betas=(0.9, settings.adam_beta2),
-            fused=fabric.device.type == "cuda",
-            foreach=fabric.device.type != "cuda",
+            fused=on_gpu,
+            foreach=not on_gpu,
+            capturable=self._use_graph,
         )
         if resume is not None:
             model.load_state_dict(_training_state(resume)["model"])
         if hardware.compile:
             model.compile_step()
         self._objective: Objective = objective
+        self._plain_optimizer = optimizer
+        self._captured: CapturedUpdate | None = None
         self._forward, self.optimizer = fabric.setup(objective, optimizer)
         # The evaluated weights live in a model of their own, so that training's never move.
         self.average = WeightAverage(self.model, settings.ema_decay)
         self.evaluated = build_model(config).to(fabric.device).eval()
         if resume is not None:
             state = _training_state(resume)
-            self.optimizer.load_state_dict(state["optimizer"])
+            _load_optimizer(optimizer, state["optimizer"])
             self.average.load(resume.weights)
             self.iteration, self.seconds, self.best = resume.iteration, state["seconds"], state["best"]
             self._bad_evaluations = state["bad_evaluations"]
@@ -143,26 +151,35 @@ class Trainer:
             noise = noise[mine] if noise is not None else None
         rate = self.learning_rate(self.iteration)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        terms = self._forward(images, labels, noise)
-        fabric.backward(terms["loss"])
-        norm = fabric.clip_gradients(
-            self._forward, self.optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False
-        )
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        if self._use_graph and self._captured is None:
+            self._captured = CapturedUpdate(self._update, self._plain_optimizer, images, labels, noise)
+        terms = (self._captured or self._update)(images, labels, noise)
         self.iteration += 1
         self.average.update(self.model, self.iteration)
+        return terms
+
+    def _update(self, images: Tensor, labels: Tensor | None, noise: Tensor | None) -> dict[str, Tensor]:
+        """Forward, backward, clip, step."""
+        self.optimizer.zero_grad()
+        terms = self._forward(images, labels, noise)
+        self.fabric.backward(terms["loss"])
+        norm = self.fabric.clip_gradients(
+            self._forward, self.optimizer, max_norm=self.settings.clip_norm, error_if_nonfinite=False
+        )
+        self.optimizer.step()
         return {**{k: v.detach() for k, v in terms.items()}, "gradient_norm": cast(Tensor, norm)}
 
     # -- the run ------------------------------------------------------------------------------------------
 
-    def run(self, on_evaluation: Callable[[Trainer], None], say: Callable[[str], None]) -> Interrupt:
+    def run(self, on_evaluation: Callable[[Trainer], None]) -> Interrupt:
         """Train to the last iteration, or until interrupted; the last checkpoint is then on disk.
 
         Args:
             on_evaluation: called on the main process after each validation (draws the sample sheets).
-            say: prints a line.
         """
         settings, main = self.settings, self.fabric.is_global_zero
         terms = self._objective.terms
@@ -338,6 +355,20 @@ def format_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """``load_state_dict`` that keeps this machine's kind of Adam: a GPU run's file may go on on the CPU."""
+    kept = [
+        {k: group[k] for k in ("lr", "fused", "foreach", "capturable")} for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, kept, strict=True):
+        group.update(own)
+        for parameter in group["params"]:
+            on_device = own["fused"] or own["capturable"]
+            step = optimizer.state[parameter]["step"]
+            optimizer.state[parameter]["step"] = step.to(parameter.device if on_device else "cpu")
 
 
 def _training_state(checkpoint: Checkpoint) -> dict[str, Any]:

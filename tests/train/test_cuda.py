@@ -29,10 +29,10 @@ def no_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
-def digits_trainer(folder: Path, device: str) -> Trainer:
+def digits_trainer(folder: Path, device: str, cuda_graph: bool = False) -> Trainer:
     """A trainer on the digits whose noise comes from the CPU's generator on either device."""
     preset = find_preset("digits")
-    hardware = Hardware(device=device)
+    hardware = Hardware(device=device, cuda_graph=cuda_graph)
     fabric = make_fabric(hardware, "32-true")
     run = RunFolder(folder)
     folder.mkdir()
@@ -58,6 +58,16 @@ def test_twenty_iterations_equal_the_cpus(tmp_path: Path) -> None:
     cpu, cuda = (t.model.state_dict() for t in trainers)
     for name, value in cpu.items():
         torch.testing.assert_close(cuda[name].cpu(), value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_a_recorded_update_equals_an_eager_one(tmp_path: Path) -> None:
+    trainers = [digits_trainer(tmp_path / str(graph), "cuda", graph) for graph in (False, True)]
+    for trainer in trainers:
+        for _ in range(20):
+            trainer.step()
+    eager, recorded = (t.model.state_dict() for t in trainers)
+    for name, value in eager.items():
+        torch.testing.assert_close(recorded[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_a_run_on_the_gpu_resumes_on_the_cpu(

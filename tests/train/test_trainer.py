@@ -18,7 +18,7 @@ Make = Callable[..., Trainer]
 
 
 def run(trainer: Trainer) -> Trainer:
-    trainer.run(lambda _: None, lambda _: None)
+    trainer.run(lambda _: None)
     return trainer
 
 
@@ -116,7 +116,7 @@ def test_a_signal_finishes_the_step_and_saves(make_trainer: Make, number: signal
         return terms
 
     trainer.step = step_and_signal  # type: ignore[method-assign]
-    interrupt = trainer.run(lambda _: None, lambda _: None)
+    interrupt = trainer.run(lambda _: None)
     assert interrupt.exit_code == code
     assert load_checkpoint(trainer.folder.last).iteration == trainer.iteration == 6
     assert signal.getsignal(number) is not interrupt._note
