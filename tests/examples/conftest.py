@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
@@ -188,12 +188,13 @@ def exported(golden_draw_models, golden_classifiers, tmp_path_factory: pytest.Te
     for k, model in enumerate(golden_classifiers):
         (folder / f"classifier{k}.onnx").write_bytes(build(model.checkpoint()))
     checkpoint = golden_draw_models[0].checkpoint()
-    for name, options in (
-        ("lean", {"outputs": "image"}),
-        ("batch", {"batch": 3}),
-        ("lstm", {"recurrence": "lstm"}),
-        ("fp16", {"dtype": "fp16"}),
-    ):
+    variants: dict[str, dict[str, Any]] = {
+        "lean": {"outputs": "image"},
+        "batch": {"batch": 3},
+        "lstm": {"recurrence": "lstm"},
+        "fp16": {"dtype": "fp16"},
+    }
+    for name, options in variants.items():
         (folder / f"{name}.onnx").write_bytes(build(checkpoint, **options))
     return folder
 

@@ -77,6 +77,7 @@ def run_file() -> Callable[..., dict[str, np.ndarray]]:
     def run(data: bytes, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         session = open_session(data)
         names = [output.name for output in session.get_outputs()]
-        return dict(zip(names, session.run(names, inputs), strict=True))
+        values: Any = session.run(names, inputs)
+        return dict(zip(names, values, strict=True))
 
     return run

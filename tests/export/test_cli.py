@@ -103,7 +103,7 @@ def test_triton_repository(folder, draw_export):
 
 
 def test_a_failed_parity_leaves_no_file(folder, draw_export, monkeypatch):
-    honest = graphs.build_decoder
+    honest = graphs.build_decoder  # pyright: ignore[reportPrivateImportUsage]
 
     def dishonest(b, config, weights, **options):
         wrong = {**weights, "decoder.weight_hh": weights["decoder.weight_hh"] * 1.01}

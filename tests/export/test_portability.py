@@ -36,7 +36,7 @@ def onnx_reference(data: bytes, feeds: Feeds) -> dict[str, Any]:
 
 
 def openvino(data: bytes, feeds: Feeds) -> dict[str, Any]:
-    import openvino
+    import openvino  # pyright: ignore[reportMissingImports]
 
     core = openvino.Core()
     # The CPU plugin picks bfloat16 by itself where the processor has it.
@@ -46,7 +46,7 @@ def openvino(data: bytes, feeds: Feeds) -> dict[str, Any]:
 
 
 def opencv(data: bytes, feeds: Feeds) -> dict[str, Any]:
-    import cv2
+    import cv2  # pyright: ignore[reportMissingImports]
 
     net = cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8))
     for name, values in feeds.items():
@@ -60,7 +60,7 @@ def opencv(data: bytes, feeds: Feeds) -> dict[str, Any]:
 
 
 def tract(data: bytes, feeds: Feeds) -> dict[str, Any]:
-    import tract
+    import tract  # pyright: ignore[reportMissingImports]
 
     graph = onnx.load_from_string(data).graph
     with tempfile.TemporaryDirectory() as folder:

@@ -22,7 +22,8 @@ def test_equal_norms_stay_on_the_sphere_at_even_angles() -> None:
     b /= np.linalg.norm(b, axis=1, keepdims=True)
     total = np.arccos((a * b).sum(1))
     for fraction in (0.1, 0.25, 0.5, 0.9):
-        mixed = slerp(*(v.reshape(3, 8, 10).astype(np.float32) for v in (a, b)), fraction).reshape(3, -1)
+        first, second = (v.reshape(3, 8, 10).astype(np.float32) for v in (a, b))
+        mixed = slerp(first, second, fraction).reshape(3, -1)
         np.testing.assert_allclose(np.linalg.norm(mixed, axis=1), 1, atol=1e-6)
         np.testing.assert_allclose(np.arccos((a * mixed).sum(1)), fraction * total, atol=1e-5)
 

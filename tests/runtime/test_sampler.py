@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,7 +136,7 @@ def test_a_lean_file_has_no_steps(fake: Path) -> None:
         ({"n": 1, "batch": 0}, "batch size must be at least 1"),
     ],
 )
-def test_numbers_out_of_range(fake: Path, arguments: dict[str, int], message: str) -> None:
+def test_numbers_out_of_range(fake: Path, arguments: dict[str, Any], message: str) -> None:
     sampler = Sampler(fake / "decoder.onnx", "cpu")
     with pytest.raises(DrawError, match=message):
         sampler.sample(**arguments)

@@ -129,7 +129,7 @@ def test_a_nan_loss_is_named_and_the_checkpoint_survives(make_trainer: Make) -> 
     def step_then_break() -> dict[str, torch.Tensor]:
         if trainer.iteration == 7:
             with torch.no_grad():
-                trainer.model.mu.bias.fill_(float("nan"))
+                dict(trainer.model.named_parameters())["mu.bias"].fill_(float("nan"))
         return step()
 
     trainer.step = step_then_break  # type: ignore[method-assign]
@@ -146,7 +146,7 @@ def test_a_run_that_falls_apart_is_stopped(make_trainer: Make) -> None:
         terms = step()
         if trainer.iteration > 10:
             with torch.no_grad():
-                trainer.model.initial_canvas.fill_(60.0)
+                dict(trainer.model.named_parameters())["initial_canvas"].fill_(60.0)
             trainer.average.update(trainer.model, trainer.iteration)
         return terms
 

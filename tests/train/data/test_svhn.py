@@ -14,6 +14,7 @@ from PIL import Image
 
 from draw_onnx.errors import DrawError
 from draw_onnx.train.data import svhn
+from draw_onnx.train.data.dataset import Split
 from draw_onnx.train.data.digit_struct import read_digit_struct
 from draw_onnx.train.data.registry import load_dataset
 
@@ -205,7 +206,7 @@ def test_extra_pictures_train_too_and_an_unwritable_cache_is_said(
 
 def test_training_crops_are_windows_of_the_stored_pictures() -> None:
     stored = torch.randint(256, (5, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
-    split = svhn.Split(stored)
+    split = Split(stored)
     indices = torch.tensor([4, 0, 0, 2])
     generator = torch.Generator().manual_seed(9)
     got = svhn.draw_crops(split, indices, generator).images
