@@ -125,7 +125,7 @@ def progress(text: str, total: float) -> Iterator[Progress]:
         yield Progress()
         taken = time.monotonic() - start
         if taken > 1:
-            note(f"{text}: done in {taken:.1f} s")
+            note(f"{text}: {taken:.1f} s")
         return
     from rich.console import Console
     from rich.progress import (
