@@ -63,11 +63,11 @@ def glimpse_sheet(model: GlimpseClassifier, dataset: Dataset, count: int = PICTU
         for t in range(config.time_steps):
             tiles.append(draw_windows(to_rgb(image, scale), rows[k, t], config.read_size, READ_COLOUR, scale))
         for t in range(config.time_steps):
-            tiles.append(_enlarged(glimpses[k, t], tiles[0].shape[:2]))
+            tiles.append(enlarged(glimpses[k, t], tiles[0].shape[:2]))
     return arrange(tiles, config.time_steps, gap_width(2 * scale))
 
 
-def _enlarged(glimpse: np.ndarray, size: tuple[int, int]) -> Rgb:
+def enlarged(glimpse: np.ndarray, size: tuple[int, int]) -> Rgb:
     """A glimpse [C, N, N], brightest value white, in the middle of a tile of ``size``."""
     scale = max(1, min(size) // glimpse.shape[-1])
     picture = to_rgb(glimpse / max(float(glimpse.max()), 1e-6), scale)

@@ -1,0 +1,48 @@
+"""The README's picture of glimpse paths: test pictures of cluttered MNIST through the packaged classifier.
+
+python tools/glimpse_figure.py docs/images/glimpses.png --data-dir DATA
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+
+from draw_onnx import Classifier
+from draw_onnx.runtime.pictures import READ_COLOUR, arrange, draw_windows, gap_width, to_rgb, write_png
+from draw_onnx.train.data.registry import load_dataset
+from draw_onnx.train.sheets import enlarged
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--data-dir", type=Path, default=os.environ.get("DRAW_DATA"))
+    parser.add_argument(
+        "--pictures", type=int, nargs="+", default=[0, 1, 2, 3], help="numbers in the test set"
+    )
+    arguments = parser.parse_args()
+    data_dir = Path(arguments.data_dir) if arguments.data_dir else None
+    test = load_dataset("cluttered-mnist", data_dir, "cpu").evaluation("test")
+    images = np.concatenate([test.slice(k, k + 1).images.numpy() for k in arguments.pictures])
+    classifier = Classifier("cluttered-mnist")
+    result = classifier(images)
+    assert result.glimpses is not None
+    assert result.read_attention is not None
+    n, steps = classifier.metadata.read_size, classifier.metadata.time_steps
+    tiles = []
+    for k in range(len(images)):
+        for t in range(steps):
+            tiles.append(draw_windows(to_rgb(images[k]), result.read_attention[k, t], n, READ_COLOUR, 1))
+        for t in range(steps):
+            tiles.append(enlarged(result.glimpses[k, t], tiles[0].shape[:2]))
+    write_png(arguments.out, arrange(tiles, steps, gap_width(4)))
+    labels = test.labels[arguments.pictures].tolist() if test.labels is not None else []
+    print(f"wrote {arguments.out}; answers {' '.join(result.answers)}, labels {labels}")
+
+
+if __name__ == "__main__":
+    main()
