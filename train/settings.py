@@ -10,6 +10,9 @@ from typing import Any
 from ..errors import DrawError
 
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # of those that Lightning Fabric knows
+
+
 @dataclass(frozen=True)
 class TrainSettings:
     """One run's settings. Lengths are in iterations (weight updates)."""
@@ -52,6 +55,8 @@ class TrainSettings:
             raise DrawError(f"the seed must be between 0 and 2^63 - 1, not {self.seed}")
         if self.glimpse_loss not in ("weighted", "last"):
             raise DrawError(f"unknown glimpse loss {self.glimpse_loss!r}: weighted or last")
+        if self.precision not in PRECISIONS:
+            raise DrawError(f"unknown precision {self.precision!r}: {', '.join(PRECISIONS)}")
 
     def replace(self, **changes: Any) -> TrainSettings:
         return dataclasses.replace(self, **changes)

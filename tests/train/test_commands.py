@@ -118,6 +118,8 @@ def test_two_devices_train_like_one(finished: Path, tmp_path: Path) -> None:
         (["--preset", "images"], 1, "needs --image-dir"),
         (["--image-size", "8", "8"], 1, "belong to preset images"),
         (["--device", "tpu"], 1, "unknown device 'tpu'"),
+        (["--precision", "8-bit"], 1, "unknown precision '8-bit': 32-true"),
+        (["--glimpse-loss", "first"], 1, "unknown glimpse loss 'first'"),
         (["--seed", "-1"], 1, "seed must be between"),
         (["--resume"], 1, "nothing to resume"),
         (["--wrong"], 2, "No such option: --wrong"),
