@@ -9,7 +9,6 @@ from typing import Any
 
 from ..errors import DrawError
 
-
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # of those that Lightning Fabric knows
 
 

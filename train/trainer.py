@@ -208,7 +208,7 @@ class Trainer:
                         self.seconds = before + time.monotonic() - started
                         started, before = time.monotonic(), self.seconds
                         self._sums, self._counted = {}, 0
-                        bar.describe(self._line(row))
+                        bar.describe(f"{settings.preset}: {self._figures(row)}")
                         if evaluate:
                             row.update(self._validate())
                             started, before = time.monotonic(), self.seconds
@@ -251,8 +251,9 @@ class Trainer:
         row.update({f"train_{k}": values[k] for k in (*self._objective.terms, "gradient_norm")})
         return row
 
-    def _line(self, row: dict[str, Any]) -> str:
-        parts = [f"{self.settings.preset} {row['iteration']:,}/{self.settings.iterations:,}"]
+    def _figures(self, row: dict[str, Any]) -> str:
+        """``train 28.66 nats = …; 3,195 images/s``: what stands on the bar."""
+        parts = []
         for split in ("train", "valid"):
             if f"{split}_bound" in row:
                 parts.append(
@@ -263,10 +264,17 @@ class Trainer:
                 parts.append(
                     f"{split} {row[f'{split}_error']:.2f} % error, {row[f'{split}_cross_entropy']:.3f} nats"
                 )
-        rate = row["images_per_second"]
-        left = (self.settings.iterations - row["iteration"]) * self.settings.batch_size / rate
-        parts.append(f"{rate:,.0f} images/s, {format_duration(left)} left")
-        return "; ".join(parts)
+        return "; ".join([*parts, f"{row['images_per_second']:,.0f} images/s"])
+
+    def _line(self, row: dict[str, Any]) -> str:
+        """The same with the place in the run: a line of its own, which has no bar beside it."""
+        left = (
+            (self.settings.iterations - row["iteration"])
+            * self.settings.batch_size
+            / row["images_per_second"]
+        )
+        place = f"{self.settings.preset} {row['iteration']:,}/{self.settings.iterations:,}"
+        return f"{place}; {self._figures(row)}, {format_duration(left)} left"
 
     # -- evaluation and saving -----------------------------------------------------------------------------
 
