@@ -195,7 +195,7 @@ def command(
         folder = RunFolder(out or Path("runs") / preset)
         folder.require_run()
         checkpoint = load_checkpoint(folder.last)
-        settings = resumed_settings(checkpoint, changes, sizes, hardware)
+        settings = resumed_settings(checkpoint, changes, sizes)
         config = checkpoint.config
     else:
         chosen = find_preset(preset)

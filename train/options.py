@@ -10,7 +10,7 @@ from ..errors import DrawError
 from ..models.checkpoint import Checkpoint
 from ..models.config import DrawConfig, ModelConfig
 from .presets import Preset
-from .settings import Hardware, TrainSettings
+from .settings import TrainSettings
 
 
 def apply_options(
@@ -70,9 +70,7 @@ def resize(model: ModelConfig, sizes: dict[str, Any]) -> ModelConfig:
         raise DrawError(str(error)) from error
 
 
-def resumed_settings(
-    checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any], hardware: Hardware
-) -> TrainSettings:
+def resumed_settings(checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]) -> TrainSettings:
     """The checkpoint's settings; only ``iterations`` may differ.
 
     Raises:

@@ -112,10 +112,10 @@ PRESETS: dict[str, Preset] = dict(
             dataset="cluttered-mnist",
             iterations=40_000,
             batch_size=128,
-            learning_rate=2e-3,  # 1e-3 learns half as fast, 4e-3 later and no better; see docs/training.md
+            learning_rate=2e-3,  # 4e-3 learned later and no better; see docs/training.md
             clip_norm=1.0,
             eval_images=10_000,  # all: 2,000 leave a percentage uncertain by one point, too much to pick the best
-            warmup=1000,  # a shorter one let the first glimpse drift off
+            warmup=1000,  # not varied on its own
             eval_every=1000,
             save_every=500,
         ),
@@ -129,7 +129,7 @@ PRESETS: dict[str, Preset] = dict(
             learning_rate=2e-3,
             clip_norm=1.0,
             eval_images=10_000,  # all: 2,000 leave a percentage uncertain by one point, too much to pick the best
-            warmup=1000,  # a shorter one let the first glimpse drift off
+            warmup=1000,  # not varied on its own
             eval_every=1000,
             save_every=500,
         ),

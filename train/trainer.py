@@ -17,7 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from ..console import Progress, progress
+from ..console import Progress, note, progress
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint, build_model, save_checkpoint
 from ..models.classifier import GlimpseClassifier
@@ -71,6 +71,7 @@ class Trainer:
         self._sums: dict[str, Tensor] = {}
         self._counted = 0
         objective = make_objective(model, settings.glimpse_loss)
+        self._machine = f"{fabric.world_size} x {fabric.device.type}"
         on_gpu = fabric.device.type == "cuda"
         self._use_graph = hardware.cuda_graph and on_gpu and fabric.world_size == 1
         rate = settings.learning_rate
@@ -97,6 +98,10 @@ class Trainer:
         if resume is not None:
             state = _training_state(resume)
             _load_optimizer(optimizer, state["optimizer"])
+            if fabric.is_global_zero and state.get("machine", self._machine) != self._machine:
+                note(
+                    f"trained on {state['machine']} so far, now on {self._machine}: this run is not bit-exact"
+                )
             self.average.load(resume.weights)
             self.iteration, self.seconds, self.best = resume.iteration, state["seconds"], state["best"]
             self._bad_evaluations = state["bad_evaluations"]
@@ -329,6 +334,7 @@ class Trainer:
             "settings": self.settings.to_dict(),
             "model": dict(self.model.state_dict()),
             "optimizer": self.optimizer.state_dict(),
+            "machine": self._machine,
             "seconds": self.seconds,
             "best": self.best,
             "bad_evaluations": self._bad_evaluations,

@@ -53,6 +53,21 @@ def test_resuming_is_bit_exact(make_trainer: Make, model: str) -> None:
             assert torch.equal(entry[state], b.training["optimizer"]["state"][k][state])
 
 
+def test_another_machine_is_said_not_to_be_bit_exact(
+    make_trainer: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = make_trainer()
+    first.step()
+    first.save()
+    checkpoint = load_checkpoint(first.folder.last)
+    make_trainer(resume=checkpoint)
+    assert "bit-exact" not in capsys.readouterr().err
+    assert checkpoint.training is not None
+    checkpoint.training["machine"] = "2 x cuda"
+    make_trainer(resume=checkpoint)
+    assert "trained on 2 x cuda so far, now on 1 x cpu: this run is not bit-exact" in capsys.readouterr().err
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(make_trainer: Make) -> None:
     bests = [
         load_checkpoint(run(make_trainer(folder=f, seed=s)).folder.best)
