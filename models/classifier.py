@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .attention import read, window_from
 from .config import ClassifierConfig
+from .heads import full_precision
 
 
 @dataclass
@@ -79,7 +80,7 @@ class GlimpseClassifier(nn.Module):
     def _step(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One glimpse: the new state, the attention vector [K, 5] and what it saw [K, C, N, N]."""
         config = self.config
-        params = self.bound_attention(self.read_attention(hidden))
+        params = self.bound_attention(full_precision(self.read_attention, hidden))
         window = window_from(params, config.read_size, config.image_width, config.image_height)
         glimpse = read(x, window, config.read_size)
         hidden, cell = self.lstm(glimpse.flatten(1), (hidden, cell))

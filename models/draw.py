@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from .attention import read, window_from, write
 from .config import DrawConfig
+from .heads import full_precision
 
 
 @dataclass
@@ -150,7 +151,7 @@ class Draw(nn.Module):
         error = x - torch.sigmoid(canvas)  # (3) x-hat
         r, read_params = self._read(x, error, h_dec)  # (4)
         h_enc, cell_enc = self.encoder(torch.cat([r.flatten(1), h_dec], 1), (h_enc, cell_enc))  # (5)
-        mu, log_sigma = self.mu(h_enc), self.log_sigma(h_enc)  # (1, 2)
+        mu, log_sigma = full_precision(self.mu, h_enc), full_precision(self.log_sigma, h_enc)  # (1, 2)
         sigma = log_sigma.exp()
         z = mu + sigma * noise  # (6)
         h_dec, cell_dec = self.decoder(z, (h_dec, cell_dec))  # (7)
@@ -189,7 +190,7 @@ class Draw(nn.Module):
         config = self.config
         if not config.attention:
             return torch.stack([x, error], 1), None
-        params = self.read_attention(h_dec)
+        params = full_precision(self.read_attention, h_dec)
         window = window_from(params, config.read_size, config.image_width, config.image_height)
         # One window for both images and all channels: read them as 2 C channels.
         r = read(torch.cat([x, error], 1), window, config.read_size)
@@ -201,7 +202,7 @@ class Draw(nn.Module):
         c, height, width = config.image_channels, config.image_height, config.image_width
         if not config.attention:
             return self.write_canvas(h_dec).unflatten(1, (c, height, width)), None
-        params = self.write_attention(h_dec)
+        params = full_precision(self.write_attention, h_dec)
         window = window_from(params, config.write_size, width, height)
         patch = self.write_patch(h_dec).unflatten(1, (c, config.write_size, config.write_size))
         return write(patch, window, width, height), params

@@ -44,6 +44,15 @@ def command(
             rich_help_panel=_RUN,
         ),
     ] = False,
+    init_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|NAME",
+            help="Start from a checkpoint's weights (a file or a packaged name) and not from random ones, with a"
+            " fresh optimiser and schedule. The model's sizes are then the checkpoint's; only --time-steps may differ.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     iterations: Annotated[
         int | None, typer.Option(help="Weight updates in all. Default: the preset's.", rich_help_panel=_RUN)
     ] = None,
@@ -158,8 +167,10 @@ def command(
     Leaves last.ckpt (to resume), best.ckpt (to export), metrics.csv, TensorBoard events and sample sheets in
     the run folder, and prints the test figure at the end. Ctrl-C saves and says how to go on.
     """
+    from ..errors import DrawError
     from ..models.checkpoint import load_checkpoint
-    from .options import apply_options, resumed_settings
+    from ..pretrained import find_packaged
+    from .options import apply_initial, apply_options, resumed_settings
     from .presets import find_preset
     from .settings import Hardware, RunFolder
 
@@ -191,7 +202,10 @@ def command(
     hardware = Hardware(device=device, devices=devices, compile=compile_, cuda_graph=cuda_graph)
     changes = {k: v for k, v in changes.items() if v is not None}
     sizes = {k: v for k, v in sizes.items() if v is not None}
+    initial = None
     if resume:
+        if init_from is not None:
+            raise DrawError("--resume goes on with a run's own weights: leave out --init-from")
         folder = RunFolder(out or Path("runs") / preset)
         folder.require_run()
         checkpoint = load_checkpoint(folder.last)
@@ -199,16 +213,27 @@ def command(
         config = checkpoint.config
     else:
         chosen = find_preset(preset)
-        settings, config = apply_options(chosen, changes, sizes)
+        if init_from is not None:
+            initial = load_checkpoint(find_packaged(init_from, ".ckpt", "checkpoint"))
+            settings, config = apply_initial(chosen, initial, changes, sizes)
+        else:
+            settings, config = apply_options(chosen, changes, sizes)
         folder = RunFolder(out or Path("runs") / chosen.settings.preset)
         checkpoint = None
-    code = _train(settings, config, folder, hardware, data_dir, checkpoint, threads)
+    code = _train(settings, config, folder, hardware, data_dir, checkpoint, initial, threads)
     if code:
         raise typer.Exit(code)
 
 
 def _train(
-    settings: Any, config: Any, folder: Any, hardware: Any, data_dir: Any, checkpoint: Any, threads: Any
+    settings: Any,
+    config: Any,
+    folder: Any,
+    hardware: Any,
+    data_dir: Any,
+    checkpoint: Any,
+    initial: Any,
+    threads: Any,
 ) -> int:
     """Everything that needs the trainer, with PyTorch's own words for a full memory turned into ours."""
     import os
@@ -225,7 +250,7 @@ def _train(
     if threads:
         torch.set_num_threads(threads)
     try:
-        return train(settings, config, folder, hardware, data_dir, checkpoint)
+        return train(settings, config, folder, hardware, data_dir, checkpoint, initial)
     except torch.OutOfMemoryError as error:
         raise DrawError(f"out of GPU memory ({error}); try a smaller --batch-size") from error
     except RuntimeError as error:

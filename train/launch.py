@@ -47,8 +47,11 @@ def train(
     hardware: Hardware,
     data_dir: Path | None,
     resume: Checkpoint | None = None,
+    initial: Checkpoint | None = None,
 ) -> int:
     """Train, then print the test figure and the next commands. Gives the exit code (130 or 143 if interrupted).
+
+    A fresh run starts from random weights or from those of ``initial``.
 
     Raises:
         DrawError: no device, no data, a diverged loss, a folder that cannot be written.
@@ -64,7 +67,7 @@ def train(
             words = ["draw-train", *sys.argv[1:]]
             folder.command.write_text(shlex.join(words) + "\n", encoding="utf-8")
     fabric.barrier()
-    trainer = Trainer(settings, config, dataset, folder, fabric, hardware, resume)
+    trainer = Trainer(settings, config, dataset, folder, fabric, hardware, resume, initial)
     if main:
         parameters = sum(p.numel() for p in trainer.model.parameters())
         kind = "DRAW" if isinstance(config, DrawConfig) else "glimpse classifier"
@@ -79,6 +82,11 @@ def train(
         note(
             f"run folder: {folder.path} (metrics.csv, samples/; tensorboard --logdir {shlex.quote(str(folder.path))})"
         )
+        if initial is not None:
+            begin = evaluate(trainer.refresh_evaluated(), dataset.evaluation("valid"), settings.eval_images)
+            note(
+                f"starts from the weights of iteration {initial.iteration:,} of another run: validation {begin}"
+            )
     interrupt = trainer.run(
         lambda t: write_sheet(t.refresh_evaluated(), dataset, folder.samples, t.iteration)
     )

@@ -7,10 +7,20 @@ from typing import Any
 
 from ..console import note
 from ..errors import DrawError
-from ..models.checkpoint import Checkpoint
+from ..models.checkpoint import Checkpoint, weights_sha256
 from ..models.config import DrawConfig, ModelConfig
 from .presets import Preset
 from .settings import TrainSettings
+
+# Fields of a model's config and the options that set them.
+SIZE_OPTIONS = {
+    "time_steps": "--time-steps",
+    "hidden_size": "--hidden",
+    "latent_size": "--latent",
+    "read_size": "--read-size",
+    "write_size": "--write-size",
+    "attention": "--attention/--no-attention",
+}
 
 
 def apply_options(
@@ -44,6 +54,35 @@ def apply_options(
     return settings, resize(preset.model, sizes)
 
 
+def apply_initial(
+    preset: Preset, initial: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]
+) -> tuple[TrainSettings, ModelConfig]:
+    """Settings and model of a run that starts from ``initial``: its sizes, except the number of steps.
+
+    Raises:
+        DrawError: the other kind of model, an option that would change a weight's shape, or a value out of range.
+    """
+    if type(preset.model) is not type(initial.config):
+        kinds = ("DRAW", "the glimpse classifier")
+        ours, theirs = kinds if isinstance(preset.model, DrawConfig) else kinds[::-1]
+        raise DrawError(
+            f"--init-from: preset {preset.settings.preset} trains {ours}, the checkpoint is {theirs}"
+        )
+    fixed = [
+        option
+        for name, option in SIZE_OPTIONS.items()
+        if name != "time_steps"
+        and sizes.get(name, getattr(initial.config, name, None)) != getattr(initial.config, name, None)
+    ]
+    if fixed:
+        raise DrawError(
+            f"--init-from takes the model's sizes from the checkpoint: leave out {', '.join(fixed)}"
+        )
+    changes = {**changes, "init_from": weights_sha256(initial.weights, initial.config)}
+    settings, _ = apply_options(preset, changes, {})
+    return settings, resize(initial.config, {k: v for k, v in sizes.items() if k == "time_steps"})
+
+
 def resize(model: ModelConfig, sizes: dict[str, Any]) -> ModelConfig:
     """The model's config with other sizes. Turning attention off clears the windows.
 
@@ -53,12 +92,7 @@ def resize(model: ModelConfig, sizes: dict[str, Any]) -> ModelConfig:
     names = {f.name for f in dataclasses.fields(model)}
     for name in sizes:
         if name not in names:
-            option = {
-                "latent_size": "--latent",
-                "write_size": "--write-size",
-                "attention": "--attention",
-            }.get(name, name)
-            raise DrawError(f"{option} does not fit the glimpse classifier")
+            raise DrawError(f"{SIZE_OPTIONS.get(name, name)} does not fit the glimpse classifier")
     if isinstance(model, DrawConfig) and "attention" in sizes and sizes["attention"] != model.attention:
         windows = {} if sizes["attention"] is False else {"read_size": 2, "write_size": 5}
         if sizes["attention"] is False:

@@ -35,6 +35,7 @@ class TrainSettings:
     # paper; "last" is the paper's loss. Classifier only.
     glimpse_loss: str = "weighted"
     precision: str = "32-true"
+    init_from: str = ""  # SHA-256 of the weights that the run started from; empty for random ones
     # `images` only
     image_dir: str = ""
     image_height: int = 0
@@ -65,8 +66,13 @@ class TrainSettings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainSettings:
-        """Raises DrawError when fields are missing or unknown."""
-        if not isinstance(values, dict) or set(values) != {f.name for f in dataclasses.fields(cls)}:
+        """A field that a run's version did not have keeps its default, which does what that version did.
+
+        Raises DrawError when fields are unknown or the necessary ones are missing.
+        """
+        fields = dataclasses.fields(cls)
+        needed = {f.name for f in fields if f.default is dataclasses.MISSING}
+        if not isinstance(values, dict) or not needed <= set(values) <= {f.name for f in fields}:
             raise DrawError(
                 "the checkpoint's training settings are from another version: it cannot be resumed"
             )

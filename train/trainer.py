@@ -53,6 +53,7 @@ class Trainer:
         fabric: Fabric,
         hardware: Hardware,
         resume: Checkpoint | None = None,
+        initial: Checkpoint | None = None,
     ) -> None:
         self.settings, self.config, self.dataset, self.folder, self.fabric = (
             settings,
@@ -86,6 +87,8 @@ class Trainer:
         )
         if resume is not None:
             model.load_state_dict(_training_state(resume)["model"])
+        elif initial is not None:
+            model.load_state_dict(initial.weights)
         if hardware.compile:
             model.compile_step()
         self._objective: Objective = objective

@@ -156,3 +156,30 @@ def test_compiled_names_do_not_change_the_weights() -> None:
     before = list(model.state_dict())
     model.compile_step()
     assert list(model.state_dict()) == before
+
+
+@pytest.mark.parametrize("kind", ["draw", "classifier"])
+def test_mixed_precision_keeps_windows_and_latents_in_float32(kind: str) -> None:
+    """In bfloat16 a position of 50 pixels would be rounded to a quarter of a pixel."""
+    torch.manual_seed(0)
+    x = torch.rand(3, 1, 7, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        if kind == "draw":
+            model = Draw(TINY)
+            steps = model(x, torch.randn(3, 4, 3), keep_steps=True).steps
+            assert steps is not None
+            h, heads = steps.h_dec, {"write_attention": steps.write_params}
+            h_enc = steps.h_enc
+            heads_of_encoder = {"mu": steps.mu, "log_sigma": steps.log_sigma}
+        else:
+            model = GlimpseClassifier(ClassifierConfig(1, 7, 9, time_steps=3, hidden_size=6, read_size=4))
+            output = model(x)
+            # The window of glimpse t comes from the state before it.
+            h, heads = output.h[:, :-1], {"read_attention": output.attention[:, 1:]}
+            h_enc, heads_of_encoder = h, {}
+    for name, value in {**heads, **heads_of_encoder}.items():
+        assert value is not None
+        linear = getattr(model, name)
+        source = h_enc if name in heads_of_encoder else h
+        exact = torch.nn.functional.linear(source.double(), linear.weight.double(), linear.bias.double())
+        torch.testing.assert_close(value.double(), exact, rtol=1e-5, atol=1e-6)

@@ -52,7 +52,9 @@ CLASSIFIER = ClassifierConfig(1, 6, 5, time_steps=3, hidden_size=8, read_size=4,
 def make_trainer(tmp_path: Path, bars: Dataset) -> Callable[..., Trainer]:
     """A trainer on ``bars``; keyword arguments change the settings."""
 
-    def make(model: str = "draw", folder: str = "run", resume: Any = None, **changes: Any) -> Trainer:
+    def make(
+        model: str = "draw", folder: str = "run", resume: Any = None, initial: Any = None, **changes: Any
+    ) -> Trainer:
         values = {
             "preset": "bars",
             "dataset": "bars",
@@ -66,7 +68,7 @@ def make_trainer(tmp_path: Path, bars: Dataset) -> Callable[..., Trainer]:
         run.path.mkdir(exist_ok=True)
         fabric = Fabric(accelerator="cpu", devices=1)
         config = CLASSIFIER if model == "classifier" else DRAW
-        return Trainer(settings, config, bars, run, fabric, Hardware(), resume)
+        return Trainer(settings, config, bars, run, fabric, Hardware(), resume, initial)
 
     return make
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -15,8 +16,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from draw_onnx.models.checkpoint import load_checkpoint, save_checkpoint
+from draw_onnx.errors import DrawError
+from draw_onnx.models.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
 from draw_onnx.train import cli, eval_cli
+from draw_onnx.train.settings import TrainSettings
 
 Command = Callable[..., tuple[int, str, str]]
 TINY = ("--hidden", 8, "--time-steps", 2, "--latent", 2, "--batch-size", 20, "--threads", 1)
@@ -122,6 +125,11 @@ def test_two_devices_train_like_one(finished: Path, tmp_path: Path) -> None:
         (["--glimpse-loss", "first"], 1, "unknown glimpse loss 'first'"),
         (["--seed", "-1"], 1, "seed must be between"),
         (["--resume"], 1, "nothing to resume"),
+        (["--resume", "--init-from", "mnist"], 1, "leave out --init-from"),
+        (["--init-from", "nonsense"], 1, "no checkpoint nonsense (packaged models: cluttered-mnist, mnist)"),
+        (["--init-from", "cluttered-mnist"], 1, "preset digits trains DRAW, the checkpoint is the glimpse"),
+        (["--preset", "mnist", "--init-from", "mnist", "--latent", "9"], 1, "leave out --latent"),
+        (["--init-from", "mnist"], 1, "data set digits has 1×8×8 pictures, the model takes 1×28×28"),
         (["--wrong"], 2, "No such option: --wrong"),
         (["--preset", "mnist", "--data-dir", "."], 1, "belongs in binarized_mnist"),
     ],
@@ -171,6 +179,32 @@ def test_resume_takes_its_settings_from_the_checkpoint(command: Command, finishe
     code, _, error = command(cli.main, "--resume", "--out", finished)
     assert code == 1
     assert "already reached iteration 60 of 60" in error
+
+
+def test_init_from_another_run(command: Command, finished: Path, tmp_path: Path) -> None:
+    """The same sizes, another number of steps, a fresh schedule; the checkpoint says which weights it started from."""
+    best = load_checkpoint(finished / "best.ckpt")
+    arguments = ("--init-from", finished / "best.ckpt", "--out", tmp_path / "run", "--threads", 1)
+    code, out, error = command(cli.main, *arguments, "--iterations", 5, "--time-steps", 3)
+    assert code == 0, error
+    assert "starts from the weights of iteration" in error
+    assert "test: " in out
+    last = load_checkpoint(tmp_path / "run" / "last.ckpt")
+    assert dataclasses.replace(last.config, time_steps=2) == best.config
+    assert last.training is not None
+    assert last.training["settings"]["init_from"] == weights_sha256(best.weights, best.config)
+
+
+def test_a_run_of_an_older_version_goes_on(finished: Path) -> None:
+    last = load_checkpoint(finished / "last.ckpt")
+    assert last.training is not None
+    saved = dict(last.training["settings"])
+    new = TrainSettings.from_dict(saved)
+    del saved["init_from"]
+    assert TrainSettings.from_dict(saved) == new
+    for wrong in ({**saved, "unheard_of": 1}, {k: v for k, v in saved.items() if k != "preset"}):
+        with pytest.raises(DrawError, match="another version"):
+            TrainSettings.from_dict(wrong)
 
 
 def test_weights_only_cannot_be_resumed(command: Command, finished: Path, tmp_path: Path) -> None:

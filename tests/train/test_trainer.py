@@ -79,6 +79,16 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(make_trainer:
     assert same == [True, False]
 
 
+def test_initial_weights_are_where_the_run_starts(make_trainer: Make) -> None:
+    best = load_checkpoint(run(make_trainer(folder="first")).folder.best)
+    second = make_trainer(folder="second", initial=best, seed=5)
+    for name, value in best.weights.items():
+        assert torch.equal(second.model.state_dict()[name], value)
+        assert torch.equal(second.average.weights[name], value)
+    assert second.iteration == 0
+    assert second.optimizer.state_dict()["state"] == {}
+
+
 def test_every_epoch_sees_every_picture_once(make_trainer: Make) -> None:
     trainer = make_trainer()
     order = torch.cat([trainer.indices(i) for i in range(24)])  # 240 = 5 epochs of 48, in batches of 10
