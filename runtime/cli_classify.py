@@ -14,7 +14,21 @@ import typer
 
 from ..console import VersionOption, make_app, note, progress, run_app
 from ..errors import DrawError
-from .cli_options import BatchOption, ProviderChoice, ProviderOption, ThreadsOption, check_outputs, summary
+from .cli_options import (
+    APPEARANCE,
+    OUTPUTS,
+    BatchOption,
+    InvertOption,
+    JsonOption,
+    ProviderChoice,
+    ProviderOption,
+    ScaleOption,
+    ThreadsOption,
+    check_outputs,
+    model_file,
+    output_file,
+    summary,
+)
 from .cli_pictures import PictureFiles
 
 if TYPE_CHECKING:
@@ -24,7 +38,6 @@ if TYPE_CHECKING:
     from .classifier import Classification, Classifier
 
 app = make_app()
-_OUT, _HOW = "Outputs", "Appearance"
 
 
 @app.command()
@@ -35,40 +48,21 @@ def command(
     ],
     onnx: Annotated[
         str,
-        typer.Option(
-            help="Classifier: an .onnx file that draw-export wrote, or the name of a packaged model.",
-            metavar="FILE|NAME",
-        ),
+        model_file("Classifier: an .onnx file that draw-export wrote, or the name of a packaged model."),
     ] = "cluttered-mnist",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON in place of the table.", rich_help_panel=_OUT)
-    ] = False,
+    as_json: JsonOption = False,
     as_csv: Annotated[
-        bool, typer.Option("--csv", help="Print CSV in place of the table.", rich_help_panel=_OUT)
+        bool, typer.Option("--csv", help="Print CSV in place of the table.", rich_help_panel=OUTPUTS)
     ] = False,
     gif: Annotated[
         Path | None,
-        typer.Option(
-            help="Write a GIF of the glimpses moving over the first 16 pictures, with what each sees.",
-            rich_help_panel=_OUT,
-            metavar="FILE",
-        ),
+        output_file("Write a GIF of the glimpses moving over the first 16 pictures, with what each sees."),
     ] = None,
-    invert: Annotated[
-        bool, typer.Option("--invert", help="The pictures are dark on light; the model reads light on dark.")
-    ] = False,
+    invert: InvertOption = False,
     fps: Annotated[
-        float, typer.Option(help="Glimpses per second of the GIF, up to 50.", rich_help_panel=_HOW)
+        float, typer.Option(help="Glimpses per second of the GIF, up to 50.", rich_help_panel=APPEARANCE)
     ] = 2.0,
-    scale: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=64,
-            help="Screen pixels per pixel. Fitting about 1000 pixels unless given.",
-            rich_help_panel=_HOW,
-        ),
-    ] = None,
+    scale: ScaleOption = None,
     provider: ProviderOption = ProviderChoice.auto,
     threads: ThreadsOption = None,
     batch: BatchOption = None,

@@ -10,7 +10,19 @@ import typer
 
 from ..console import VersionOption, make_app, note, run_app
 from ..errors import DrawError
-from .cli_options import BatchOption, ProviderChoice, ProviderOption, ThreadsOption, check_outputs, summary
+from .cli_options import (
+    APPEARANCE,
+    OUTPUTS,
+    BatchOption,
+    ProviderChoice,
+    ProviderOption,
+    ScaleOption,
+    ThreadsOption,
+    check_outputs,
+    model_file,
+    output_file,
+    summary,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,46 +33,31 @@ if TYPE_CHECKING:
 
 app = make_app()
 _SEED_MAX = 2**64 - 1
-_OUT, _WHAT, _HOW, _RUN = "Outputs", "Which pictures", "Appearance", "Running"
+_WHAT = "Which pictures"
 
 
 @app.command()
 def command(
     onnx: Annotated[
         str,
-        typer.Option(
-            help="Decoder: an .onnx file that draw-export wrote, or the name of a packaged model.",
-            metavar="FILE|NAME",
-        ),
+        model_file("Decoder: an .onnx file that draw-export wrote, or the name of a packaged model."),
     ] = "mnist",
     gif: Annotated[
         Path | None,
-        typer.Option(
-            help="Write a GIF of the pictures being painted step by step.",
-            rich_help_panel=_OUT,
-            metavar="FILE",
-        ),
+        output_file("Write a GIF of the pictures being painted step by step."),
     ] = None,
     png: Annotated[
         Path | None,
-        typer.Option(
-            help="Write a sheet: one row per picture, one column per chosen step.",
-            rich_help_panel=_OUT,
-            metavar="FILE",
-        ),
+        output_file("Write a sheet: one row per picture, one column per chosen step."),
     ] = None,
     grid: Annotated[
         Path | None,
-        typer.Option(
-            help="Write the finished pictures side by side as a PNG.", rich_help_panel=_OUT, metavar="FILE"
-        ),
+        output_file("Write the finished pictures side by side as a PNG."),
     ] = None,
     npz: Annotated[
         Path | None,
-        typer.Option(
-            help="Write the numbers: images, noise, canvases and write_attention where the file gives them, seed, start.",
-            rich_help_panel=_OUT,
-            metavar="FILE",
+        output_file(
+            "Write the numbers: images, noise, canvases and write_attention where the file gives them, seed, start."
         ),
     ] = None,
     check: Annotated[
@@ -68,7 +65,7 @@ def command(
         typer.Option(
             "--check",
             help="Print the line by which programs in other languages are compared with this one.",
-            rich_help_panel=_OUT,
+            rich_help_panel=OUTPUTS,
         ),
     ] = False,
     count: Annotated[
@@ -106,7 +103,7 @@ def command(
         str | None,
         typer.Option(
             help="Columns of the sheet: step numbers from 1, as in 1,2,4,8. Unless given, ten spread over all.",
-            rich_help_panel=_HOW,
+            rich_help_panel=APPEARANCE,
             metavar="LIST",
         ),
     ] = None,
@@ -115,21 +112,13 @@ def command(
         typer.Option(
             "--boxes/--no-boxes",
             help="Draw the write window: a red frame, thick where the filters are wide.",
-            rich_help_panel=_HOW,
+            rich_help_panel=APPEARANCE,
         ),
     ] = True,
     fps: Annotated[
-        float, typer.Option(help="Frames per second of GIFs, up to 50.", rich_help_panel=_HOW)
+        float, typer.Option(help="Frames per second of GIFs, up to 50.", rich_help_panel=APPEARANCE)
     ] = 10.0,
-    scale: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=64,
-            help="Screen pixels per pixel. Fitting about 1000 pixels unless given.",
-            rich_help_panel=_HOW,
-        ),
-    ] = None,
+    scale: ScaleOption = None,
     provider: ProviderOption = ProviderChoice.auto,
     threads: ThreadsOption = None,
     batch: BatchOption = None,

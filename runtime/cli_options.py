@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-_RUN = "Running"
+OUTPUTS, APPEARANCE, _RUN = "Outputs", "Appearance", "Running"
 
 
 class ProviderChoice(StrEnum):
@@ -45,6 +45,31 @@ BatchOption = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+ScaleOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=64,
+        help="Screen pixels per pixel. Fitting about 1000 pixels unless given.",
+        rich_help_panel=APPEARANCE,
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON in place of the table.", rich_help_panel=OUTPUTS)
+]
+InvertOption = Annotated[
+    bool, typer.Option("--invert", help="The pictures are dark on light; the model reads light on dark.")
+]
+
+
+def output_file(text: str) -> Any:
+    """An option that names a file to write."""
+    return typer.Option(help=text, rich_help_panel=OUTPUTS, metavar="FILE")
+
+
+def model_file(text: str) -> Any:
+    """The option --onnx."""
+    return typer.Option(help=text, metavar="FILE|NAME")
 
 
 def check_outputs(outputs: Mapping[str, Path | None]) -> None:

@@ -12,7 +12,20 @@ import typer
 
 from ..console import VersionOption, make_app, note, run_app
 from ..errors import DrawError
-from .cli_options import BatchOption, ProviderChoice, ProviderOption, ThreadsOption, check_outputs, summary
+from .cli_options import (
+    APPEARANCE,
+    BatchOption,
+    InvertOption,
+    JsonOption,
+    ProviderChoice,
+    ProviderOption,
+    ScaleOption,
+    ThreadsOption,
+    check_outputs,
+    model_file,
+    output_file,
+    summary,
+)
 from .cli_pictures import PictureFiles
 
 if TYPE_CHECKING:
@@ -22,7 +35,6 @@ if TYPE_CHECKING:
     from .scorer import Scorer, Scores
 
 app = make_app()
-_OUT, _HOW = "Outputs", "Appearance"
 
 # Data sets whose pictures are 0 and 1: a grey picture has no comparable bound under their models.
 BINARY_DATASETS = ("mnist", "binarized-mnist", "mnist-dynamic", "mnist-two-digit")
@@ -35,35 +47,22 @@ def command(
     ],
     onnx: Annotated[
         str,
-        typer.Option(
-            help="Scorer: an .onnx file that draw-export --graph scorer wrote, or the name of a packaged model.",
-            metavar="FILE|NAME",
+        model_file(
+            "Scorer: an .onnx file that draw-export --graph scorer wrote, or the name of a packaged model."
         ),
     ],
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON in place of the table.", rich_help_panel=_OUT)
-    ] = False,
+    as_json: JsonOption = False,
     gif: Annotated[
         Path | None,
-        typer.Option(
-            help="Write a GIF of the first 16 pictures being read (blue) and painted again (red).",
-            rich_help_panel=_OUT,
-            metavar="FILE",
-        ),
+        output_file("Write a GIF of the first 16 pictures being read (blue) and painted again (red)."),
     ] = None,
     png: Annotated[
         Path | None,
-        typer.Option(
-            help="Write each picture beside its reconstruction.", rich_help_panel=_OUT, metavar="FILE"
-        ),
+        output_file("Write each picture beside its reconstruction."),
     ] = None,
     npz: Annotated[
         Path | None,
-        typer.Option(
-            help="Write the numbers: images, bound in nats, reconstruction.",
-            rich_help_panel=_OUT,
-            metavar="FILE",
-        ),
+        output_file("Write the numbers: images, bound in nats, reconstruction."),
     ] = None,
     seed: Annotated[
         int,
@@ -81,21 +80,11 @@ def command(
             help="Make pixels 0 or 1 at one half. Unless given: if the model was trained on such pictures.",
         ),
     ] = None,
-    invert: Annotated[
-        bool, typer.Option("--invert", help="The pictures are dark on light; the model reads light on dark.")
-    ] = False,
+    invert: InvertOption = False,
     fps: Annotated[
-        float, typer.Option(help="Steps per second of the GIF, up to 50.", rich_help_panel=_HOW)
+        float, typer.Option(help="Steps per second of the GIF, up to 50.", rich_help_panel=APPEARANCE)
     ] = 10.0,
-    scale: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=64,
-            help="Screen pixels per pixel. Fitting about 1000 pixels unless given.",
-            rich_help_panel=_HOW,
-        ),
-    ] = None,
+    scale: ScaleOption = None,
     provider: ProviderOption = ProviderChoice.auto,
     threads: ThreadsOption = None,
     batch: BatchOption = None,

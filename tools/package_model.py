@@ -56,7 +56,7 @@ def main() -> None:
     for command in evaluations:
         results.append((command, run(command, data)))
     last = load_checkpoint(arguments.run / "last.ckpt")
-    command = (arguments.run / "command.txt").read_text(encoding="utf-8").strip()
+    command = shlex.join(command_of(arguments.run))
     card.write_text(
         page(arguments.name, best, last, command, results, curve(arguments.run / "metrics.csv")),
         encoding="utf-8",
@@ -72,6 +72,19 @@ def run(command: list[str], hidden: list[str]) -> str:
         [script, *command[1:], *hidden], check=True, text=True, stdout=subprocess.PIPE, cwd=ROOT
     )
     return done.stdout.strip()
+
+
+def command_of(folder: Path) -> list[str]:
+    """The command line that started a run, without this machine's folders: --out and --data-dir are left out."""
+    given = shlex.split((folder / "command.txt").read_text(encoding="utf-8"))
+    words: list[str] = []
+    for previous, word in zip(["", *given], given, strict=False):
+        if word in ("--out", "--data-dir") or previous in ("--out", "--data-dir"):
+            continue
+        # RUN/best.ckpt, or a folder of pictures by its name.
+        kept = 2 if word.endswith(".ckpt") else 1
+        words.append("/".join(Path(word).parts[-kept:]) if "/" in word else word)
+    return words
 
 
 def curve(metrics: Path, points: int = 12) -> list[tuple[int, str]]:

@@ -1,26 +1,35 @@
-"""Write docs/results.md from the folders of finished runs.
+"""Results of finished runs: a record and pictures each in docs/, and docs/results.md, written from all records.
 
-    python tools/results.py ~/draw-runs/mnist ~/draw-runs/cluttered-mnist ...
+    python tools/results.py                        # the page anew
+    python tools/results.py ~/draw-runs/svhn ...   # take in (or renew) runs first, by their folders' names
 
 A run's figure is the one in its test.txt, which draw-train wrote at its end (and draw-eval on best.ckpt prints
-again); the command, the time and the curve are the run's own. Experiments without a run are listed as such.
+again); the command, the time and the curve are the run's own. A DRAW run is also exported and drawn with
+draw-export and draw-gen. Experiments without a run are listed as such.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
+import shlex
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from package_model import cpu, curve
+from package_model import command_of, cpu, curve, run
 
 from draw_onnx.models.checkpoint import load_checkpoint
+from draw_onnx.models.config import DrawConfig
 from draw_onnx.train.presets import PRESETS
 from draw_onnx.train.trainer import format_duration
 
 ROOT = Path(__file__).resolve().parent.parent
+RECORDS = ROOT / "docs" / "results"
 IMAGES = ROOT / "docs" / "images" / "results"
+DRAWN = ("-n", "12", "--fps", "8")  # what draw-gen is given for the page's GIFs
 
 
 @dataclass(frozen=True)
@@ -49,105 +58,151 @@ EXPERIMENTS = {
 
 @dataclass(frozen=True)
 class Run:
-    """What one folder says."""
+    """One finished run; stored as docs/results/NAME.json."""
 
-    path: Path
+    name: str
     preset: str
     figure: str
     command: str
     iterations: int
     epochs: float
     seconds: float
-    note: str  # sizes that differ from the preset's
-    picture: Path | None
+    hardware: str
+    sizes: str  # those that differ from the preset's
+    curve: list[list]  # [iteration, validation figure]
+    starts_from: str = ""  # the model whose weights it started from
+    parity: str = ""  # the lines of draw-export's report
 
 
-def read_run(folder: Path) -> Run:
-    """Raises SystemExit for a folder without a finished run."""
+def take_in(folder: Path) -> None:
+    """Write a run's record and pictures. Raises SystemExit for a folder without a finished run."""
+    folder = folder.resolve()
     if not (folder / "test.txt").exists():
         raise SystemExit(f"{folder} holds no finished run: it has no test.txt")
     last = load_checkpoint(folder / "last.ckpt")
     assert last.training is not None
     settings = last.training["settings"]
-    preset = PRESETS[settings["preset"]]
-    # ClassifierConfig and DrawConfig compare field by field.
-    ours, theirs = vars(last.config), vars(preset.model)
-    note = ", ".join(f"{k} {v} (preset {theirs[k]})" for k, v in ours.items() if v != theirs.get(k))
+    theirs = vars(PRESETS[settings["preset"]].model)
+    words = command_of(folder)
+    RECORDS.mkdir(parents=True, exist_ok=True)
+    IMAGES.mkdir(parents=True, exist_ok=True)
     pictures = sorted((folder / "samples").glob("*.png"))
-    train = {"mnist": 50_000, "mnist-dynamic": 50_000, "mnist-no-attention": 50_000, "digits": 1397}
-    size = train.get(settings["preset"], 0)
-    return Run(
-        path=folder,
+    if pictures:
+        shutil.copyfile(pictures[-1], IMAGES / f"{folder.name}.png")
+    record = Run(
+        name=folder.name,
         preset=settings["preset"],
         figure=(folder / "test.txt").read_text(encoding="utf-8").strip(),
-        command=(folder / "command.txt").read_text(encoding="utf-8").strip(),
+        command=shlex.join(words),
         iterations=last.iteration,
-        epochs=last.iteration * settings["batch_size"] / size if size else 0.0,
+        epochs=last.iteration * settings["batch_size"] / last.training["train_size"],
         seconds=last.training["seconds"],
-        note=note,
-        picture=pictures[-1] if pictures else None,
+        hardware=f"{last.training['machine']} ({cpu()}), {threads(words)}",
+        # ClassifierConfig and DrawConfig compare field by field.
+        sizes=", ".join(
+            f"{k} {v} (preset {theirs[k]})" for k, v in vars(last.config).items() if v != theirs.get(k)
+        ),
+        curve=[list(point) for point in curve(folder / "metrics.csv")],
+        starts_from=words[words.index("--init-from") + 1] if "--init-from" in words else "",
+        parity=draw(folder) if isinstance(last.config, DrawConfig) else "",
     )
+    text = json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False)
+    (RECORDS / f"{folder.name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def threads(words: list[str]) -> str:
+    """How many threads a command line asks for."""
+    count = words[words.index("--threads") + 1] if "--threads" in words else "PyTorch's choice of"
+    return f"{count} thread{'' if count == '1' else 's'}"
+
+
+def draw(folder: Path) -> str:
+    """Export the best weights, draw a GIF with them; gives the parity report."""
+    with tempfile.TemporaryDirectory() as temporary:
+        onnx = Path(temporary) / f"{folder.name}.onnx"
+        report = run(["draw-export", "--ckpt", str(folder / "best.ckpt"), "-o", str(onnx)], [])
+        gif = str(IMAGES / f"{folder.name}.gif")
+        run(["draw-gen", "--onnx", str(onnx), *DRAWN, "--gif", gif], [])
+    lines = report.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("parity"))
+    return "\n".join(line for line in lines[start:] if line.startswith(("parity", "  ")))
 
 
 def page(runs: list[Run]) -> str:
     """The whole document."""
     by_preset: dict[str, list[Run]] = {}
-    for run in runs:
-        by_preset.setdefault(run.preset, []).append(run)
+    for one in runs:
+        by_preset.setdefault(one.preset, []).append(one)
     lines = [
         "# Results",
         "",
         "Written by `python tools/results.py RUN…` from the folders of finished runs; nothing is typed in by hand but the",
         "paper's figures and those of public reproductions. Bounds are nats per test image with one noise draw, lower is",
-        f"better. Every run here: one thread of a shared two-core machine ({cpu()}), no GPU, which for the paper's settings",
-        "means far fewer epochs than the paper's: compare with that in mind.",
+        "better. No run here had a GPU, which for the paper's settings means smaller sizes and far fewer epochs than the",
+        "paper's: compare with that in mind. Square brackets say which part of the data a figure rests on.",
         "",
-        "| experiment | paper | best public reproduction | ours |",
-        "|---|---|---|---|",
+        "| experiment | paper | best public reproduction | ours | time |",
+        "|---|---|---|---|---|",
     ]
     for name, experiment in EXPERIMENTS.items():
-        figures = "<br>".join(f"{run.figure}{' *' if run.note else ''}" for run in by_preset.get(name, []))
+        ours = by_preset.get(name, [])
+        figures = "<br>".join(f"[{r.figure}](#{r.name}){' *' if r.sizes else ''}" for r in ours)
+        times = "<br>".join(format_duration(r.seconds) for r in ours)
         lines.append(
-            f"| {experiment.title} (`{name}`) | {experiment.paper} | {experiment.public} | {figures or 'not trained yet'} |"
+            f"| {experiment.title} (`{name}`) | {experiment.paper} | {experiment.public} |"
+            f" {figures or 'not trained yet'} | {times} |"
         )
     lines += ["", "\\* other sizes than the preset's, see below.", ""]
     for name, experiment in EXPERIMENTS.items():
-        for run in by_preset.get(name, []):
-            lines += section(experiment, run)
+        for one in by_preset.get(name, []):
+            lines += section(experiment, one)
     return "\n".join(lines)
 
 
-def section(experiment: Experiment, run: Run) -> list[str]:
-    """One run: command, figure, time, curve, picture."""
-    points = curve(run.path / "metrics.csv")
-    epochs = f", {run.epochs:.0f} epochs" if run.epochs else ""
-    lines = [f"## {experiment.title}", "", "```sh", run.command, "```", ""]
+def section(experiment: Experiment, one: Run) -> list[str]:
+    """One run: command, figure, time, curve, pictures."""
+    lines = [f'<a id="{one.name}"></a>', "", f"## {experiment.title}", "", "```sh", one.command, "```", ""]
     lines += [
-        f"**{run.figure}** after {run.iterations:,} iterations{epochs}, {format_duration(run.seconds)}."
+        f"**{one.figure}** after {one.iterations:,} iterations, {one.epochs:.3g} epochs, {format_duration(one.seconds)};"
+        f" {one.hardware}."
     ]
-    if run.note:
-        lines += [f"Sizes: {run.note}."]
-    header, values = (" | ".join(str(p[i]) for p in points) for i in (0, 1))
+    if one.starts_from:
+        lines += [f"It started from the weights of `{one.starts_from}`; the time is this run's alone."]
+    if one.sizes:
+        lines += [f"Sizes: {one.sizes}."]
+    header, values = (" | ".join(str(point[i]) for point in one.curve) for i in (0, 1))
     lines += [
         "",
         f"| iteration | {header} |",
-        f"|---|{'---|' * len(points)}",
+        f"|---|{'---|' * len(one.curve)}",
         f"| validation | {values} |",
         "",
     ]
-    if run.picture is not None:
-        IMAGES.mkdir(parents=True, exist_ok=True)
-        target = IMAGES / f"{run.path.name}.png"
-        shutil.copyfile(run.picture, target)
-        lines += [f"![{experiment.title}](images/results/{target.name})", ""]
+    if (IMAGES / f"{one.name}.png").exists():
+        lines += [f"![{experiment.title}, step by step](images/results/{one.name}.png)", ""]
+    if (IMAGES / f"{one.name}.gif").exists():
+        lines += [
+            f"![{experiment.title}, painted by ONNX Runtime](images/results/{one.name}.gif)",
+            "",
+            f"`draw-export --ckpt {one.name}/best.ckpt -o {one.name}.onnx`, then"
+            f" `draw-gen --onnx {one.name}.onnx {shlex.join(DRAWN)} --gif {one.name}.gif`:",
+            "",
+            "```",
+            one.parity,
+            "```",
+            "",
+        ]
     return lines
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs")
+    parser.add_argument("runs", nargs="*", type=Path, help="folders of finished runs to take in first")
+    for folder in parser.parse_args().runs:
+        take_in(folder)
+    records = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(RECORDS.glob("*.json"))]
     target = ROOT / "docs" / "results.md"
-    target.write_text(page([read_run(run) for run in parser.parse_args().runs]), encoding="utf-8")
+    target.write_text(page([Run(**record) for record in records]), encoding="utf-8")
     print(f"wrote {target}")
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..console import VersionOption, make_app, run_app
+
+if TYPE_CHECKING:
+    from ..models.checkpoint import Checkpoint
+    from ..models.config import ModelConfig
+    from .settings import Hardware, RunFolder, TrainSettings
 
 app = make_app()
 
@@ -102,6 +107,13 @@ def command(
         int | None,
         typer.Option(help="Iterations of linear warm-up. Default: the preset's.", rich_help_panel=_OPTIMISER),
     ] = None,
+    attention_lr_scale: Annotated[
+        float | None,
+        typer.Option(
+            help="Learning rate of the layers that place the windows, relative to --lr. Default: the preset's.",
+            rich_help_panel=_OPTIMISER,
+        ),
+    ] = None,
     clip: Annotated[
         float | None,
         typer.Option(help="Largest norm of the gradient. Default: the preset's.", rich_help_panel=_OPTIMISER),
@@ -182,6 +194,7 @@ def command(
         "batch_size": batch_size,
         "learning_rate": lr,
         "warmup": warmup,
+        "attention_lr_scale": attention_lr_scale,
         "clip_norm": clip,
         "ema_decay": ema,
         "glimpse_loss": glimpse_loss,
@@ -226,14 +239,14 @@ def command(
 
 
 def _train(
-    settings: Any,
-    config: Any,
-    folder: Any,
-    hardware: Any,
-    data_dir: Any,
-    checkpoint: Any,
-    initial: Any,
-    threads: Any,
+    settings: TrainSettings,
+    config: ModelConfig,
+    folder: RunFolder,
+    hardware: Hardware,
+    data_dir: Path | None,
+    checkpoint: Checkpoint | None,
+    initial: Checkpoint | None,
+    threads: int | None,
 ) -> int:
     """Everything that needs the trainer, with PyTorch's own words for a full memory turned into ours."""
     import os

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 from pathlib import Path
@@ -34,6 +35,9 @@ def make_fabric(hardware: Hardware, precision: str) -> Fabric:
             )
     elif device != "cpu":
         raise DrawError(f"unknown device {device!r}: auto, cpu or cuda")
+    logging.getLogger("lightning_fabric").setLevel(
+        logging.WARNING
+    )  # it announces the precision that was asked for
     strategy = "ddp" if hardware.devices > 1 else "auto"
     fabric = Fabric(accelerator=device, devices=hardware.devices, strategy=strategy, precision=precision)  # type: ignore[arg-type]
     fabric.launch()

@@ -78,7 +78,12 @@ def apply_initial(
         raise DrawError(
             f"--init-from takes the model's sizes from the checkpoint: leave out {', '.join(fixed)}"
         )
-    changes = {**changes, "init_from": weights_sha256(initial.weights, initial.config)}
+    # The windows of trained weights have nothing to find any more.
+    changes = {
+        "attention_lr_settle": 0,
+        **changes,
+        "init_from": weights_sha256(initial.weights, initial.config),
+    }
     settings, _ = apply_options(preset, changes, {})
     return settings, resize(initial.config, {k: v for k, v in sizes.items() if k == "time_steps"})
 

@@ -22,6 +22,9 @@ class TrainSettings:
     batch_size: int = 100
     learning_rate: float = 1e-3
     warmup: int = 200  # linear from 0; Adam's second moments are unreliable at first
+    # The attention heads' rate relative to the others', reached after `attention_lr_settle` iterations from 1.
+    attention_lr_scale: float = 1.0
+    attention_lr_settle: int = 0
     adam_beta2: float = 0.999
     # Of the whole gradient. For DRAW a guard against spikes only: the norm of a healthy batch is 100 to 500
     # nats, and the 10 that others use cuts every step (183 nats after 400 iterations against 166).
@@ -49,6 +52,12 @@ class TrainSettings:
                 raise DrawError(f"{name.replace('_', ' ')} must be at least 1, not {getattr(self, name)}")
         if not 0 < self.learning_rate < 1:
             raise DrawError(f"the learning rate must be between 0 and 1, not {self.learning_rate}")
+        if not 0 < self.attention_lr_scale <= 1:
+            raise DrawError(
+                f"the attention heads' learning rate scale must be above 0 and at most 1, not {self.attention_lr_scale}"
+            )
+        if self.attention_lr_settle < 0:
+            raise DrawError(f"attention_lr_settle must be at least 0, not {self.attention_lr_settle}")
         if not 0 <= self.ema_decay < 1:
             raise DrawError(f"the EMA decay must be at least 0 and below 1, not {self.ema_decay}")
         if not 0 <= self.seed < 2**63:

@@ -30,6 +30,7 @@ from .evaluation import BoundFigures, ErrorFigures, evaluate_bound, evaluate_err
 from .interrupt import Interrupt
 from .logbook import Logbook
 from .objective import Objective, make_objective
+from .optimizer import learning_rate, load_optimizer, make_optimizer, set_rates
 from .settings import Hardware, RunFolder, TrainSettings
 
 if TYPE_CHECKING:
@@ -73,18 +74,8 @@ class Trainer:
         self._counted = 0
         objective = make_objective(model, settings.glimpse_loss)
         self._machine = f"{fabric.world_size} x {fabric.device.type}"
-        on_gpu = fabric.device.type == "cuda"
-        self._use_graph = hardware.cuda_graph and on_gpu and fabric.world_size == 1
-        rate = settings.learning_rate
-        optimizer = torch.optim.Adam(
-            objective.parameters(),
-            # A recorded update reads the rate from a tensor.
-            lr=torch.tensor(rate, device=fabric.device) if self._use_graph else rate,
-            betas=(0.9, settings.adam_beta2),
-            fused=on_gpu,
-            foreach=not on_gpu,
-            capturable=self._use_graph,
-        )
+        self._use_graph = hardware.cuda_graph and fabric.device.type == "cuda" and fabric.world_size == 1
+        optimizer = make_optimizer(objective, settings, fabric.device, self._use_graph)
         if resume is not None:
             model.load_state_dict(_training_state(resume)["model"])
         elif initial is not None:
@@ -100,7 +91,7 @@ class Trainer:
         self.evaluated = build_model(config).to(fabric.device).eval()
         if resume is not None:
             state = _training_state(resume)
-            _load_optimizer(optimizer, state["optimizer"])
+            load_optimizer(optimizer, state["optimizer"])
             if fabric.is_global_zero and state.get("machine", self._machine) != self._machine:
                 note(
                     f"trained on {state['machine']} so far, now on {self._machine}: this run is not bit-exact"
@@ -118,12 +109,6 @@ class Trainer:
         return self._objective.model
 
     # -- one iteration ------------------------------------------------------------------------------------
-
-    def learning_rate(self, iteration: int) -> float:
-        """Linear warm-up, then a cosine to zero; ``iteration`` counts from 0."""
-        settings = self.settings
-        warm = min(1.0, (iteration + 1) / settings.warmup) if settings.warmup else 1.0
-        return settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * iteration / settings.iterations))
 
     def indices(self, iteration: int) -> Tensor:
         """Which training images: epochs are shuffles without replacement, cut into batches that may span two."""
@@ -157,12 +142,7 @@ class Trainer:
             images = images[mine]
             labels = labels[mine] if labels is not None else None
             noise = noise[mine] if noise is not None else None
-        rate = self.learning_rate(self.iteration)
-        for group in self.optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
+        set_rates(self._plain_optimizer, settings, self.iteration)
         if self._use_graph and self._captured is None:
             self._captured = CapturedUpdate(self._update, self._plain_optimizer, images, labels, noise)
         terms = (self._captured or self._update)(images, labels, noise)
@@ -253,7 +233,7 @@ class Trainer:
         row: dict[str, Any] = {
             "iteration": self.iteration,
             "seconds": self.seconds + seconds,
-            "learning_rate": self.learning_rate(self.iteration - 1),
+            "learning_rate": learning_rate(self.settings, self.iteration - 1),
             "images_per_second": updates * self.settings.batch_size / max(seconds, 1e-9),
         }
         row.update({f"train_{k}": values[k] for k in (*self._objective.terms, "gradient_norm")})
@@ -338,6 +318,7 @@ class Trainer:
             "model": dict(self.model.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "machine": self._machine,
+            "train_size": self.dataset.train_size,
             "seconds": self.seconds,
             "best": self.best,
             "bad_evaluations": self._bad_evaluations,
@@ -372,20 +353,6 @@ def format_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """``load_state_dict`` that keeps this machine's kind of Adam: a GPU run's file may go on on the CPU."""
-    kept = [
-        {k: group[k] for k in ("lr", "fused", "foreach", "capturable")} for group in optimizer.param_groups
-    ]
-    optimizer.load_state_dict(state)
-    for group, own in zip(optimizer.param_groups, kept, strict=True):
-        group.update(own)
-        for parameter in group["params"]:
-            on_device = own["fused"] or own["capturable"]
-            step = optimizer.state[parameter]["step"]
-            optimizer.state[parameter]["step"] = step.to(parameter.device if on_device else "cpu")
 
 
 def _training_state(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 
 from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import load_checkpoint
+from draw_onnx.train.optimizer import learning_rate
 from draw_onnx.train.trainer import Trainer
 
 Make = Callable[..., Trainer]
@@ -32,14 +33,15 @@ def rows(trainer: Trainer) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("model", ["draw", "classifier"])
 def test_resuming_is_bit_exact(make_trainer: Make, model: str) -> None:
-    whole = run(make_trainer(model, "whole"))
-    first = make_trainer(model, "parts")
+    slow_heads = {"attention_lr_scale": 0.1, "attention_lr_settle": 10}
+    whole = run(make_trainer(model, "whole", **slow_heads))
+    first = make_trainer(model, "parts", **slow_heads)
     while first.iteration < 8:  # as many steps as the last checkpoint before a kill would hold
         first.step()
     first.save()
     for _ in range(3):  # lost work
         first.step()
-    second = run(make_trainer(model, "parts", resume=load_checkpoint(first.folder.last)))
+    second = run(make_trainer(model, "parts", resume=load_checkpoint(first.folder.last), **slow_heads))
     assert second.iteration == whole.iteration == 20
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, second.model.state_dict()[name]), name
@@ -99,12 +101,37 @@ def test_every_epoch_sees_every_picture_once(make_trainer: Make) -> None:
 
 
 def test_learning_rate_warms_up_and_falls_to_zero(make_trainer: Make) -> None:
-    trainer = make_trainer(iterations=100, warmup=10, learning_rate=0.1)
-    rates = [trainer.learning_rate(i) for i in range(100)]
+    settings = make_trainer(iterations=100, warmup=10, learning_rate=0.1).settings
+    rates = [learning_rate(settings, i) for i in range(100)]
     assert rates[0] == pytest.approx(0.01)
     assert max(rates) == pytest.approx(0.1, rel=0.05)
     assert rates[9:] == sorted(rates[9:], reverse=True)
     assert 0 < rates[-1] < 1e-4
+
+
+@pytest.mark.parametrize("model", ["draw", "classifier"])
+def test_attention_heads_slow_down_and_the_others_do_not(make_trainer: Make, model: str) -> None:
+    plain, slow = (
+        make_trainer(model, name, iterations=100, warmup=0, **scale)
+        for name, scale in (("plain", {}), ("slow", {"attention_lr_scale": 0.1, "attention_lr_settle": 10}))
+    )
+    assert len(plain.optimizer.param_groups) == 1
+    heads = {n: p for n, p in slow.model.named_parameters() if "attention" in n}
+    assert {id(p) for p in slow.optimizer.param_groups[1]["params"]} == {id(p) for p in heads.values()}
+    for iteration, scale in enumerate([1 - 0.09 * t for t in range(10)] + [0.1, 0.1]):
+        before = {n: p.detach().clone() for n, p in slow.model.named_parameters()}
+        slow.step()
+        rate, head_rate = (group["lr"] for group in slow.optimizer.param_groups)
+        assert rate == pytest.approx(learning_rate(slow.settings, iteration))
+        assert head_rate == pytest.approx(rate * scale)
+        if iteration == 0:  # Adam's first step is the rate itself wherever there is a gradient
+            plain.step()
+            for name, value in plain.model.named_parameters():
+                torch.testing.assert_close(value, dict(slow.model.named_parameters())[name])
+    moved = {n: (p - before[n]).abs().max() for n, p in slow.model.named_parameters()}
+    assert max(float(moved[n]) for n in heads) < 0.3 * max(
+        float(v) for n, v in moved.items() if n not in heads
+    )
 
 
 @pytest.mark.parametrize("model", ["draw", "classifier"])

@@ -1,0 +1,84 @@
+"""Adam and its learning rates: warm-up, a cosine to zero, and attention heads that move more slowly."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from .settings import TrainSettings
+
+ATTENTION_HEADS = ("read_attention", "write_attention")
+
+
+def learning_rate(settings: TrainSettings, iteration: int) -> float:
+    """Linear warm-up, then a cosine to zero; ``iteration`` counts from 0."""
+    warm = min(1.0, (iteration + 1) / settings.warmup) if settings.warmup else 1.0
+    return settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * iteration / settings.iterations))
+
+
+def attention_scale(settings: TrainSettings, iteration: int) -> float:
+    """The attention heads' learning rate relative to the others': from 1, linearly, to its setting.
+
+    Adam moves every weight of a head by about the rate, and all 256 add up: at 2e-3 a step can shift a window by
+    several pixels of a 100-pixel picture. That is how windows are found at first, and noise later.
+    """
+    settle = settings.attention_lr_settle
+    left = max(0.0, 1 - iteration / settle) if settle else 0.0
+    return settings.attention_lr_scale + (1 - settings.attention_lr_scale) * left
+
+
+def make_optimizer(
+    module: nn.Module, settings: TrainSettings, device: torch.device, recorded: bool
+) -> torch.optim.Adam:
+    """Adam over all weights; the attention heads are a second group where they have a rate of their own.
+
+    Args:
+        recorded: a CUDA graph will hold the update, which then reads the rates from tensors.
+    """
+    on_gpu = device.type == "cuda"
+    groups: list[dict[str, Any]] = [{"params": []}]
+    if settings.attention_lr_scale != 1:
+        groups.append({"params": []})
+    for name, parameter in module.named_parameters():
+        head = any(part in ATTENTION_HEADS for part in name.split("."))
+        groups[-1 if head else 0]["params"].append(parameter)
+    for group in groups:  # one tensor each: they are filled with different rates
+        group["lr"] = (
+            torch.tensor(settings.learning_rate, device=device) if recorded else settings.learning_rate
+        )
+    return torch.optim.Adam(
+        [group for group in groups if group["params"]],
+        betas=(0.9, settings.adam_beta2),
+        fused=on_gpu,
+        foreach=not on_gpu,
+        capturable=recorded,
+    )
+
+
+def set_rates(optimizer: torch.optim.Optimizer, settings: TrainSettings, iteration: int) -> None:
+    """Give every group its rate for this iteration, counted from 0."""
+    rate = learning_rate(settings, iteration)
+    for group, scale in zip(
+        optimizer.param_groups, (1.0, attention_scale(settings, iteration)), strict=False
+    ):
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate * scale)
+        else:
+            group["lr"] = rate * scale
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """``load_state_dict`` that keeps this machine's kind of Adam: a GPU run's file may go on on the CPU."""
+    kept = [
+        {k: group[k] for k in ("lr", "fused", "foreach", "capturable")} for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, kept, strict=True):
+        group.update(own)
+        for parameter in group["params"]:
+            on_device = own["fused"] or own["capturable"]
+            step = optimizer.state[parameter]["step"]
+            optimizer.state[parameter]["step"] = step.to(parameter.device if on_device else "cpu")
