@@ -33,7 +33,7 @@ def command(
     ] = None,
     split: Annotated[str, typer.Option(help="valid, test, or another the data set has.")] = "test",
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first LIMIT images. Default: all.")
+        int | None, typer.Option(min=1, help="Only LIMIT images, evenly spread over the set. Default: all.")
     ] = None,
     importance: Annotated[
         int | None,
@@ -66,7 +66,7 @@ def command(
 ) -> None:
     """Evaluate a model: the test bound in nats (mean ± standard error), or the error rate with its 95 % interval.
 
-    Image k of the set is evaluated with the noise of the stream's image k, so that PyTorch and ONNX Runtime give
+    Image k of those evaluated takes the noise of the stream's image k, so that PyTorch and ONNX Runtime give
     the same figure.
     """
     from ..errors import DrawError

@@ -214,7 +214,7 @@ def _dataset(
 def _header(dataset: Dataset, split: str, evaluation: Split, limit: int | None) -> Result:
     about = f" [{dataset.note}]" if dataset.note else ""
     if limit and limit < len(evaluation):
-        about += f" [first {limit:,} of {len(evaluation):,} images]"
+        about += f" [{limit:,} of {len(evaluation):,} images, evenly spread]"
     values = {"dataset": dataset.name, "split": split, "note": dataset.note}
     return Result([f"{dataset.name} {split}{about}"], values)
 

@@ -63,10 +63,10 @@ class ErrorFigures:
 
 
 def slices(evaluation: Split, batch: int, limit: int | None) -> Iterator[tuple[int, Batch]]:
-    """(first index, batch) over the first ``limit`` images."""
-    count = min(len(evaluation), limit or len(evaluation))
-    for start in range(0, count, batch):
-        yield start, evaluation.slice(start, min(start + batch, count))
+    """(first index, batch) over all images, or over ``limit`` of them, evenly spread and counted from 0."""
+    chosen = evaluation.spread(limit) if limit else evaluation
+    for start in range(0, len(chosen), batch):
+        yield start, chosen.slice(start, start + batch)
 
 
 @torch.no_grad()

@@ -334,7 +334,7 @@ def evaluate(
     limit: int | None = None,
     bar: Progress | None = None,
 ) -> BoundFigures | ErrorFigures:
-    """The figures that fit the model, on the first ``limit`` images of a fixed set."""
+    """The figures that fit the model, on ``limit`` images of a fixed set, evenly spread."""
     advance = bar.advance if bar else (lambda _: None)
     if isinstance(model, Draw):
         return evaluate_bound(model, evaluation, EVALUATION_BATCH, limit, advance=advance)

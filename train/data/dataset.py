@@ -41,6 +41,17 @@ class Split:
         labels = None if self.labels is None else self.labels[start:stop]
         return Batch(self.intensities(self.images[start:stop]), labels)
 
+    def spread(self, count: int) -> Split:
+        """``count`` pictures evenly spread over the set: files sorted by class hold no sample at their start.
+
+        The whole set where it has no more.
+        """
+        if count >= len(self):
+            return self
+        chosen = torch.arange(count, device=self.images.device) * len(self) // count
+        labels = None if self.labels is None else self.labels[chosen]
+        return Split(self.images[chosen], labels, self.maximum)
+
     def intensities(self, images: Tensor) -> Tensor:
         """Stored values 0..maximum to float32 in [0, 1]."""
         # Division rounds correctly everywhere; a product with the reciprocal would not.

@@ -1,0 +1,74 @@
+"""The results page: what stands on it comes from a run's own files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from draw_onnx.train import cli
+
+
+def test_the_page_is_what_the_records_give(results: Any) -> None:
+    records = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(results.RECORDS.glob("*.json"))]
+    assert records
+    page = (results.ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert page == results.page([results.Run(**record) for record in records]), "run python tools/results.py"
+    assert "/root" not in page
+    assert "/home" not in page
+
+
+def test_a_command_is_quoted_without_this_machines_folders(results: Any, tmp_path: Path) -> None:
+    (tmp_path / "command.txt").write_text(
+        "draw-train --preset images --out /a/runs/x --data-dir /a/data --image-dir '/a/my photos'"
+        " --init-from /a/runs/first/best.ckpt --lr 1e-3\n"
+    )
+    assert results.command_of(tmp_path) == [
+        *("draw-train", "--preset", "images", "--image-dir", "my photos"),
+        *("--init-from", "first/best.ckpt", "--lr", "1e-3"),
+    ]
+
+
+def test_taking_in_a_run(results: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train for a moment, take the run in: figure, curve, parity and pictures are the run's."""
+    run = tmp_path / "tiny"
+    sizes = (
+        "--hidden",
+        8,
+        "--time-steps",
+        2,
+        "--latent",
+        2,
+        "--iterations",
+        4,
+        "--eval-every",
+        2,
+        "--threads",
+        1,
+    )
+    monkeypatch.setattr(sys, "argv", ["draw-train", "--out", str(run), *map(str, sizes)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    for name, folder in (("RECORDS", "records"), ("IMAGES", "images")):
+        monkeypatch.setattr(results, name, tmp_path / folder)
+    results.take_in(run)
+    record = json.loads((tmp_path / "records" / "tiny.json").read_text(encoding="utf-8"))
+    assert record["figure"] == (run / "test.txt").read_text().strip()
+    assert record["command"].startswith("draw-train --hidden 8")
+    assert [point[0] for point in record["curve"]] == [2, 4]
+    assert record["epochs"] == pytest.approx(4 * 100 / 1397)
+    assert "hidden_size 8 (preset 64)" in record["sizes"]
+    assert record["parity"].startswith("parity with torch float64:")
+    assert {p.name for p in (tmp_path / "images").iterdir()} == {"tiny.png", "tiny.gif"}
+    page = results.page([results.Run(**record)])
+    assert page.count(record["figure"]) == 2
+    assert "images/results/tiny.gif" in page
+
+
+def test_an_unfinished_run_is_refused(results: Any, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"no finished run: it has no test\.txt"):
+        results.take_in(tmp_path)
