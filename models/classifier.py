@@ -62,6 +62,8 @@ class GlimpseClassifier(nn.Module):
                 self.config.read_size - 1, 1
             )
             self.read_attention.bias[2] = 2 * torch.tensor(stride / 2).log()
+            # A line of one pixel fills 1/stride of such a filter: gamma brings what is seen back to order one.
+            self.read_attention.bias[4] = torch.tensor(stride).log()
 
     def forward(self, x: Tensor, time_steps: int | None = None) -> ClassifierOutput:
         """x: [K, C, B, A] in [0, 1]; ``time_steps`` overrides the config's number of glimpses."""

@@ -33,7 +33,7 @@ _CLUTTERED = {
     "warmup": 200,
     # The heads find the digit at the full rate, then a tenth of it keeps the windows from jittering about it.
     "attention_lr_scale": 0.1,
-    "attention_lr_settle": 4000,
+    "attention_lr_settle": 1000,
     "clip_norm": 1.0,
     "eval_images": 10_000,  # all: 2,000 leave a percentage uncertain by one point, too much to pick the best
     "eval_every": 1000,

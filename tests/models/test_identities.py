@@ -139,6 +139,14 @@ def test_the_first_glimpse_covers_the_picture() -> None:
     torch.testing.assert_close(window.g_x + reach, torch.full((1,), 100.0))
 
 
+def test_the_first_glimpse_sees_lines_as_bright_as_they_are() -> None:
+    """A bright line one pixel wide, read whole: filters 9 pixels apart dim it by as much, gamma brings it back."""
+    picture = torch.zeros(1, 1, 100, 100)
+    picture[..., 46] = 1.0
+    seen = GlimpseClassifier(ClassifierConfig())(picture).glimpses[0, 0, 0]
+    torch.testing.assert_close(seen.sum(-1), torch.ones(12), rtol=0.02, atol=0)
+
+
 def test_bounded_attention() -> None:
     torch.manual_seed(5)
     config = ClassifierConfig(1, 10, 10, 2, 4, 3, attention_bound=3.0, position_bound=1.0)
