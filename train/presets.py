@@ -30,10 +30,10 @@ _CLUTTERED = {
     "iterations": 40_000,
     "batch_size": 128,
     "learning_rate": 2e-3,  # 4e-3 learned later and no better
-    "warmup": 200,
+    "warmup": 1000,
     # The heads find the digit at the full rate, then a tenth of it keeps the windows from jittering about it.
     "attention_lr_scale": 0.1,
-    "attention_lr_settle": 1000,
+    "attention_lr_settle": 2000,
     "clip_norm": 1.0,
     "eval_images": 10_000,  # all: 2,000 leave a percentage uncertain by one point, too much to pick the best
     "eval_every": 1000,
