@@ -29,7 +29,7 @@ from draw_onnx.train.trainer import format_duration
 ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "docs" / "results"
 IMAGES = ROOT / "docs" / "images" / "results"
-DRAWN = ("-n", "12", "--fps", "8")  # what draw-gen is given for the page's GIFs
+DRAWN = ["-n", "12", "--fps", "8"]  # what draw-gen is given for the page's GIFs, besides a scale
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Run:
     curve: list[list]  # [iteration, validation figure]
     starts_from: str = ""  # the model whose weights it started from
     parity: str = ""  # the lines of draw-export's report
+    drawn: str = ""  # the options that draw-gen was given
 
 
 def take_in(folder: Path) -> None:
@@ -104,8 +105,10 @@ def take_in(folder: Path) -> None:
         ),
         curve=[list(point) for point in curve(folder / "metrics.csv")],
         starts_from=words[words.index("--init-from") + 1] if "--init-from" in words else "",
-        parity=draw(folder) if isinstance(last.config, DrawConfig) else "",
     )
+    if isinstance(last.config, DrawConfig):
+        drawn = [*DRAWN, "--scale", str(max(2, 112 // last.config.image_height))]
+        record = dataclasses.replace(record, parity=draw(folder, drawn), drawn=shlex.join(drawn))
     text = json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False)
     (RECORDS / f"{folder.name}.json").write_text(text + "\n", encoding="utf-8")
 
@@ -116,13 +119,13 @@ def threads(words: list[str]) -> str:
     return f"{count} thread{'' if count == '1' else 's'}"
 
 
-def draw(folder: Path) -> str:
+def draw(folder: Path, options: list[str]) -> str:
     """Export the best weights, draw a GIF with them; gives the parity report."""
     with tempfile.TemporaryDirectory() as temporary:
         onnx = Path(temporary) / f"{folder.name}.onnx"
         report = run(["draw-export", "--ckpt", str(folder / "best.ckpt"), "-o", str(onnx)], [])
         gif = str(IMAGES / f"{folder.name}.gif")
-        run(["draw-gen", "--onnx", str(onnx), *DRAWN, "--gif", gif], [])
+        run(["draw-gen", "--onnx", str(onnx), *options, "--gif", gif], [])
     lines = report.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("parity"))
     return "\n".join(line for line in lines[start:] if line.startswith(("parity", "  ")))
@@ -185,7 +188,7 @@ def section(experiment: Experiment, one: Run) -> list[str]:
             f"![{experiment.title}, painted by ONNX Runtime](images/results/{one.name}.gif)",
             "",
             f"`draw-export --ckpt {one.name}/best.ckpt -o {one.name}.onnx`, then"
-            f" `draw-gen --onnx {one.name}.onnx {shlex.join(DRAWN)} --gif {one.name}.gif`:",
+            f" `draw-gen --onnx {one.name}.onnx {one.drawn} --gif {one.name}.gif`:",
             "",
             "```",
             one.parity,
