@@ -118,6 +118,7 @@ def test_attention_heads_slow_down_and_the_others_do_not(make_trainer: Make, mod
     assert len(plain.optimizer.param_groups) == 1
     heads = {n: p for n, p in slow.model.named_parameters() if "attention" in n}
     assert {id(p) for p in slow.optimizer.param_groups[1]["params"]} == {id(p) for p in heads.values()}
+    before: dict[str, torch.Tensor] = {}
     for iteration, scale in enumerate([1 - 0.09 * t for t in range(10)] + [0.1, 0.1]):
         before = {n: p.detach().clone() for n, p in slow.model.named_parameters()}
         slow.step()
@@ -128,7 +129,7 @@ def test_attention_heads_slow_down_and_the_others_do_not(make_trainer: Make, mod
             plain.step()
             for name, value in plain.model.named_parameters():
                 torch.testing.assert_close(value, dict(slow.model.named_parameters())[name])
-    moved = {n: (p - before[n]).abs().max() for n, p in slow.model.named_parameters()}
+    moved = {n: (p.detach() - before[n]).abs().max() for n, p in slow.model.named_parameters()}
     assert max(float(moved[n]) for n in heads) < 0.3 * max(
         float(v) for n, v in moved.items() if n not in heads
     )
