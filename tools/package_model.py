@@ -37,6 +37,9 @@ def main() -> None:
     parser.add_argument("name", help="name in pretrained/")
     parser.add_argument("--data-dir", type=Path, default=os.environ.get("DRAW_DATA"), help="as for draw-eval")
     parser.add_argument("--importance", type=int, default=20, help="samples of the importance-weighted bound")
+    parser.add_argument(
+        "--before", default="", help="of a run with --init-from: how its first weights were made"
+    )
     arguments = parser.parse_args()
     checkpoint, onnx, card = (
         PRETRAINED / f"{arguments.name}{suffix}" for suffix in (".ckpt", ".onnx", ".md")
@@ -58,7 +61,15 @@ def main() -> None:
     last = load_checkpoint(arguments.run / "last.ckpt")
     command = shlex.join(command_of(arguments.run))
     card.write_text(
-        page(arguments.name, best, last, command, results, curve(arguments.run / "metrics.csv")),
+        page(
+            arguments.name,
+            best,
+            last,
+            command,
+            results,
+            curve(arguments.run / "metrics.csv"),
+            arguments.before,
+        ),
         encoding="utf-8",
     )
     print(f"wrote {card}")
@@ -96,13 +107,23 @@ def curve(metrics: Path, points: int = 12) -> list[tuple[int, str]]:
     return [(int(rows[i]["iteration"]), f"{float(rows[i][kind]):.2f}") for i in chosen]
 
 
-def page(name: str, best, last, command: str, results: list, points: list[tuple[int, str]]) -> str:
+def page(
+    name: str, best, last, command: str, results: list, points: list[tuple[int, str]], before: str
+) -> str:
     config = ", ".join(f"{k} {v}" for k, v in config_to_dict(best.config).items() if k != "labels")
     draw = isinstance(best.config, DrawConfig)
     unit = "nats" if draw else "% error"
     training = last.training or {}
     seconds = training.get("seconds", 0.0)
-    settings = ", ".join(f"{k} {v}" for k, v in training.get("settings", {}).items() if v not in ("", 0))
+    given = dict(training.get("settings", {}))
+    initial = given.pop("init_from", "")
+    settings = ", ".join(f"{k} {v}" for k, v in given.items() if v not in ("", 0))
+    start = (
+        f"\nIt started from the weights with SHA-256 `{initial}`{f': {before}' if before else ''}. The time and the"
+        " curve are this run's alone.\n"
+        if initial
+        else ""
+    )
     parameters = sum(w.numel() for w in best.weights.values())
     blocks = "\n\n".join(f"```console\n$ {shlex.join(words)}\n{text}\n```" for words, text in results)
     title = (
@@ -127,7 +148,7 @@ def page(name: str, best, last, command: str, results: list, points: list[tuple[
 ```sh
 {command}
 ```
-
+{start}
 Settings as they were: {settings}.
 
 {format_duration(seconds)} of wall-clock time on one thread of a shared two-core machine ({cpu()}). Validation ({unit}):

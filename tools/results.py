@@ -73,6 +73,7 @@ class Run:
     starts_from: str = ""  # the model whose weights it started from
     parity: str = ""  # the lines of draw-export's report
     drawn: str = ""  # the options that draw-gen was given
+    remark: str = ""  # written by hand: what the record cannot say, e.g. that the preset has changed since
 
 
 def take_in(folder: Path) -> None:
@@ -171,6 +172,8 @@ def section(experiment: Experiment, one: Run) -> list[str]:
     ]
     if one.starts_from:
         lines += [f"It started from the weights of `{one.starts_from}`; the time is this run's alone."]
+    if one.remark:
+        lines += [one.remark]
     if one.sizes:
         lines += [f"Sizes: {one.sizes}."]
     header, values = (" | ".join(str(point[i]) for point in one.curve) for i in (0, 1))
