@@ -20,6 +20,7 @@ SIZE_OPTIONS = {
     "read_size": "--read-size",
     "write_size": "--write-size",
     "attention": "--attention/--no-attention",
+    "image_channels": "--channels",
 }
 
 
@@ -68,24 +69,19 @@ def apply_initial(
         raise DrawError(
             f"--init-from: preset {preset.settings.preset} trains {ours}, the checkpoint is {theirs}"
         )
-    fixed = [
-        option
-        for name, option in SIZE_OPTIONS.items()
-        if name != "time_steps"
-        and sizes.get(name, getattr(initial.config, name, None)) != getattr(initial.config, name, None)
-    ]
-    if fixed:
-        raise DrawError(
-            f"--init-from takes the model's sizes from the checkpoint: leave out {', '.join(fixed)}"
-        )
     # The windows of trained weights have nothing to find any more.
     changes = {
         "attention_lr_settle": 0,
         **changes,
         "init_from": weights_sha256(initial.weights, initial.config),
     }
-    settings, _ = apply_options(preset, changes, {})
-    return settings, resize(initial.config, {k: v for k, v in sizes.items() if k == "time_steps"})
+    settings, config = apply_options(dataclasses.replace(preset, model=initial.config), changes, sizes)
+    ours, theirs = vars(config), vars(initial.config)
+    fixed = [SIZE_OPTIONS.get(k, "--image-size") for k in ours if k != "time_steps" and ours[k] != theirs[k]]
+    if fixed:
+        options = ", ".join(dict.fromkeys(fixed))
+        raise DrawError(f"--init-from takes the model's sizes from the checkpoint: leave out {options}")
+    return settings, config
 
 
 def resize(model: ModelConfig, sizes: dict[str, Any]) -> ModelConfig:

@@ -129,6 +129,18 @@ def test_two_devices_train_like_one(finished: Path, tmp_path: Path) -> None:
         (["--init-from", "nonsense"], 1, "no checkpoint nonsense (packaged models: "),
         (["--init-from", "cluttered-mnist"], 1, "preset digits trains DRAW, the checkpoint is the glimpse"),
         (["--preset", "mnist", "--init-from", "mnist", "--latent", "9"], 1, "leave out --latent"),
+        (
+            ["--preset", "images", "--image-dir", ".", "--init-from", "mnist", "--channels", "3"],
+            1,
+            "leave out --channels",
+        ),
+        (
+            ["--preset", "images", "--image-dir", ".", "--init-from", "mnist", "--image-size", "8", "9"],
+            1,
+            "leave out --image-size",
+        ),
+        (["--preset", "images", "--image-dir", ".", "--init-from", "mnist"], 1, ". holds no pictures"),
+        (["--init-from", "mnist", "--no-attention"], 1, "leave out --read-size, --write-size, --attention"),
         (["--init-from", "mnist"], 1, "data set digits has 1×8×8 pictures, the model takes 1×28×28"),
         (["--wrong"], 2, "No such option: --wrong"),
         (["--preset", "mnist", "--data-dir", "."], 1, "belongs in binarized_mnist"),
