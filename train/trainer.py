@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 LOG_EVERY = 50  # iterations between rows of metrics.csv and updates of the bar
 EVALUATION_BATCH = 100
-# A validation figure this many times the best one, twice in a row, is a run that has fallen apart.
-DIVERGED = 3.0
 
 
 class Trainer:
@@ -277,7 +275,7 @@ class Trainer:
         )
         row = {f"valid_{k}": v for k, v in figures_to_terms(figures).items()}
         value = row[f"valid_{self._objective.metric}"]
-        if self.best is not None and not value < DIVERGED * self.best + 1e-9:
+        if self.best is not None and not value < self._objective.diverged * self.best + 1e-9:
             self._bad_evaluations += 1
             if self._bad_evaluations >= 2:
                 raise DrawError(

@@ -209,6 +209,28 @@ def test_a_run_that_falls_apart_is_stopped(make_trainer: Make) -> None:
     assert load_checkpoint(trainer.folder.best).iteration == 10
 
 
+def test_a_collapsed_posterior_is_stopped(make_trainer: Make) -> None:
+    """Far from a NaN, far from three times the best bound: the network paints the mean and has forgotten its latents."""
+    trainer = make_trainer(iterations=2000, eval_every=100, learning_rate=2e-2, ema_decay=0.0)
+    step = trainer.step
+
+    def step_then_forget() -> dict[str, torch.Tensor]:
+        terms = step()
+        if trainer.iteration > 600:
+            weights = dict(trainer.model.named_parameters())
+            with torch.no_grad():
+                for name in ("mu.weight", "mu.bias", "log_sigma.weight", "log_sigma.bias"):
+                    weights[name].zero_()
+            trainer.average.update(trainer.model, trainer.iteration)
+        return terms
+
+    trainer.step = step_then_forget  # type: ignore[method-assign]
+    with pytest.raises(DrawError, match="diverged"):
+        run(trainer)
+    assert trainer.iteration <= 1000
+    assert load_checkpoint(trainer.folder.best).metrics["valid_bound"] < 11
+
+
 def test_ema_of_decay_zero_is_the_weights(make_trainer: Make) -> None:
     trainer = make_trainer(ema_decay=0.0)
     for _ in range(3):
