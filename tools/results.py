@@ -158,14 +158,24 @@ def page(runs: list[Run]) -> str:
         )
     lines += ["", "\\* other sizes than the preset's, see below.", ""]
     for name, experiment in EXPERIMENTS.items():
-        for one in by_preset.get(name, []):
-            lines += section(experiment, one)
+        ours = by_preset.get(name, [])
+        for one in ours:
+            lines += section(experiment, one, f" ({one.name})" if len(ours) > 1 else "")
     return "\n".join(lines)
 
 
-def section(experiment: Experiment, one: Run) -> list[str]:
+def section(experiment: Experiment, one: Run, which: str) -> list[str]:
     """One run: command, figure, time, curve, pictures."""
-    lines = [f'<a id="{one.name}"></a>', "", f"## {experiment.title}", "", "```sh", one.command, "```", ""]
+    lines = [
+        f'<a id="{one.name}"></a>',
+        "",
+        f"## {experiment.title}{which}",
+        "",
+        "```sh",
+        one.command,
+        "```",
+        "",
+    ]
     lines += [
         f"**{one.figure}** after {one.iterations:,} iterations, {one.epochs:.3g} epochs, {format_duration(one.seconds)};"
         f" {one.hardware}."
