@@ -5,7 +5,7 @@ windows alone, forward and twice for the backward pass, in float32: what is prin
 measured in the same run. bfloat16 can pass 100 %, because its products are cheaper than the floor's. On a machine
 that is doing something else the figures mean nothing.
 
-    python bench/training.py --models mnist cluttered-mnist
+    python bench/training.py --models mnist cluttered-mnist --seconds 12
 """
 
 from __future__ import annotations
