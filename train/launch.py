@@ -35,9 +35,8 @@ def make_fabric(hardware: Hardware, precision: str) -> Fabric:
             )
     elif device != "cpu":
         raise DrawError(f"unknown device {device!r}: auto, cpu or cuda")
-    logging.getLogger("lightning_fabric").setLevel(
-        logging.WARNING
-    )  # it announces the precision that was asked for
+    # Fabric announces the precision that was asked for.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     strategy = "ddp" if hardware.devices > 1 else "auto"
     fabric = Fabric(accelerator=device, devices=hardware.devices, strategy=strategy, precision=precision)  # type: ignore[arg-type]
     fabric.launch()

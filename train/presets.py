@@ -24,7 +24,7 @@ def _preset(description: str, model: ModelConfig, name: str, **settings: object)
 
 # Batches an epoch on the fixed binarised MNIST at batch 100: 500. 300 epochs is what the best reproductions ran.
 _MNIST = {"iterations": 150_000, "warmup": 500, "eval_every": 1000, "save_every": 500}
-# Every choice is measured in docs/training.md.
+# What was measured, and what was only taken over, stands in docs/training.md.
 _CLUTTERED = {
     "dataset": "cluttered-mnist",
     "iterations": 40_000,
