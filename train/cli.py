@@ -45,7 +45,8 @@ def command(
         bool,
         typer.Option(
             "--resume",
-            help="Go on from OUT/last.ckpt, with its settings; only --iterations, --device and --devices may change.",
+            help="Go on from OUT/last.ckpt, with its settings; only --iterations, the folders and the machine's options"
+            " may be given.",
             rich_help_panel=_RUN,
         ),
     ] = False,
@@ -114,9 +115,20 @@ def command(
             rich_help_panel=_OPTIMISER,
         ),
     ] = None,
+    write_window: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Hold the write windows at this width: for pictures of several things, one is then painted after"
+            " the other. Default: free windows, the paper's.",
+            rich_help_panel=_OPTIMISER,
+        ),
+    ] = None,
     clip: Annotated[
         float | None,
-        typer.Option(help="Largest norm of the gradient. Default: the preset's.", rich_help_panel=_OPTIMISER),
+        typer.Option(
+            help="Largest norm of the gradient, 0 for any. Default: the preset's.", rich_help_panel=_OPTIMISER
+        ),
     ] = None,
     ema: Annotated[
         float | None,
@@ -195,11 +207,13 @@ def command(
         "learning_rate": lr,
         "warmup": warmup,
         "attention_lr_scale": attention_lr_scale,
+        "write_window": write_window,
         "clip_norm": clip,
         "ema_decay": ema,
         "glimpse_loss": glimpse_loss,
         "precision": precision,
-        "image_dir": str(image_dir) if image_dir else None,
+        # Whole: the run may go on from another folder.
+        "image_dir": str(image_dir.expanduser().absolute()) if image_dir else None,
         "image_height": image_size[0] if image_size else None,
         "image_width": image_size[1] if image_size else None,
         "image_channels": channels,
@@ -212,14 +226,14 @@ def command(
         "write_size": write_size,
         "attention": attention,
     }
-    hardware = Hardware(device=device, devices=devices, compile=compile_, cuda_graph=cuda_graph)
+    hardware = Hardware(device, devices, compile_, cuda_graph, threads)
     changes = {k: v for k, v in changes.items() if v is not None}
     sizes = {k: v for k, v in sizes.items() if v is not None}
     initial = None
     if resume:
         if init_from is not None:
             raise DrawError("--resume goes on with a run's own weights: leave out --init-from")
-        folder = RunFolder(out or Path("runs") / preset)
+        folder = RunFolder(out or Path("runs") / find_preset(preset).settings.preset)
         folder.require_run()
         checkpoint = load_checkpoint(folder.last)
         settings = resumed_settings(checkpoint, changes, sizes)
@@ -233,7 +247,7 @@ def command(
             settings, config = apply_options(chosen, changes, sizes)
         folder = RunFolder(out or Path("runs") / chosen.settings.preset)
         checkpoint = None
-    code = _train(settings, config, folder, hardware, data_dir, checkpoint, initial, threads)
+    code = _train(settings, config, folder, hardware, data_dir, checkpoint, initial)
     if code:
         raise typer.Exit(code)
 
@@ -246,7 +260,6 @@ def _train(
     data_dir: Path | None,
     checkpoint: Checkpoint | None,
     initial: Checkpoint | None,
-    threads: int | None,
 ) -> int:
     """Everything that needs the trainer, with PyTorch's own words for a full memory turned into ours."""
     import os
@@ -260,8 +273,6 @@ def _train(
         checkpoint is None and "LOCAL_RANK" not in os.environ
     ):  # a data-parallel child sees its parent's folder
         folder.require_fresh()
-    if threads:
-        torch.set_num_threads(threads)
     try:
         return train(settings, config, folder, hardware, data_dir, checkpoint, initial)
     except torch.OutOfMemoryError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -26,6 +27,8 @@ def make_fabric(hardware: Hardware, precision: str) -> Fabric:
     device = hardware.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if hardware.threads:
+        torch.set_num_threads(hardware.threads)
     if device == "cuda":
         if not torch.cuda.is_available():
             raise DrawError("--device cuda: PyTorch finds no CUDA device here (is its CUDA build installed?)")
@@ -35,6 +38,10 @@ def make_fabric(hardware: Hardware, precision: str) -> Fabric:
             )
     elif device != "cpu":
         raise DrawError(f"unknown device {device!r}: auto, cpu or cuda")
+    elif precision == "16-mixed":
+        raise DrawError("--precision 16-mixed needs a GPU; on a CPU bf16-mixed is the faster one")
+    if hardware.cuda_graph and (device != "cuda" or hardware.devices > 1):
+        raise DrawError("--cuda-graph needs one GPU")
     # Fabric announces the precision that was asked for.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     strategy = "ddp" if hardware.devices > 1 else "auto"
@@ -96,12 +103,27 @@ def train(
     if interrupt.signal is not None:
         if main:
             note(f"stopped at iteration {trainer.iteration:,}; go on with:")
-            note(f"draw-train --resume --out {shlex.quote(str(folder.path))}")
+            note(resume_command(folder, hardware, data_dir))
         return interrupt.exit_code
     if main:
         _finish(dataset, folder, trainer)
     fabric.barrier()
     return 0
+
+
+def resume_command(folder: RunFolder, hardware: Hardware, data_dir: Path | None) -> str:
+    """What to type to go on as before: settings are in the checkpoint, folders and the machine are not."""
+    words = ["draw-train", "--resume", "--out", str(folder.path)]
+    if data_dir is not None and str(data_dir) != os.environ.get("DRAW_DATA"):
+        words += ["--data-dir", str(data_dir)]
+    if hardware.device != "auto":
+        words += ["--device", hardware.device]
+    if hardware.devices != 1:
+        words += ["--devices", str(hardware.devices)]
+    if hardware.threads:
+        words += ["--threads", str(hardware.threads)]
+    words += [f"--{name}" for name in ("compile", "cuda-graph") if getattr(hardware, name.replace("-", "_"))]
+    return shlex.join(words)
 
 
 def _load(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from ..console import note
@@ -11,17 +12,27 @@ from ..models.checkpoint import Checkpoint, weights_sha256
 from ..models.config import DrawConfig, ModelConfig
 from .presets import Preset
 from .settings import TrainSettings
+from .write_window import check_write_window
 
-# Fields of a model's config and the options that set them.
-SIZE_OPTIONS = {
-    "time_steps": "--time-steps",
+# Fields of settings and of models whose options are not called as they are.
+_OPTIONS = {
     "hidden_size": "--hidden",
     "latent_size": "--latent",
-    "read_size": "--read-size",
-    "write_size": "--write-size",
     "attention": "--attention/--no-attention",
+    "learning_rate": "--lr",
+    "clip_norm": "--clip",
+    "ema_decay": "--ema",
+    "image_height": "--image-size",
+    "image_width": "--image-size",
     "image_channels": "--channels",
 }
+# Options of a resumed run that may differ from the first part's: its length, and where its pictures lie now.
+_RESUMABLE = {"iterations", "image_dir"}
+
+
+def option_names(fields: Iterable[str]) -> str:
+    """``--lr, --hidden``: the options that set these fields, each once, for messages."""
+    return ", ".join(dict.fromkeys(_OPTIONS.get(name, "--" + name.replace("_", "-")) for name in fields))
 
 
 def apply_options(
@@ -37,28 +48,28 @@ def apply_options(
         if not settings.image_dir:
             raise DrawError("preset images needs --image-dir DIR, a folder of picture files")
         image = preset.model.image
-        settings = settings.replace(
-            image_height=settings.image_height or image.height,
-            image_width=settings.image_width or image.width,
-            image_channels=settings.image_channels or image.channels,
-        )
-        sizes = {
-            **sizes,
-            "image_height": settings.image_height,
-            "image_width": settings.image_width,
-            "image_channels": settings.image_channels,
-        }
-    elif settings.image_dir or settings.image_height or settings.image_channels:
+        chosen = {"image_height": image.height, "image_width": image.width, "image_channels": image.channels}
+        chosen |= {name: changes[name] for name in chosen if name in changes}
+        settings = settings.replace(**chosen)
+        sizes = {**sizes, **chosen}
+    elif any(name.startswith("image_") for name in changes):
         raise DrawError(
             f"--image-dir, --image-size and --channels belong to preset images, not {settings.preset}"
         )
-    return settings, resize(preset.model, sizes)
+    if "glimpse_loss" in changes and isinstance(preset.model, DrawConfig):
+        raise DrawError(f"--glimpse-loss is for the glimpse classifier, preset {settings.preset} trains DRAW")
+    config = resize(preset.model, sizes)
+    if settings.write_window:
+        check_write_window(config, settings.write_window)
+    return settings, config
 
 
 def apply_initial(
     preset: Preset, initial: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]
 ) -> tuple[TrainSettings, ModelConfig]:
     """Settings and model of a run that starts from ``initial``: its sizes, except the number of steps.
+
+    Sizes that are then not the preset's are said: a run called ``cluttered-mnist-4`` may have 8 glimpses.
 
     Raises:
         DrawError: the other kind of model, an option that would change a weight's shape, or a value out of range.
@@ -69,6 +80,16 @@ def apply_initial(
         raise DrawError(
             f"--init-from: preset {preset.settings.preset} trains {ours}, the checkpoint is {theirs}"
         )
+    wanted = preset.model
+    if isinstance(wanted, DrawConfig) and wanted.attention != vars(initial.config)["attention"]:
+        have, lack = ("with", "without") if wanted.attention else ("without", "with")
+        raise DrawError(
+            f"--init-from: preset {preset.settings.preset} is DRAW {have} attention, the checkpoint {lack}"
+        )
+    if changes.get("write_window"):
+        raise DrawError(
+            "--write-window is for random weights: trained ones bring their windows, leave it out"
+        )
     # The windows of trained weights have nothing to find any more.
     changes = {
         "attention_lr_settle": 0,
@@ -77,10 +98,19 @@ def apply_initial(
     }
     settings, config = apply_options(dataclasses.replace(preset, model=initial.config), changes, sizes)
     ours, theirs = vars(config), vars(initial.config)
-    fixed = [SIZE_OPTIONS.get(k, "--image-size") for k in ours if k != "time_steps" and ours[k] != theirs[k]]
+    fixed = [name for name in ours if name != "time_steps" and ours[name] != theirs[name] and name in sizes]
+    fixed += [name for name in changes if name in ours and ours[name] != theirs[name]]
     if fixed:
-        options = ", ".join(dict.fromkeys(fixed))
-        raise DrawError(f"--init-from takes the model's sizes from the checkpoint: leave out {options}")
+        raise DrawError(
+            f"--init-from takes the model's sizes from the checkpoint: leave out {option_names(fixed)}"
+        )
+    others = [
+        f"{name} {ours[name]} (preset {value})"
+        for name, value in vars(wanted).items()
+        if ours[name] != value and name not in sizes
+    ]
+    if others:
+        note(f"sizes from the checkpoint, other than the preset's: {', '.join(others)}")
     return settings, config
 
 
@@ -93,20 +123,21 @@ def resize(model: ModelConfig, sizes: dict[str, Any]) -> ModelConfig:
     names = {f.name for f in dataclasses.fields(model)}
     for name in sizes:
         if name not in names:
-            raise DrawError(f"{SIZE_OPTIONS.get(name, name)} does not fit the glimpse classifier")
+            raise DrawError(f"{option_names([name])} does not fit the glimpse classifier")
     if isinstance(model, DrawConfig) and "attention" in sizes and sizes["attention"] != model.attention:
-        windows = {} if sizes["attention"] is False else {"read_size": 2, "write_size": 5}
-        if sizes["attention"] is False:
-            windows = {"read_size": 0, "write_size": 0}
+        windows = (
+            {"read_size": 2, "write_size": 5} if sizes["attention"] else {"read_size": 0, "write_size": 0}
+        )
         sizes = {**windows, **sizes}
     try:
         return dataclasses.replace(model, **sizes)
     except ValueError as error:
-        raise DrawError(str(error)) from error
+        field, _, text = str(error).partition(" ")
+        raise DrawError(f"{option_names([field])} {text}" if field in sizes else str(error)) from error
 
 
 def resumed_settings(checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]) -> TrainSettings:
-    """The checkpoint's settings; only ``iterations`` may differ.
+    """The checkpoint's settings; only ``iterations`` and ``image_dir`` may differ.
 
     Raises:
         DrawError: a weights-only checkpoint, an option that would change the run, or nothing left to do.
@@ -114,10 +145,13 @@ def resumed_settings(checkpoint: Checkpoint, changes: dict[str, Any], sizes: dic
     if checkpoint.training is None:
         raise DrawError("this is a weights-only checkpoint: it cannot be resumed (last.ckpt of a run can)")
     settings = TrainSettings.from_dict(checkpoint.training.get("settings"))  # type: ignore[arg-type]
-    fixed = sorted(set(changes) - {"iterations"} | set(sizes))
+    fixed = [name for name in (*sizes, *changes) if name not in _RESUMABLE]
     if fixed:
-        names = ", ".join("--" + name.replace("_", "-") for name in fixed)
-        raise DrawError(f"--resume takes its settings from the checkpoint: leave out {names}")
+        raise DrawError(f"--resume takes its settings from the checkpoint: leave out {option_names(fixed)}")
+    if "image_dir" in changes:
+        if not settings.image_dir:
+            raise DrawError(f"--image-dir belongs to preset images, not {settings.preset}")
+        settings = settings.replace(image_dir=changes["image_dir"])
     iterations = changes.get("iterations", settings.iterations)
     if iterations != settings.iterations:
         note("another --iterations changes the learning-rate schedule: this run is not bit-exact")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,12 @@ class TrainSettings:
     # The attention heads' rate relative to the others', reached after `attention_lr_settle` iterations from 1.
     attention_lr_scale: float = 1.0
     attention_lr_settle: int = 0
+    write_window: float = (
+        0.0  # pixels; write windows of this width all along (write_window.py), 0 leaves them free
+    )
     adam_beta2: float = 0.999
     # Of the whole gradient. For DRAW a guard against spikes only: the norm of a healthy batch is 100 to 500
-    # nats, and the 10 that others use cuts every step (183 nats after 400 iterations against 166).
+    # nats, and the 10 that others use cuts every step (183 nats after 400 iterations against 166). 0 never cuts.
     clip_norm: float = 1000.0
     ema_decay: float = 0.999  # 0 keeps no average
     seed: int = 0
@@ -58,6 +62,12 @@ class TrainSettings:
             )
         if self.attention_lr_settle < 0:
             raise DrawError(f"attention_lr_settle must be at least 0, not {self.attention_lr_settle}")
+        if not self.warmup >= 0:
+            raise DrawError(f"the warm-up must be at least 0 iterations, not {self.warmup}")
+        if not self.clip_norm >= 0:
+            raise DrawError(f"the largest gradient norm must be at least 0, not {self.clip_norm}")
+        if not 0 <= self.write_window < math.inf:
+            raise DrawError(f"the write window must be at least 0 pixels wide, not {self.write_window}")
         if not 0 <= self.ema_decay < 1:
             raise DrawError(f"the EMA decay must be at least 0 and below 1, not {self.ema_decay}")
         if not 0 <= self.seed < 2**63:
@@ -96,6 +106,7 @@ class Hardware:
     devices: int = 1
     compile: bool = False
     cuda_graph: bool = False  # record the whole update; one GPU only
+    threads: int | None = None  # of the CPU; None is PyTorch's choice
 
 
 @dataclass(frozen=True)
@@ -126,8 +137,8 @@ class RunFolder:
         return self.path / "samples"
 
     def require_fresh(self) -> None:
-        """Raises DrawError where a run already lives."""
-        for file in (self.last, self.best, self.metrics):
+        """Raises DrawError where a run already lives: what has no checkpoint yet may be begun again."""
+        for file in (self.last, self.best):
             if file.exists():
                 raise DrawError(
                     f"{self.path} already holds a run: continue it with --resume, or choose another --out"

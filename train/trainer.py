@@ -29,9 +29,11 @@ from .ema import WeightAverage
 from .evaluation import BoundFigures, ErrorFigures, evaluate_bound, evaluate_error
 from .interrupt import Interrupt
 from .logbook import Logbook
+from .machine import describe_machine
 from .objective import Objective, make_objective
 from .optimizer import learning_rate, load_optimizer, make_optimizer, set_rates
 from .settings import Hardware, RunFolder, TrainSettings
+from .write_window import hold_write_windows, start_write_windows
 
 if TYPE_CHECKING:
     from .data.dataset import Dataset, Split
@@ -71,13 +73,15 @@ class Trainer:
         self._sums: dict[str, Tensor] = {}
         self._counted = 0
         objective = make_objective(model, settings.glimpse_loss)
-        self._machine = f"{fabric.world_size} x {fabric.device.type}"
+        self._machine = describe_machine(fabric.device, fabric.world_size)
         self._use_graph = hardware.cuda_graph and fabric.device.type == "cuda" and fabric.world_size == 1
         optimizer = make_optimizer(objective, settings, fabric.device, self._use_graph)
         if resume is not None:
             model.load_state_dict(_training_state(resume)["model"])
         elif initial is not None:
             model.load_state_dict(initial.weights)
+        elif settings.write_window:
+            start_write_windows(cast(Draw, model), settings.write_window)
         if hardware.compile:
             model.compile_step()
         self._objective: Objective = objective
@@ -90,10 +94,10 @@ class Trainer:
         if resume is not None:
             state = _training_state(resume)
             load_optimizer(optimizer, state["optimizer"])
-            if fabric.is_global_zero and state.get("machine", self._machine) != self._machine:
-                note(
-                    f"trained on {state['machine']} so far, now on {self._machine}: this run is not bit-exact"
-                )
+            before = state.get("machine", self._machine)
+            # Older versions wrote "1 x cpu" and no more.
+            if fabric.is_global_zero and before not in (self._machine, self._machine.partition(" (")[0]):
+                note(f"trained on {before} so far, now on {self._machine}: this run is not bit-exact")
             self.average.load(resume.weights)
             self.iteration, self.seconds, self.best = resume.iteration, state["seconds"], state["best"]
             self._bad_evaluations = state["bad_evaluations"]
@@ -153,8 +157,13 @@ class Trainer:
         self.optimizer.zero_grad()
         terms = self._forward(images, labels, noise)
         self.fabric.backward(terms["loss"])
+        if self.settings.write_window:
+            hold_write_windows(cast(Draw, self.model))
         norm = self.fabric.clip_gradients(
-            self._forward, self.optimizer, max_norm=self.settings.clip_norm, error_if_nonfinite=False
+            self._forward,
+            self.optimizer,
+            max_norm=self.settings.clip_norm or math.inf,
+            error_if_nonfinite=False,
         )
         self.optimizer.step()
         return {**{k: v.detach() for k, v in terms.items()}, "gradient_norm": cast(Tensor, norm)}
@@ -302,6 +311,7 @@ class Trainer:
             dict(self.average.weights),
             self.iteration,
             dict(self._metrics),
+            picture_fit=self.dataset.picture_fit,
         )
 
     def save(self) -> None:

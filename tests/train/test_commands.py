@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
@@ -92,7 +94,7 @@ def test_sigterm_says_how_to_go_on(tmp_path: Path) -> None:
     process.terminate()
     _, error = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert f"draw-train --resume --out '{folder}'" in error
+    assert f"draw-train --resume --out '{folder}' --threads 1\n" in error
 
 
 @pytest.mark.slow
@@ -115,7 +117,7 @@ def test_two_devices_train_like_one(finished: Path, tmp_path: Path) -> None:
         (["--iterations", "0"], 1, "iterations must be at least 1, not 0"),
         (["--iterations", "many"], 2, "Invalid value for '--iterations'"),
         (["--lr", "7"], 1, "learning rate must be between 0 and 1"),
-        (["--hidden", "0"], 1, "hidden_size must be between 1 and 65536"),
+        (["--hidden", "0"], 1, "--hidden must be between 1 and 65536"),
         (["--no-attention", "--read-size", "2"], 1, "0 without attention"),
         (["--preset", "cluttered-mnist", "--latent", "3"], 1, "does not fit the glimpse classifier"),
         (["--preset", "images"], 1, "needs --image-dir"),
@@ -124,6 +126,29 @@ def test_two_devices_train_like_one(finished: Path, tmp_path: Path) -> None:
         (["--precision", "8-bit"], 1, "unknown precision '8-bit': 32-true"),
         (["--glimpse-loss", "first"], 1, "unknown glimpse loss 'first'"),
         (["--seed", "-1"], 1, "seed must be between"),
+        (["--warmup", "-3"], 1, "warm-up must be at least 0"),
+        (["--clip", "-1"], 1, "gradient norm must be at least 0"),
+        (["--clip", "nan"], 1, "gradient norm must be at least 0"),
+        (["--precision", "16-mixed", "--device", "cpu"], 1, "needs a GPU"),
+        (["--cuda-graph", "--device", "cpu"], 1, "needs one GPU"),
+        (["--glimpse-loss", "last"], 1, "preset digits trains DRAW"),
+        (
+            ["--preset", "images", "--image-dir", ".", "--image-size", "0", "9"],
+            1,
+            "--image-size must be between 1",
+        ),
+        (["--preset", "images", "--image-dir", ".", "--channels", "0"], 1, "--channels must be between 1"),
+        (["--write-window", "9"], 1, "at most the picture's 8 pixels, not 9"),
+        (["--write-window", "nan"], 1, "write window must be at least 0"),
+        (["--write-window", "4", "--write-size", "1"], 1, "one filter has no width"),
+        (["--write-window", "4", "--no-attention"], 1, "DRAW with attention"),
+        (["--preset", "cluttered-mnist", "--write-window", "4"], 1, "DRAW with attention"),
+        (["--preset", "mnist", "--init-from", "mnist", "--write-window", "4"], 1, "is for random weights"),
+        (
+            ["--preset", "mnist-no-attention", "--init-from", "mnist"],
+            1,
+            "without attention, the checkpoint with",
+        ),
         (["--resume"], 1, "nothing to resume"),
         (["--resume", "--init-from", "mnist"], 1, "leave out --init-from"),
         (["--init-from", "nonsense"], 1, "no checkpoint nonsense (packaged models: "),
@@ -139,8 +164,8 @@ def test_two_devices_train_like_one(finished: Path, tmp_path: Path) -> None:
             1,
             "leave out --image-size",
         ),
-        (["--preset", "images", "--image-dir", ".", "--init-from", "mnist"], 1, ". holds no pictures"),
-        (["--init-from", "mnist", "--no-attention"], 1, "leave out --read-size, --write-size, --attention"),
+        (["--preset", "images", "--image-dir", ".", "--init-from", "mnist"], 1, " holds no pictures"),
+        (["--init-from", "mnist", "--no-attention"], 1, "leave out --attention"),
         (["--init-from", "mnist"], 1, "data set digits has 1×8×8 pictures, the model takes 1×28×28"),
         (["--wrong"], 2, "No such option: --wrong"),
         (["--preset", "mnist", "--data-dir", "."], 1, "belongs in binarized_mnist"),
@@ -187,10 +212,13 @@ def test_a_folder_with_a_run_is_not_overwritten(command: Command, finished: Path
 def test_resume_takes_its_settings_from_the_checkpoint(command: Command, finished: Path) -> None:
     code, _, error = command(cli.main, "--resume", "--out", finished, "--lr", 0.1, "--hidden", 9)
     assert code == 1
-    assert "leave out --hidden-size, --learning-rate" in error
+    assert "leave out --hidden, --lr" in error
     code, _, error = command(cli.main, "--resume", "--out", finished)
     assert code == 1
     assert "already reached iteration 60 of 60" in error
+    code, _, error = command(cli.main, "--resume", "--out", finished, "--image-dir", ".")
+    assert code == 1
+    assert "--image-dir belongs to preset images, not digits" in error
 
 
 def test_init_from_another_run(command: Command, finished: Path, tmp_path: Path) -> None:
@@ -212,12 +240,81 @@ def test_a_run_of_an_older_version_goes_on(finished: Path) -> None:
     assert last.training is not None
     saved = dict(last.training["settings"])
     new = TrainSettings.from_dict(saved)
-    for name in ("init_from", "attention_lr_scale", "attention_lr_settle"):
+    for name in ("init_from", "attention_lr_scale", "attention_lr_settle", "write_window"):
         del saved[name]
     assert TrainSettings.from_dict(saved) == new
     for wrong in ({**saved, "unheard_of": 1}, {k: v for k, v in saved.items() if k != "preset"}):
         with pytest.raises(DrawError, match="another version"):
             TrainSettings.from_dict(wrong)
+
+
+def test_sizes_that_are_not_the_presets_are_said(command: Command, finished: Path, tmp_path: Path) -> None:
+    arguments = (
+        "--init-from",
+        finished / "best.ckpt",
+        "--out",
+        tmp_path / "run",
+        "--threads",
+        1,
+        "--iterations",
+        2,
+    )
+    code, _, error = command(cli.main, *arguments)
+    assert code == 0, error
+    assert (
+        "other than the preset's: time_steps 2 (preset 8), hidden_size 8 (preset 64), latent_size 2 (preset 8)"
+        in error
+    )
+
+
+def test_a_run_without_a_checkpoint_may_be_begun_again(command: Command, tmp_path: Path) -> None:
+    """What an early failure leaves is no run: there is nothing to resume."""
+    (tmp_path / "metrics.csv").write_text("iteration\n")
+    code, _, error = command(cli.main, "--out", tmp_path, "--iterations", 2, *TINY)
+    assert code == 0, error
+
+
+def test_a_folder_of_pictures_may_move(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative --image-dir is kept whole; where the folder has moved, --resume takes its new place."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for k in range(6):
+        Image.fromarray(np.full((4, 5, 3), 40 * k, np.uint8)).save(folder / f"{k}.png")
+    monkeypatch.chdir(tmp_path)
+    sizes = (
+        "--hidden",
+        8,
+        "--time-steps",
+        2,
+        "--latent",
+        2,
+        "--read-size",
+        2,
+        "--write-size",
+        2,
+        "--batch-size",
+        2,
+    )
+    first = ("--preset", "images", "--image-dir", "pictures", "--image-size", 4, 4, *sizes)
+    code, _, error = command(cli.main, "--out", "run", "--iterations", 2, *first)
+    assert code == 0, error
+    monkeypatch.chdir(tmp_path / "run")
+    resume = ("--resume", "--out", tmp_path / "run")
+    code, _, error = command(cli.main, *resume, "--iterations", 3)
+    assert code == 0, error
+    folder.rename(tmp_path / "elsewhere")
+    code, _, error = command(cli.main, *resume, "--iterations", 4, "--image-dir", "../elsewhere")
+    assert code == 0, error
+
+
+def test_one_image_has_no_standard_error(command: Command, finished: Path) -> None:
+    arguments = ("--ckpt", finished / "best.ckpt", "--limit", 1)
+    code, out, _ = command(eval_cli.main, *arguments, "--json")
+    assert code == 0
+    assert json.loads(out)["standard_error"] is None
+    assert "nan" not in command(eval_cli.main, *arguments)[1].lower()
 
 
 def test_weights_only_cannot_be_resumed(command: Command, finished: Path, tmp_path: Path) -> None:
@@ -271,15 +368,21 @@ def test_eval_gives_the_test_figure_again(command: Command, finished: Path, tmp_
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "status", "message"),
     [
-        ([], "give either --ckpt FILE or --onnx FILE"),
-        (["--ckpt", "none.ckpt"], "no checkpoint at none.ckpt"),
-        (["--onnx", "none.onnx"], "none.onnx"),
-        (["--ckpt", "BEST", "--split", "wild"], "no split 'wild'"),
-        (["--ckpt", "BEST", "--dataset", "nonsense"], "unknown data set"),
-        (["--ckpt", "BEST", "--plot", "none/kl.png"], "does not exist"),
-        (["--onnx", "x.onnx", "--importance", "3"], "use --ckpt"),
+        ([], 2, "give either --ckpt FILE or --onnx FILE"),
+        (["--ckpt", "none.ckpt"], 1, "no checkpoint at none.ckpt"),
+        (["--onnx", "none.onnx"], 1, "none.onnx"),
+        (["--ckpt", "BEST", "--split", "wild"], 1, "no split 'wild'"),
+        (["--ckpt", "BEST", "--dataset", "nonsense"], 1, "unknown data set"),
+        (["--ckpt", "BEST", "--plot", "none/kl.png"], 1, "does not exist"),
+        (["--ckpt", "BEST", "--plot", "kl.jpg"], 2, "kl.jpg should end in .png"),
+        (["--ckpt", "BEST", "--plot", "x.png", "--nearest", "x.png"], 2, "same name"),
+        (["--ckpt", "BEST", "--nearest", "x.png", "--samples", "100000"], 1, "ask for fewer --samples"),
+        (["--ckpt", "BEST", "--provider", "cpu"], 2, "a checkpoint takes --device"),
+        (["--onnx", "x.onnx", "--device", "cpu"], 2, "an ONNX file takes --provider"),
+        (["--onnx", "x.onnx", "--importance", "3"], 2, "use --ckpt"),
+        (["--ckpt", "cluttered-mnist", "--dataset", "images", "--image-dir", "PHOTOS"], 1, "has no labels"),
     ],
 )
 def test_bad_evaluations_are_one_line(
@@ -288,12 +391,16 @@ def test_bad_evaluations_are_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
+    status: int,
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = [str(finished / "best.ckpt") if a == "BEST" else a for a in arguments]
-    code, out, error = command(eval_cli.main, *arguments)
-    assert (code, out, error.count("\n")) == (1, "", 1), error
+    places = {
+        "BEST": str(finished / "best.ckpt"),
+        "PHOTOS": str(Path(__file__).parents[2] / "docs" / "images"),
+    }
+    code, out, error = command(eval_cli.main, *(places.get(a, a) for a in arguments))
+    assert (code, out, error.count("\n")) == (status, "", 1), error
     assert error.startswith("draw-eval: error: ")
     assert message in error
     assert list(tmp_path.iterdir()) == []

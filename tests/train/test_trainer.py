@@ -67,7 +67,35 @@ def test_another_machine_is_said_not_to_be_bit_exact(
     assert checkpoint.training is not None
     checkpoint.training["machine"] = "2 x cuda"
     make_trainer(resume=checkpoint)
-    assert "trained on 2 x cuda so far, now on 1 x cpu: this run is not bit-exact" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "trained on 2 x cuda so far, now on 1 x cpu (" in error
+    assert "this run is not bit-exact" in error
+
+
+def test_other_threads_are_said_not_to_be_bit_exact(
+    make_trainer: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = make_trainer()
+    first.step()
+    first.save()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        make_trainer(resume=load_checkpoint(first.folder.last))
+    finally:
+        torch.set_num_threads(threads)
+    assert f"{threads + 1} threads: this run is not bit-exact" in capsys.readouterr().err
+
+
+def test_no_clipping_lets_any_gradient_through(make_trainer: Make) -> None:
+    """0 and a norm that is never reached are the same; a small one is not."""
+    runs = [make_trainer(folder=str(c), clip_norm=c) for c in (0.0, 1e9, 1e-3)]
+    norms = [float(trainer.step()["gradient_norm"]) for trainer in runs]
+    assert norms[0] == norms[1] == norms[2] > 1
+    runs[0].step(), runs[1].step(), runs[2].step()
+    first, same, cut = (trainer.optimizer.state_dict()["state"][0]["exp_avg_sq"] for trainer in runs)
+    assert torch.equal(first, same)
+    assert cut.max() < 1e-6 * first.max()
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(make_trainer: Make) -> None:
