@@ -133,6 +133,7 @@ def _metadata(checkpoint: Checkpoint, options: ExportOptions, graph: str, steps:
         read_size=0 if graph == "decoder" else config.read_size,
         noise_stream=NOISE_STREAM if draws else "",
         labels=() if draws else config.labels,
+        picture_fit=checkpoint.picture_fit,
     )
 
 

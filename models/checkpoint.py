@@ -35,6 +35,7 @@ class Checkpoint:
     iteration: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] | None = None  # None in a weights-only file
+    picture_fit: str = "pad"  # how files become its input: "pad" or "cover" (runtime/images.py)
 
     def build(self, dtype: torch.dtype = torch.float32) -> Draw | GlimpseClassifier:
         """The model with ``weights``, in evaluation mode on the CPU."""
@@ -72,6 +73,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         "kind": model_kind(checkpoint.config),
         "config": config_to_dict(checkpoint.config),
         "dataset": checkpoint.dataset,
+        "picture_fit": checkpoint.picture_fit,
         "weights": {k: v.detach().cpu().clone() for k, v in checkpoint.weights.items()},
         "iteration": checkpoint.iteration,
         "metrics": checkpoint.metrics,
@@ -116,6 +118,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             config=config,
             dataset=content["dataset"],
             weights=content["weights"],
+            picture_fit=content.get("picture_fit", "pad"),  # absent in older files
             iteration=content["iteration"],
             metrics=content["metrics"],
             training=content["training"],
@@ -140,6 +143,8 @@ def _check_declared_size(path: Path, broken: str) -> None:
 
 
 def _check_weights(checkpoint: Checkpoint) -> None:
+    if checkpoint.picture_fit not in ("pad", "cover"):
+        raise ValueError("unknown picture_fit")
     if not isinstance(checkpoint.dataset, str) or not isinstance(checkpoint.weights, dict):
         raise ValueError("wrong types")
     if not isinstance(checkpoint.iteration, int) or not isinstance(checkpoint.metrics, dict):

@@ -38,6 +38,7 @@ _WHAT = "Which pictures"
 
 @app.command()
 def command(
+    context: typer.Context,
     onnx: Annotated[
         str,
         model_file("Decoder: an .onnx file that draw-export wrote, or the name of a packaged model."),
@@ -134,6 +135,12 @@ def command(
     """
     outputs = {"--gif": gif, "--png": png, "--grid": grid, "--npz": npz}
     _check_outputs(outputs, interpolate is not None, check)
+    if interpolate is not None:
+        for name in ("seed", "steps"):
+            if _given(context, name):
+                raise typer.BadParameter(f"--interpolate goes from seed A to seed B: leave out --{name}.")
+    elif _given(context, "frames"):
+        raise typer.BadParameter("--frames is for --interpolate.")
 
     from .animation import check_fps
     from .check_line import CheckLine
@@ -177,6 +184,12 @@ def command(
     if samples is None:
         return
     _draw(sampler, samples, gif, png, grid, columns, boxes, fps, scale)
+
+
+def _given(context: typer.Context, name: str) -> bool:
+    """Whether the user gave this option, be it with its default value."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _check_outputs(outputs: dict[str, Path | None], interpolating: bool, check: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+SUFFIXES = {"--gif": ".gif", "--npz": ".npz"}  # of what options write; the others write PNG
 OUTPUTS, APPEARANCE, _RUN = "Outputs", "Appearance", "Running"
 
 
@@ -73,7 +74,7 @@ def model_file(text: str) -> Any:
 
 
 def check_outputs(outputs: Mapping[str, Path | None]) -> None:
-    """Refuse, before the work, outputs that cannot be written or that have one name."""
+    """Refuse, before the work, outputs that cannot be written, are named like another kind, or have one name."""
     from ..files import check_writable
 
     paths = [path for path in outputs.values() if path is not None]
@@ -81,6 +82,12 @@ def check_outputs(outputs: Mapping[str, Path | None]) -> None:
         raise typer.BadParameter("two outputs have the same name.")
     for path in paths:
         check_writable(path)
+    for option, path in outputs.items():
+        suffix = SUFFIXES.get(option, ".png")
+        if path is not None and path.suffix.lower() != suffix:
+            raise typer.BadParameter(
+                f"{option} writes a {suffix[1:].upper()} file: {path.name} should end in {suffix}."
+            )
 
 
 def summary(count: int, noun: str, seconds: float, provider: str, threads: int) -> str:

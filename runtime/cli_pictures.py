@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..console import note
 from ..errors import DrawError
+from .metadata import PAD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,12 +22,14 @@ class PictureFiles:
     left out, also from ``names``.
     """
 
-    def __init__(self, arguments: list[Path], shape: tuple[int, int, int], invert: bool) -> None:
+    def __init__(
+        self, arguments: list[Path], shape: tuple[int, int, int], invert: bool, picture_fit: str = PAD
+    ) -> None:
         from .images import picture_paths
 
         self._paths = picture_paths(arguments)
         self._must = set(arguments)
-        self._shape, self._invert = shape, invert
+        self._shape, self._invert, self._picture_fit = shape, invert, picture_fit
         self.names = [str(path) for path in self._paths]
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
@@ -36,7 +39,7 @@ class PictureFiles:
         self.names = []
         for path in self._paths:
             try:
-                picture = read_picture(path, self._shape, self._invert)
+                picture = read_picture(path, self._shape, self._invert, self._picture_fit)
             except DrawError as error:
                 if path in self._must:
                     raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +26,7 @@ from .cli_options import (
     summary,
 )
 from .cli_pictures import PictureFiles
+from .metadata import COVER, PAD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,6 +80,14 @@ def command(
             help="Make pixels 0 or 1 at one half. Unless given: if the model was trained on such pictures.",
         ),
     ] = None,
+    cover: Annotated[
+        bool | None,
+        typer.Option(
+            "--cover/--pad",
+            help="Crop and resize to fill the model's frame, or shrink if larger and centre on black. Unless given: as"
+            " the model's training pictures were made.",
+        ),
+    ] = None,
     invert: InvertOption = False,
     fps: Annotated[
         float, typer.Option(help="Steps per second of the GIF, up to 50.", rich_help_panel=APPEARANCE)
@@ -92,8 +100,8 @@ def command(
 ) -> None:
     """Score pictures: the bound in nats (lower is better) and how the network would paint them.
 
-    A picture unlike those it was trained on scores high. Pictures become the model's input as with
-    draw-classify: grey, shrunk only if larger, centred on black, never enlarged.
+    Among pictures prepared alike, one unlike those it was trained on tends to score higher; a plain one scores low
+    even so, because there is little in it to say.
 
         draw-score --onnx scorer.onnx digit.png --gif reading.gif
     """
@@ -108,7 +116,8 @@ def command(
     scorer = Scorer(onnx, provider.value, threads)
     if gif is not None and not scorer.has_steps:
         raise DrawError(f"{onnx} gives results only, no steps for --gif: export it with --outputs steps")
-    files = PictureFiles(images, scorer.metadata.image_shape, invert)
+    fit = scorer.metadata.picture_fit if cover is None else COVER if cover else PAD
+    files = PictureFiles(images, scorer.metadata.image_shape, invert, fit)
     array = np.stack(list(files))
     if binarise is None:
         binarise = scorer.metadata.dataset in BINARY_DATASETS
@@ -125,19 +134,19 @@ def command(
     _print(files.names, scores, as_json, array[0].size)
 
 
-def _print(names: list[str], scores: Scores, as_json: bool, pixels: int) -> None:
-    per_pixel = 1 / (pixels * math.log(2))
+def _print(names: list[str], scores: Scores, as_json: bool, values: int) -> None:
+    """Nats, also per value (C x H x W of them): bits per dimension would claim a likelihood of 8-bit pixels."""
     if as_json:
         rows = [
-            {"picture": name, "bound": float(bound), "bits_per_dimension": float(bound) * per_pixel}
+            {"picture": name, "bound": float(bound), "bound_per_value": float(bound) / values}
             for name, bound in zip(names, scores.bound, strict=True)
         ]
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return
     width = max(len("picture"), *map(len, names))
-    print(f"{'picture':<{width}}  bound (nats)  bits per dimension")
+    print(f"{'picture':<{width}}  bound (nats)  nats per value")
     for name, bound in zip(names, scores.bound, strict=True):
-        print(f"{name:<{width}}  {bound:>12.2f}  {bound * per_pixel:>18.4f}")
+        print(f"{name:<{width}}  {bound:>12.2f}  {bound / values:>14.4f}")
 
 
 def _write(

@@ -4,6 +4,9 @@ The rule: the first frame of an animation; rotated as EXIF says; transparent par
 Rec. 601 (0.299 R + 0.587 G + 0.114 B) for a model of one channel; 16-bit values divided by 65535; shrunk, aspect
 kept, only if larger than the model's picture; centred on black. Never enlarged: a classifier trained on
 28-pixel digits in a 100-pixel scene would not know a digit of 100 pixels.
+
+Photographs fill their frame: for models trained on those the rule is the trainer's, "cover": the largest centred box
+of the model's aspect, resized to its size, whether that shrinks or enlarges.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DrawError
+from .metadata import COVER, PAD
 from .providers import first_line
 
 if TYPE_CHECKING:
@@ -47,13 +51,16 @@ _REC601 = np.array([0.299, 0.587, 0.114], np.float32)
 Shape = tuple[int, int, int]  # channels, height, width
 
 
-def read_picture(path: str | os.PathLike[str], shape: Shape, invert: bool = False) -> NDArray[np.float32]:
+def read_picture(
+    path: str | os.PathLike[str], shape: Shape, invert: bool = False, picture_fit: str = PAD
+) -> NDArray[np.float32]:
     """A picture file as the input of a model.
 
     Args:
         path: PNG, JPEG, GIF, BMP, TIFF, WebP, PPM or AVIF.
         shape: (C, H, W) of the model, C = 1 or 3.
         invert: dark ink on light paper becomes light on dark; what is transparent stays black.
+        picture_fit: ``pad`` or ``cover``, the two rules above.
 
     Returns:
         float32 [C, H, W] in [0, 1]
@@ -80,7 +87,7 @@ def read_picture(path: str | os.PathLike[str], shape: Shape, invert: bool = Fals
                         f"{path} has {width} x {height} pixels, more than the {MAX_PIXELS // 10**6} megapixels that are read"
                     )
                 picture.load()
-                levels, alpha = _channels(_reduced(ImageOps.exif_transpose(picture), shape))
+                levels, alpha = _channels(_reduced(ImageOps.exif_transpose(picture), shape, picture_fit))
     except (DrawError, MemoryError):
         raise
     except Image.UnidentifiedImageError:
@@ -97,11 +104,11 @@ def read_picture(path: str | os.PathLike[str], shape: Shape, invert: bool = Fals
         levels = 1 - levels
     if alpha is not None:
         levels = levels * alpha
-    return fit(levels, shape)
+    return fit(levels, shape, picture_fit)
 
 
-def fit(image: ArrayLike, shape: Shape) -> NDArray[np.float32]:
-    """An array [c, h, w] in [0, 1] (c = 1 or 3) by the same rule: grey or three channels, shrunk if larger, centred."""
+def fit(image: ArrayLike, shape: Shape, picture_fit: str = PAD) -> NDArray[np.float32]:
+    """An array [c, h, w] in [0, 1] (c = 1 or 3) by the same rules: grey or three channels, then padded or covering."""
     levels = np.asarray(image, np.float32)
     channels, height, width = shape
     if levels.shape[0] == 3 and channels == 1:
@@ -110,6 +117,8 @@ def fit(image: ArrayLike, shape: Shape) -> NDArray[np.float32]:
         levels = np.repeat(levels, 3, axis=0)
     elif levels.shape[0] != channels:
         raise DrawError(f"a picture of {levels.shape[0]} channels does not fit a model of {channels}")
+    if picture_fit == COVER:
+        return np.clip(_covering(levels, height, width), 0, 1)
     levels = _shrunk(levels, height, width)
     out = np.zeros(shape, np.float32)
     top, left = (height - levels.shape[1]) // 2, (width - levels.shape[2]) // 2
@@ -162,7 +171,7 @@ def check_images(images: ArrayLike, shape: Shape) -> NDArray[np.float32]:
     return array
 
 
-def _reduced(picture: Image.Image, shape: Shape) -> Image.Image:
+def _reduced(picture: Image.Image, shape: Shape, picture_fit: str = PAD) -> Image.Image:
     """8-bit pictures as L, LA, RGB or RGBA, much larger ones averaged down to about twice the model's size.
 
     The averaging keeps a picture of 64 megapixels from becoming gigabytes of floats.
@@ -177,7 +186,8 @@ def _reduced(picture: Image.Image, shape: Shape) -> Image.Image:
         picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[picture.mode])
     elif picture.mode not in ("L", "LA", "RGB", "RGBA"):
         picture = picture.convert("RGB")
-    times = min(max(picture.width / shape[2], picture.height / shape[1]) / 2, *picture.size)
+    factors = picture.width / shape[2], picture.height / shape[1]
+    times = min((min(factors) if picture_fit == COVER else max(factors)) / 2, *picture.size)
     return picture.reduce(int(times)) if times >= 2 else picture
 
 
@@ -197,13 +207,30 @@ def _channels(picture: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.flo
     return array, None
 
 
-def _shrunk(levels: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    from PIL import Image
+def _covering(levels: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """The largest centred box of the aspect height : width, at that size."""
+    high, wide = levels.shape[1:]
+    factor = min(high / height, wide / width)
+    # Rounding must not push the box over the picture's edge.
+    top, left = max((high - factor * height) / 2, 0.0), max((wide - factor * width) / 2, 0.0)
+    box = (left, top, min(left + factor * width, wide), min(top + factor * height, high))
+    return _resized(levels, (width, height), box)
 
+
+def _shrunk(levels: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     factor = min(height / levels.shape[1], width / levels.shape[2])
     if factor >= 1:
         return levels
-    size = (max(1, round(levels.shape[2] * factor)), max(1, round(levels.shape[1] * factor)))
-    # Pillow widens the triangle filter when it shrinks: every pixel counts, and nothing overshoots.
-    planes = [Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR) for plane in levels]
+    return _resized(
+        levels, (max(1, round(levels.shape[2] * factor)), max(1, round(levels.shape[1] * factor)))
+    )
+
+
+def _resized(
+    levels: NDArray[np.float32], size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+) -> NDArray[np.float32]:
+    """To (width, height). Pillow widens the triangle filter when it shrinks: every pixel counts, nothing overshoots."""
+    from PIL import Image
+
+    planes = [Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR, box=box) for plane in levels]
     return np.stack([np.asarray(plane, np.float32) for plane in planes])

@@ -28,6 +28,9 @@ BATCH_AXIS = "batch_size"
 
 STEPS, LEAN = "steps", "image"  # values of the `outputs` key
 
+# How picture files become the model's input: values of the `picture_fit` key.
+PAD, COVER = "pad", "cover"
+
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
@@ -54,6 +57,7 @@ class Metadata:
     read_size: int = 0  # classifier and scorer; 0 without attention
     noise_stream: str = ""  # decoder and scorer
     labels: tuple[str, ...] = ()  # classifier
+    picture_fit: str = PAD  # scorer: what the training pictures were made with
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -87,6 +91,8 @@ class Metadata:
             props["read_size"] = str(self.read_size)
         if self.model_type == CLASSIFIER:
             props["labels"] = ",".join(self.labels)
+        if self.model_type == SCORER:
+            props["picture_fit"] = self.picture_fit
         return props
 
     @classmethod
@@ -120,6 +126,10 @@ class Metadata:
                 f"unknown noise_stream {noise_stream!r} in the metadata; this package makes {NOISE_STREAM}"
             )
         labels = tuple(_text(props, "labels").split(",")) if model_type == CLASSIFIER else ()
+        # Files of versions before 0.2 have no such key.
+        picture_fit = props.get("picture_fit", PAD) if model_type == SCORER else PAD
+        if picture_fit not in (PAD, COVER):
+            raise DrawError(f"metadata key picture_fit must be {PAD} or {COVER}, not {picture_fit!r}")
         metadata = cls(
             model_type=model_type,
             dataset=_text(props, "dataset"),
@@ -140,6 +150,7 @@ class Metadata:
             read_size=_integer(props, "read_size") if reads else 0,
             noise_stream=noise_stream,
             labels=labels,
+            picture_fit=picture_fit,
         )
         if model_type == CLASSIFIER and (len(labels) < 2 or not all(labels)):
             raise DrawError("metadata key labels must list at least two names")

@@ -248,6 +248,7 @@ def scorer(channels: int = 1, attention: bool = True, lean: bool = False) -> onn
         "write_size": str(WRITE if attention else 0),
         "noise_stream": "splitmix64-boxmuller-1",
         "read_size": str(READ if attention else 0),
+        "picture_fit": "cover" if channels == 3 else "pad",
     }
     return finish(
         b, {"image": [channels, HEIGHT, WIDTH], "noise": [T, Z]}, outputs, metadata, batch="batch_size"

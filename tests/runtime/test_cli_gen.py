@@ -129,6 +129,10 @@ def usage_and_errors() -> list[tuple[list[str], int, str]]:
         (["--png", "x.png", "--steps", "1,9"], 1, "this model has steps 1 to 3"),
         (["--png", "x.png", "--steps", "one"], 2, "step numbers"),
         (["--png", "x.png", "--grid", "x.png"], 2, "same name"),
+        (["--gif", "x.mp4"], 2, "x.mp4 should end in .gif"),
+        (["--npz", "x"], 2, "x should end in .npz"),
+        (["--gif", "x.gif", "--frames", "9"], 2, "--frames is for --interpolate"),
+        (["--gif", "x.gif", "--interpolate", "1", "2", "--seed", "0"], 2, "leave out --seed"),
         (["--png", "x.png", "--interpolate", "1", "2"], 2, "--gif FILE alone"),
         (["--gif", "x.gif", "--interpolate", "1", "-2"], 1, "seed must be between"),
         (["--grid", "x.png", "-n", "100000000"], 1, "more than 16384 a side"),
@@ -192,9 +196,10 @@ def test_a_full_disk_leaves_nothing_behind(fake: Path, tmp_path: Path, option: s
     )
     out = tmp_path / "out"
     out.mkdir()
-    (out / "x").write_bytes(b"the old one")
+    file = out / {"--gif": "x.gif", "--npz": "x.npz"}.get(option, "x.png")
+    file.write_bytes(b"the old one")
     got = subprocess.run(
-        [sys.executable, "-c", code, "--onnx", str(fake / "decoder.onnx"), option, str(out / "x")],
+        [sys.executable, "-c", code, "--onnx", str(fake / "decoder.onnx"), option, str(file)],
         capture_output=True,
         text=True,
         timeout=120,
@@ -203,8 +208,8 @@ def test_a_full_disk_leaves_nothing_behind(fake: Path, tmp_path: Path, option: s
     assert got.returncode == 1
     assert "cannot write" in got.stderr
     assert "Traceback" not in got.stderr
-    assert [path.name for path in out.iterdir()] == ["x"]
-    assert (out / "x").read_bytes() == b"the old one"
+    assert list(out.iterdir()) == [file]
+    assert file.read_bytes() == b"the old one"
 
 
 def test_devices_are_not_replaced_by_files(run, fake: Path) -> None:

@@ -270,3 +270,16 @@ def test_arrays_through_the_api() -> None:
     ):
         with pytest.raises(DrawError):
             check_images(bad, GREY)
+
+
+@given(height=st.integers(1, 40), width=st.integers(1, 40), high=st.integers(1, 12), wide=st.integers(1, 12))
+@settings(max_examples=60, deadline=None)
+def test_covering_fills_the_frame_with_the_middle(height: int, width: int, high: int, wide: int) -> None:
+    """A ramp stays a ramp about its middle, whatever the sizes; a constant stays constant."""
+    ramp = np.broadcast_to(np.linspace(0, 1, width, dtype=np.float32), (1, height, width))
+    got = fit(ramp, (1, high, wide), "cover")
+    assert got.shape == (1, high, wide)
+    assert float(got.mean()) == pytest.approx(0.5 if width > 1 else 0.0, abs=1e-4)
+    assert (np.diff(got[0], axis=1) >= -1e-6).all()
+    np.testing.assert_allclose(got[0], got[0, :1].repeat(high, 0), atol=1e-5)
+    assert (fit(np.full((3, height, width), 0.25, np.float32), (3, high, wide), "cover") == 0.25).all()

@@ -75,8 +75,8 @@ def test_all_outputs(run, fake: Path, tmp_path: Path, pictures: list[Path], name
         np.testing.assert_array_equal(arrays["bound"], expected.bound)
         np.testing.assert_array_equal(arrays["reconstruction"], expected.reconstruction)
     np.testing.assert_allclose([row["bound"] for row in rows], expected.bound)
-    size = np.prod(scorer.metadata.image_shape) * np.log(2)
-    np.testing.assert_allclose([row["bits_per_dimension"] for row in rows], expected.bound / size)
+    size = np.prod(scorer.metadata.image_shape)
+    np.testing.assert_allclose([row["bound_per_value"] for row in rows], expected.bound / size)
     with Image.open(out["gif"]) as picture:
         assert getattr(picture, "n_frames", 1) == 3 + 1
 
@@ -100,6 +100,23 @@ def test_binarising(run, fake: Path, tmp_path: Path, pictures: list[Path], with_
     assert "--no-binarise" in said
     assert np.array_equal(images("--onnx", mnist, "--no-binarise")[0], grey)
     assert np.array_equal(images("--onnx", fake / "scorer.onnx", "--binarise")[0], binary)
+
+
+def test_the_file_says_how_pictures_fill_the_frame(run, fake: Path, tmp_path: Path) -> None:
+    """Photographs (cover) are enlarged to the frame as in training; other models (pad) leave a black border."""
+    Image.fromarray(np.full((3, 3, 3), 200, np.uint8)).save(tmp_path / "small.png")
+
+    def dark(name: str, *arguments: str) -> bool:
+        file = tmp_path / "x.npz"
+        got = run("score", "--onnx", fake / f"{name}.onnx", tmp_path / "small.png", "--npz", file, *arguments)
+        assert got.code == 0, got.err
+        with np.load(file) as arrays:
+            return bool((arrays["images"] == 0).any())
+
+    assert not dark("scorer-colour")
+    assert dark("scorer-colour", "--pad")
+    assert dark("scorer")
+    assert not dark("scorer", "--cover")
 
 
 def test_bad_input(run, fake: Path, tmp_path: Path, pictures: list[Path]) -> None:

@@ -123,7 +123,8 @@ def test_a_foreign_model_is_refused(tmp_path: Path, fake: Path, with_metadata: E
 @pytest.mark.parametrize("name", ["decoder", "classifier", "scorer"])
 def test_every_missing_key_is_named(tmp_path: Path, fake: Path, with_metadata: Edit, name: str) -> None:
     data = (fake / f"{name}.onnx").read_bytes()
-    for key in parse(data).metadata:
+    # picture_fit came later: a file without it is read as files were before.
+    for key in parse(data).metadata.keys() - {"picture_fit"}:
         (tmp_path / "x.onnx").write_bytes(with_metadata(data, {key: None}))
         with pytest.raises(DrawError) as error:
             open_model(tmp_path / "x.onnx", TYPES[name], "cpu")

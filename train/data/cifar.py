@@ -62,6 +62,7 @@ def load_cifar10(root: Path, device: torch.device, download: bool) -> Dataset:
             "test": lambda: Split(torch.tensor(test_images).to(device), torch.tensor(test_labels).to(device)),
         },
         binary=False,
+        picture_fit="cover",
         labels=LABELS,
         note=", ".join(notes),
     )

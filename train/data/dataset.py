@@ -77,6 +77,8 @@ class Dataset:
         train_size: number of training pictures; indices for :meth:`batch` lie below it.
         splits: names :meth:`evaluation` knows, ``"valid"`` and ``"test"`` among them. ``"train"`` is there
             where training pictures are stored (not made afresh each time): what nearest neighbours look at.
+        picture_fit: how pictures of other sizes are made like these: "pad" (shrunk, centred on black) or "cover"
+            (resized and cropped to fill the frame).
         note: what a result has to say about the data, e.g. "first 1,017 test images"; empty when complete.
     """
 
@@ -90,6 +92,7 @@ class Dataset:
         binary: bool,
         labels: tuple[str, ...] = (),
         draw: DrawBatch = draw_stored,
+        picture_fit: str = "pad",
         note: str = "",
     ) -> None:
         if len(train) == 0:
@@ -98,6 +101,7 @@ class Dataset:
         self.image = image
         self.labels = labels
         self.binary = binary
+        self.picture_fit = picture_fit
         self.note = note
         self._train = train
         self._draw = draw

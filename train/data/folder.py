@@ -66,6 +66,7 @@ def load_folder(folder: Path, size: ImageSize, device: torch.device) -> Dataset:
         train=splits["train"],
         evaluations={name: (lambda split=split: split) for name, split in splits.items()},
         binary=False,
+        picture_fit="cover",
         note=f"{left_out:,} unreadable pictures left out" if left_out else "",
     )
 

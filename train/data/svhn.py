@@ -70,6 +70,7 @@ def load_svhn(root: Path, device: torch.device, download: bool) -> Dataset:
             "test": test,
         },
         binary=False,
+        picture_fit="cover",
         draw=draw_crops,
         note=note,
     )

@@ -13,6 +13,7 @@ from PIL import Image
 
 from draw_onnx.errors import DrawError
 from draw_onnx.models.config import ImageSize
+from draw_onnx.runtime.images import read_picture
 from draw_onnx.train.data.dataset import Dataset
 from draw_onnx.train.data.folder import cover
 from draw_onnx.train.data.pictures import open_picture
@@ -185,3 +186,13 @@ def test_real_photographs(data_dir: Path, tmp_path: Path) -> None:
     data = load(folder, (54, 54))
     assert (data.train_size, data.note) == (28, "")
     assert data.evaluation("train").images.float().std() > 20
+
+
+@pytest.mark.parametrize("size", [(3, 20, 20), (1, 31, 40), (3, 9, 50)])
+def test_the_runtime_prepares_pictures_as_training_does(tmp_path: Path, size: tuple[int, int, int]) -> None:
+    """To the rounding of eight bits (and of grey, which is rounded before the resizing here)."""
+    path = tmp_path / "x.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (37, 64, 3), dtype=np.uint8)).save(path)
+    trained = cover(path, ImageSize(*size)).astype(np.float32)
+    scored = read_picture(path, size, picture_fit="cover") * 255
+    np.testing.assert_allclose(scored, trained, atol=1.5)
