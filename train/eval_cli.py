@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..console import VersionOption, make_app, run_app
+from ..runtime.cli_options import check_outputs
 
 app = make_app()
 
@@ -69,16 +71,15 @@ def command(
     Image k of those evaluated takes the noise of the stream's image k, so that PyTorch and ONNX Runtime give
     the same figure.
     """
-    from ..errors import DrawError
-    from ..files import check_writable
-
     if (ckpt is None) == (onnx is None):
-        raise DrawError("give either --ckpt FILE or --onnx FILE")
-    for output in (plot, nearest):
-        if output is not None:
-            check_writable(output)
+        raise typer.BadParameter("give either --ckpt FILE or --onnx FILE.")
+    check_outputs({"--plot": plot, "--nearest": nearest})
     if onnx is not None and (importance or plot or nearest):
-        raise DrawError("--importance, --plot and --nearest need the model itself: use --ckpt")
+        raise typer.BadParameter("--importance, --plot and --nearest need the model itself: use --ckpt.")
+    if onnx is not None and device != "auto":
+        raise typer.BadParameter("--device is for checkpoints: an ONNX file takes --provider.")
+    if ckpt is not None and provider != "auto":
+        raise typer.BadParameter("--provider is for ONNX files: a checkpoint takes --device.")
     from .evaluate_file import evaluate_checkpoint, evaluate_onnx
 
     if onnx is not None:
@@ -106,7 +107,12 @@ def command(
     if json_:
         import json
 
-        print(json.dumps(result.values))
+        # JSON has no NaN, which the standard error of one image is.
+        print(
+            json.dumps(
+                {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in result.values.items()}
+            )
+        )
     else:
         for line in result.lines:
             print(line)

@@ -15,19 +15,20 @@ from ..models.checkpoint import load_checkpoint
 from ..models.draw import Draw
 from ..pretrained import find_packaged
 from ..runtime.metadata import CLASSIFIER, SCORER, Metadata
-from ..runtime.pictures import arrange, fitting_scale, gap_width, to_rgb, write_png
+from ..runtime.pictures import MAX_SIDE, arrange, fitting_scale, gap_width, to_rgb, write_png
 from .data.dataset import Dataset, Split
 from .data.registry import load_dataset
 from .evaluation import (
     BoundFigures,
     ErrorFigures,
     bound_figures,
+    check_labels,
     evaluate_bound,
     evaluate_error,
     evaluate_importance,
     slices,
 )
-from .nearest import Uniqueness, find_nearest
+from .nearest import Uniqueness, check_nearest, find_nearest
 
 
 @dataclass
@@ -70,6 +71,11 @@ def evaluate_checkpoint(
         )
     shape = (config.image_channels, config.image_height, config.image_width)
     dataset = _dataset(dataset_name or checkpoint.dataset, data_dir, image_dir, shape, _device(device))
+    if not isinstance(model, Draw):
+        check_labels(dataset)
+    if nearest is not None:
+        check_nearest(dataset)
+        check_nearest_sheet(samples, config.image_width, config.image_height)
     evaluation = dataset.evaluation(split)
     count = min(len(evaluation), limit or len(evaluation))
     result = _header(dataset, split, evaluation, limit)
@@ -138,6 +144,8 @@ def evaluate_onnx(
     dataset = _dataset(
         dataset_name or metadata.dataset, data_dir, image_dir, metadata.image_shape, torch.device("cpu")
     )
+    if metadata.model_type == CLASSIFIER:
+        check_labels(dataset)
     evaluation = dataset.evaluation(split)
     count = min(len(evaluation), limit or len(evaluation))
     result = _header(dataset, split, evaluation, limit)
@@ -163,17 +171,32 @@ def evaluate_onnx(
     return result
 
 
+_PAIRS_A_ROW = 4
+
+
+def _nearest_scale(count: int, width: int, height: int) -> int:
+    return fitting_scale(2 * _PAIRS_A_ROW, -(-count // _PAIRS_A_ROW), width, height, limit=4)
+
+
+def check_nearest_sheet(count: int, width: int, height: int) -> None:
+    """Raises DrawError for a sheet beyond use, before the samples are drawn."""
+    scale, rows = _nearest_scale(count, width, height), -(-count // _PAIRS_A_ROW)
+    gap = 2 * gap_width(scale)
+    if max(_PAIRS_A_ROW * (2 * width * scale + gap), rows * (height * scale + gap)) > MAX_SIDE:
+        raise DrawError(f"--nearest: {count:,} pairs are too many for a picture; ask for fewer --samples")
+
+
 def nearest_sheet(found: Uniqueness) -> np.ndarray:
     """Pairs of (sample, nearest training picture), four pairs a row, nearest pair first."""
     order = np.argsort(found.distances)
     samples, neighbours = found.samples.cpu().numpy(), found.neighbours.cpu().numpy()
-    scale = fitting_scale(8, -(-len(order) // 4), samples.shape[-1], samples.shape[-2], limit=4)
+    scale = _nearest_scale(len(order), samples.shape[-1], samples.shape[-2])
     gap = gap_width(scale)
     pairs = []
     for k in order:
         pair = [to_rgb(picture, scale) for picture in (samples[k], neighbours[k])]
         pairs.append(np.concatenate(pair, axis=1))
-    return arrange(pairs, min(4, len(pairs)), 2 * gap)
+    return arrange(pairs, min(_PAIRS_A_ROW, len(pairs)), 2 * gap)
 
 
 def _device(name: str) -> torch.device:

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import DrawError
 from ..models.classifier import GlimpseClassifier
 from ..models.draw import Draw
 from ..runtime.intervals import wilson_interval
 from ..runtime.noise import noise as stream_noise
 
 if TYPE_CHECKING:
-    from .data.dataset import Batch, Split
+    from .data.dataset import Batch, Dataset, Split
 
 EVALUATION_SEED = 0  # of the noise stream; picture k of the set uses the stream's image k
 Advance = Callable[[int], None]
@@ -29,7 +30,7 @@ class BoundFigures:
 
     images: int
     bound: float
-    standard_error: float
+    standard_error: float  # NaN for one image
     reconstruction: float  # NaN where only the bound is known (an ONNX scorer)
     kl: float
     kl_per_step: tuple[float, ...]  # T values; empty where only the bound is known
@@ -37,7 +38,10 @@ class BoundFigures:
 
     def __str__(self) -> str:
         parts = f"reconstruction {self.reconstruction:.2f} + KL {self.kl:.2f}, " if self.kl_per_step else ""
-        return f"{self.bound:.2f} ± {self.standard_error:.2f} nats ({parts}{self.images:,} images)"
+        # One image has no standard error.
+        error = f" ± {self.standard_error:.2f}" if self.images > 1 else ""
+        plural = "s" if self.images > 1 else ""
+        return f"{self.bound:.2f}{error} nats ({parts}{self.images:,} image{plural})"
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,12 @@ def slices(evaluation: Split, batch: int, limit: int | None) -> Iterator[tuple[i
     chosen = evaluation.spread(limit) if limit else evaluation
     for start in range(0, len(chosen), batch):
         yield start, chosen.slice(start, start + batch)
+
+
+def check_labels(dataset: Dataset) -> None:
+    """Raises DrawError for pictures whose classes are not known: an error rate needs them."""
+    if not dataset.labels:
+        raise DrawError(f"data set {dataset.name} has no labels to hold a classifier's answers against")
 
 
 @torch.no_grad()

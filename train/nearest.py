@@ -1,4 +1,9 @@
-"""How unique are the samples? For each, the nearest training picture, and how near test pictures come."""
+"""How unique are the samples? For each, the nearest training picture, and how near fresh pictures come.
+
+A grey mean is nearer to everything than a picture is. Samples of black and white data are therefore drawn from
+their Bernoulli means first, and compared with test pictures. Grey and coloured data have no such draw: there samples
+are means, and so is what they are compared with, the network's reconstructions of test pictures.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import DrawError
 from ..models.draw import Draw
 from .data.dataset import Dataset, Split
 from .data.stream import BINARISE_SAMPLES, BINARISE_TRAIN, binarise
 from .evaluation import Advance, image_noise
 
+BATCH = 100  # pictures through the network at a time
 CHUNK = 5000  # training pictures held as float32 at a time
 
 
@@ -23,11 +30,14 @@ class Uniqueness:
     samples: Tensor  # [n, C, H, W]
     neighbours: Tensor  # [n, C, H, W]
     distances: np.ndarray  # [n]
-    test_distances: np.ndarray  # [m] of test pictures to their nearest training picture
+    test_distances: (
+        np.ndarray
+    )  # [m] of test pictures, or their reconstructions, to their nearest training picture
+    reconstructed: bool = False  # which of the two
 
     @property
     def share(self) -> float:
-        """Percentage of samples nearer to a training picture than the median test picture is.
+        """Percentage of samples nearer to a training picture than the median test picture (or reconstruction) is.
 
         Fresh pictures like the test set's give about 50; a model that copies gives 100, with distances near 0.
         """
@@ -39,10 +49,19 @@ class Uniqueness:
         return 100 * float((self.distances < np.percentile(self.test_distances, 1)).mean())
 
     def __str__(self) -> str:
+        fresh = "reconstructed test picture" if self.reconstructed else "test picture"
         return (
             f"{len(self.distances)} samples: median distance to the nearest training picture"
-            f" {np.median(self.distances):.3f} (test pictures {np.median(self.test_distances):.3f});"
-            f" {self.share:.1f} % nearer than the median test picture, {self.copies:.1f} % nearer than 99 % of them"
+            f" {np.median(self.distances):.3f} ({fresh}s {np.median(self.test_distances):.3f});"
+            f" {self.share:.1f} % nearer than the median {fresh}, {self.copies:.1f} % nearer than 99 % of them"
+        )
+
+
+def check_nearest(dataset: Dataset) -> None:
+    """Raises DrawError for training pictures that are made anew in every batch: none is kept to compare with."""
+    if "train" not in dataset.splits:
+        raise DrawError(
+            f"--nearest: {dataset.name} makes its training pictures anew in every batch and keeps none"
         )
 
 
@@ -50,12 +69,15 @@ class Uniqueness:
 def find_nearest(
     model: Draw, dataset: Dataset, count: int, seed: int = 0, advance: Advance = lambda _: None
 ) -> Uniqueness:
-    """Samples 0..count-1 of ``seed`` and as many test pictures against the whole training set.
+    """Samples 0..count-1 of ``seed`` and at least 200 test pictures (if there are as many) against the training set.
 
-    Where the data are black and white the samples are drawn from their Bernoulli means first: a grey mean is
-    nearer to everything than a picture is.
+    Raises:
+        DrawError: the data set keeps no training pictures.
     """
-    samples = model.generate(image_noise(model, seed, 0, count)).image
+    check_nearest(dataset)
+    starts = range(0, count, BATCH)
+    parts = [image_noise(model, seed, start, min(BATCH, count - start)) for start in starts]
+    samples = torch.cat([model.generate(noise).image for noise in parts])
     train, test = dataset.evaluation("train"), dataset.evaluation("test")
     if dataset.binary:
         levels = (samples.cpu().numpy() * 255).round().astype(np.uint8)
@@ -65,13 +87,22 @@ def find_nearest(
             train = Split(torch.from_numpy(drawn).to(train.images.device), train.labels, maximum=1)
     # Test sets may be sorted by class: take every k-th picture.
     chosen = torch.arange(0, len(test), max(len(test) // max(count, 200), 1), device=test.images.device)
-    queries = torch.cat([samples, test.take(chosen).images])
+    fresh = test.take(chosen).images
+    if not dataset.binary:
+        fresh = torch.cat(
+            [
+                torch.sigmoid(model(part, image_noise(model, seed, BATCH * k, len(part))).canvas)
+                for k, part in enumerate(fresh.split(BATCH))
+            ]
+        )
+    queries = torch.cat([samples, fresh])
     distances, index = nearest(queries, train, advance)
     return Uniqueness(
         samples=samples,
         neighbours=train.take(index[:count]).images,
         distances=distances[:count].cpu().numpy(),
         test_distances=distances[count:].cpu().numpy(),
+        reconstructed=not dataset.binary,
     )
 
 

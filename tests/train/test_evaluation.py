@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from draw_onnx.errors import DrawError
 from draw_onnx.models.config import DrawConfig
 from draw_onnx.models.draw import Draw
 from draw_onnx.runtime.intervals import wilson_interval
@@ -120,3 +121,34 @@ def test_copies_are_found_out(model: Draw, bars: Dataset) -> None:
     assert set(found.samples.unique().tolist()) <= {0.0, 1.0}
     recomputed = (found.samples - found.neighbours).flatten(1).norm(dim=1).numpy()
     np.testing.assert_allclose(found.distances, recomputed, rtol=1e-6)
+
+
+def test_grey_data_compare_means_with_means(model: Draw, bars: Dataset) -> None:
+    """Samples of grey data are means; test pictures would make every one of them look like a copy."""
+    grey = Dataset(
+        name="grey",
+        image=bars.image,
+        train=bars.evaluation("train"),
+        evaluations={name: lambda name=name: bars.evaluation(name) for name in bars.splits},
+        binary=False,
+    )
+    means, drawn = find_nearest(model, grey, 130), find_nearest(model, bars, 130)  # more than one batch
+    assert means.reconstructed
+    assert "reconstructed test picture" in str(means)
+    assert not drawn.reconstructed
+    assert ((means.samples > 0) & (means.samples < 1)).all()
+    assert len(means.test_distances) == len(drawn.test_distances) == 20
+    assert (means.test_distances > 0).all()
+    assert not np.array_equal(means.test_distances, drawn.test_distances)
+
+
+def test_no_neighbours_where_training_pictures_are_made_anew(model: Draw, bars: Dataset) -> None:
+    fleeting = Dataset(
+        name="fleeting",
+        image=bars.image,
+        train=bars.evaluation("train"),
+        evaluations={"valid": lambda: bars.evaluation("valid"), "test": lambda: bars.evaluation("test")},
+        binary=True,
+    )
+    with pytest.raises(DrawError, match="fleeting makes its training pictures anew"):
+        find_nearest(model, fleeting, 3)
