@@ -18,13 +18,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from draw_onnx.models.checkpoint import load_checkpoint, weights_sha256
+from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint, weights_sha256
 from draw_onnx.models.config import DrawConfig, config_to_dict
+from draw_onnx.train.machine import processor
 from draw_onnx.train.trainer import format_duration
 
 ROOT = Path(__file__).resolve().parent.parent
 PRETRAINED = ROOT / "pretrained"
 
+DATA = {
+    "mnist": "MNIST, by Yann LeCun and Corinna Cortes, usually stated as CC BY-SA 3.0",
+}
 PAPER = {
     "mnist": "80.97 nats (with attention), 87.40 (without)",
     "cluttered-mnist": "3.36 % with 8 glimpses, 4.18 % with 4",
@@ -117,7 +121,9 @@ def page(
     seconds = training.get("seconds", 0.0)
     given = dict(training.get("settings", {}))
     initial = given.pop("init_from", "")
-    settings = ", ".join(f"{k} {v}" for k, v in given.items() if v not in ("", 0))
+    # Empty and image_* are for folders of pictures only, and a folder's place is nobody's business.
+    settings = ", ".join(f"{k} {v}" for k, v in given.items() if v != "" and not k.startswith("image_"))
+    source = DATA.get("mnist" if "mnist" in best.dataset else best.dataset, "under its own terms")
     start = (
         f"\nIt started from the weights with SHA-256 `{initial}`{f': {before}' if before else ''}. The time and the"
         " curve are this run's alone.\n"
@@ -126,6 +132,7 @@ def page(
     )
     parameters = sum(w.numel() for w in best.weights.values())
     blocks = "\n\n".join(f"```console\n$ {shlex.join(words)}\n{text}\n```" for words, text in results)
+    machine = machine_of(last, shlex.split(command))
     title = (
         "A DRAW network that draws digits"
         if draw
@@ -140,8 +147,8 @@ def page(
 - **Sizes**: {config}; {parameters:,} weights.
 - **Paper**: {PAPER.get(best.dataset, "no figure")}.
 - **Weights**: SHA-256 `{weights_sha256(best.weights, best.config)}`, iteration {best.iteration:,} of {last.iteration:,}.
-- **Licence**: MIT. The data: MNIST, by Yann LeCun and Corinna Cortes, usually stated as CC BY-SA 3.0.
-- **Limits**: it knows MNIST's digits and nothing else.
+- **Licence**: MIT. The data: {source}.
+- **Limits**: it knows pictures like those of `{best.dataset}` and nothing else.
 
 ## Training
 
@@ -151,7 +158,7 @@ def page(
 {start}
 Settings as they were: {settings}.
 
-{format_duration(seconds)} of wall-clock time on one thread of a shared two-core machine ({cpu()}). Validation ({unit}):
+{format_duration(seconds)} of updates (validations not counted) on {machine}. Validation ({unit}):
 
 | iteration | {header} |
 |---|{"---|" * len(points)}
@@ -159,20 +166,21 @@ Settings as they were: {settings}.
 
 ## Figures
 
-Printed by these commands ({platform.system()}, {cpu()}):
+Printed by these commands ({platform.system()}, {processor()}):
 
 {blocks}
 """
 
 
-def cpu() -> str:
-    """The processor's name, where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()
+def machine_of(last: Checkpoint, words: list[str]) -> str:
+    """What a run computed on, in its own words."""
+    assert last.training is not None
+    machine = last.training["machine"]
+    if "(" in machine:
+        return machine
+    # Older runs named the kind of device and no more: they are packaged where they were run.
+    count = words[words.index("--threads") + 1] if "--threads" in words else "PyTorch's choice of"
+    return f"{machine} ({processor()}), {count} thread{'' if count == '1' else 's'}"
 
 
 if __name__ == "__main__":

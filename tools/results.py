@@ -19,7 +19,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from package_model import command_of, cpu, curve, run
+from package_model import command_of, curve, machine_of, run
 
 from draw_onnx.models.checkpoint import load_checkpoint
 from draw_onnx.models.config import DrawConfig
@@ -70,7 +70,8 @@ class Run:
     hardware: str
     sizes: str  # those that differ from the preset's
     curve: list[list]  # [iteration, validation figure]
-    starts_from: str = ""  # the model whose weights it started from
+    starts_from: str = ""  # the model whose weights it started from, as the command names it
+    starts_sha256: str = ""  # and which weights these were: a packaged model may be another by now
     parity: str = ""  # the lines of draw-export's report
     drawn: str = ""  # the options that draw-gen was given
     remark: str = ""  # written by hand: what the record cannot say, e.g. that the preset has changed since
@@ -99,13 +100,15 @@ def take_in(folder: Path) -> None:
         iterations=last.iteration,
         epochs=last.iteration * settings["batch_size"] / last.training["train_size"],
         seconds=last.training["seconds"],
-        hardware=f"{last.training['machine']} ({cpu()}), {threads(words)}",
+        hardware=machine_of(last, words),
         # ClassifierConfig and DrawConfig compare field by field.
         sizes=", ".join(
             f"{k} {v} (preset {theirs[k]})" for k, v in vars(last.config).items() if v != theirs.get(k)
         ),
         curve=[list(point) for point in curve(folder / "metrics.csv")],
         starts_from=words[words.index("--init-from") + 1] if "--init-from" in words else "",
+        starts_sha256=settings.get("init_from", ""),
+        remark=remark(folder.name, shlex.join(words)),
     )
     if isinstance(last.config, DrawConfig):
         drawn = [*DRAWN, "--scale", str(max(2, 112 // last.config.image_height))]
@@ -114,10 +117,11 @@ def take_in(folder: Path) -> None:
     (RECORDS / f"{folder.name}.json").write_text(text + "\n", encoding="utf-8")
 
 
-def threads(words: list[str]) -> str:
-    """How many threads a command line asks for."""
-    count = words[words.index("--threads") + 1] if "--threads" in words else "PyTorch's choice of"
-    return f"{count} thread{'' if count == '1' else 's'}"
+def remark(name: str, command: str) -> str:
+    """What was written by hand into the record that is renewed, if it is of the same run."""
+    file = RECORDS / f"{name}.json"
+    old = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return old.get("remark", "") if old.get("command") == command else ""
 
 
 def draw(folder: Path, options: list[str]) -> str:
@@ -140,10 +144,11 @@ def page(runs: list[Run]) -> str:
     lines = [
         "# Results",
         "",
-        "Written by `python tools/results.py RUN…` from the folders of finished runs; nothing is typed in by hand but the",
-        "paper's figures and those of public reproductions. Bounds are nats per test image with one noise draw, lower is",
-        "better. No run here had a GPU, which for the paper's settings means smaller sizes and far fewer epochs than the",
-        "paper's: compare with that in mind. Square brackets say which part of the data a figure rests on.",
+        "Written by `python tools/results.py RUN…` from the folders of finished runs; typed in by hand are the paper's",
+        "figures, those of public reproductions, and remarks (in italics). Bounds are nats per test image with one noise",
+        "draw, lower is better. Times are those of the updates, without validations. No run here had a GPU, which for the",
+        "paper's settings means smaller sizes and far fewer epochs than the paper's: compare with that in mind. Square",
+        "brackets say which part of the data a figure rests on.",
         "",
         "| experiment | paper | best public reproduction | ours | time |",
         "|---|---|---|---|---|",
@@ -181,9 +186,12 @@ def section(experiment: Experiment, one: Run, which: str) -> list[str]:
         f" {one.hardware}."
     ]
     if one.starts_from:
-        lines += [f"It started from the weights of `{one.starts_from}`; the time is this run's alone."]
+        weights = f" (SHA-256 `{one.starts_sha256[:12]}…`)" if one.starts_sha256 else ""
+        lines += [
+            f"It started from the weights of `{one.starts_from}`{weights}; the time is this run's alone."
+        ]
     if one.remark:
-        lines += [one.remark]
+        lines += [f"*{one.remark}*"]
     if one.sizes:
         lines += [f"Sizes: {one.sizes}."]
     header, values = (" | ".join(str(point[i]) for point in one.curve) for i in (0, 1))
