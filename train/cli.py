@@ -120,7 +120,7 @@ def command(
         typer.Option(
             metavar="PIXELS",
             help="Hold the write windows at this width: for pictures of several things, one is then painted after"
-            " the other. Default: free windows, the paper's.",
+            " the other. 0 leaves them free. Default: the preset's.",
             rich_help_panel=_OPTIMISER,
         ),
     ] = None,

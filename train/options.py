@@ -59,6 +59,8 @@ def apply_options(
     if "glimpse_loss" in changes and isinstance(preset.model, DrawConfig):
         raise DrawError(f"--glimpse-loss is for the glimpse classifier, preset {settings.preset} trains DRAW")
     config = resize(preset.model, sizes)
+    if "write_window" not in changes and not getattr(config, "attention", False):
+        settings = settings.replace(write_window=0.0)  # the preset's, of a model that has no windows any more
     if settings.write_window:
         check_write_window(config, settings.write_window)
     return settings, config
@@ -90,9 +92,10 @@ def apply_initial(
         raise DrawError(
             "--write-window is for random weights: trained ones bring their windows, leave it out"
         )
-    # The windows of trained weights have nothing to find any more.
+    # The windows of trained weights have nothing to find any more, and may be as wide as they like.
     changes = {
         "attention_lr_settle": 0,
+        "write_window": 0.0,
         **changes,
         "init_from": weights_sha256(initial.weights, initial.config),
     }

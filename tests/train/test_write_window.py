@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from draw_onnx.models.attention import window_from
-from draw_onnx.models.checkpoint import load_checkpoint
+from draw_onnx.models.checkpoint import Checkpoint, build_model, load_checkpoint
 from draw_onnx.models.draw import Draw
+from draw_onnx.train.options import apply_initial, apply_options
+from draw_onnx.train.presets import find_preset
 from draw_onnx.train.trainer import Trainer
 
 Make = Callable[..., Trainer]
@@ -38,6 +40,17 @@ def test_the_width_is_held_and_the_place_is_learned(make_trainer: Make) -> None:
     assert not torch.equal(place, moved)
     assert gamma.std() > 0  # the intensity is free
     assert windows(free)[1].std() > 0
+
+
+def test_a_preset_with_held_windows_may_lose_them() -> None:
+    preset = find_preset("mnist-two-digit")
+    assert apply_options(preset, {}, {})[0].write_window == 20
+    assert apply_options(preset, {}, {"attention": False})[0].write_window == 0
+    assert apply_options(preset, {"write_window": 0.0}, {})[0].write_window == 0
+    config = preset.model
+    weights = build_model(config).state_dict()
+    start = Checkpoint(config, "mnist-two-digit", weights)
+    assert apply_initial(preset, start, {}, {})[0].write_window == 0
 
 
 def test_free_again_in_a_run_from_its_weights(make_trainer: Make) -> None:
