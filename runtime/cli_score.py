@@ -100,8 +100,7 @@ def command(
 ) -> None:
     """Score pictures: the bound in nats (lower is better) and how the network would paint them.
 
-    Among pictures prepared alike, one unlike those it was trained on tends to score higher; a plain one scores low
-    even so, because there is little in it to say.
+    A picture unlike those it was trained on tends to score higher, a plain one low all the same.
 
         draw-score --onnx scorer.onnx digit.png --gif reading.gif
     """
