@@ -31,6 +31,7 @@ DATA = {
 }
 PAPER = {
     "mnist": "80.97 nats (with attention), 87.40 (without)",
+    "mnist-two-digit": "pictures only",
     "cluttered-mnist": "3.36 % with 8 glimpses, 4.18 % with 4",
 }
 
@@ -57,7 +58,10 @@ def main() -> None:
     if isinstance(best.config, DrawConfig):
         # On all images: binarised MNIST's test file is sorted by class, its first rows are no sample.
         evaluations.append([*evaluations[0], "--importance", str(arguments.importance)])
-        evaluations[0] += ["--nearest", f"docs/images/{arguments.name}-nearest.png"]
+        if best.dataset != "mnist-two-digit":  # its training pictures are made anew in every batch
+            evaluations[0] += ["--nearest", f"docs/images/{arguments.name}-nearest.png"]
+        else:
+            evaluations = evaluations[1:]
     else:
         evaluations.append(["draw-eval", "--onnx", f"pretrained/{onnx.name}"])
     for command in evaluations:
