@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import DrawError
 from ..files import write_atomically
+from ..runtime.metadata import COVER, PAD
 from .classifier import GlimpseClassifier
 from .config import ModelConfig, config_from_dict, config_to_dict, model_kind
 from .draw import Draw
@@ -35,7 +36,7 @@ class Checkpoint:
     iteration: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] | None = None  # None in a weights-only file
-    picture_fit: str = "pad"  # how files become its input: "pad" or "cover" (runtime/images.py)
+    picture_fit: str = PAD  # how files become its input: "pad" or "cover" (runtime/images.py)
 
     def build(self, dtype: torch.dtype = torch.float32) -> Draw | GlimpseClassifier:
         """The model with ``weights``, in evaluation mode on the CPU."""
@@ -118,7 +119,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             config=config,
             dataset=content["dataset"],
             weights=content["weights"],
-            picture_fit=content.get("picture_fit", "pad"),  # absent in older files
+            picture_fit=content.get("picture_fit", PAD),  # absent in older files
             iteration=content["iteration"],
             metrics=content["metrics"],
             training=content["training"],
@@ -143,7 +144,7 @@ def _check_declared_size(path: Path, broken: str) -> None:
 
 
 def _check_weights(checkpoint: Checkpoint) -> None:
-    if checkpoint.picture_fit not in ("pad", "cover"):
+    if checkpoint.picture_fit not in (PAD, COVER):
         raise ValueError("unknown picture_fit")
     if not isinstance(checkpoint.dataset, str) or not isinstance(checkpoint.weights, dict):
         raise ValueError("wrong types")

@@ -148,7 +148,7 @@ def check_frames(width: int, height: int, count: int) -> None:
     if width * height * count > MAX_GIF_PIXELS:
         raise DrawError(
             f"{count} frames of {width} x {height} pixels are too much for a GIF: "
-            "ask for fewer pictures (-n) or frames (--frames), or a smaller --scale"
+            "ask for fewer pictures or frames, or a smaller --scale"
         )
 
 

@@ -49,6 +49,7 @@ SUFFIXES = (
 _REC601 = np.array([0.299, 0.587, 0.114], np.float32)
 
 Shape = tuple[int, int, int]  # channels, height, width
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def read_picture(
@@ -118,7 +119,8 @@ def fit(image: ArrayLike, shape: Shape, picture_fit: str = PAD) -> NDArray[np.fl
     elif levels.shape[0] != channels:
         raise DrawError(f"a picture of {levels.shape[0]} channels does not fit a model of {channels}")
     if picture_fit == COVER:
-        return np.clip(_covering(levels, height, width), 0, 1)
+        frame = width, height
+        return np.clip(_resized(levels, frame, covering_box(levels.shape[:0:-1], frame)), 0, 1)
     levels = _shrunk(levels, height, width)
     out = np.zeros(shape, np.float32)
     top, left = (height - levels.shape[1]) // 2, (width - levels.shape[2]) // 2
@@ -207,14 +209,13 @@ def _channels(picture: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.flo
     return array, None
 
 
-def _covering(levels: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """The largest centred box of the aspect height : width, at that size."""
-    high, wide = levels.shape[1:]
-    factor = min(high / height, wide / width)
+def covering_box(picture: tuple[int, int], frame: tuple[int, int]) -> Box:
+    """(left, top, right, bottom) of the largest centred box of the frame's aspect. Sizes are (width, height)."""
+    factor = min(picture[0] / frame[0], picture[1] / frame[1])
+    width, height = factor * frame[0], factor * frame[1]
     # Rounding must not push the box over the picture's edge.
-    top, left = max((high - factor * height) / 2, 0.0), max((wide - factor * width) / 2, 0.0)
-    box = (left, top, min(left + factor * width, wide), min(top + factor * height, high))
-    return _resized(levels, (width, height), box)
+    left, top = max((picture[0] - width) / 2, 0.0), max((picture[1] - height) / 2, 0.0)
+    return left, top, min(left + width, picture[0]), min(top + height, picture[1])
 
 
 def _shrunk(levels: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
@@ -227,7 +228,7 @@ def _shrunk(levels: NDArray[np.float32], height: int, width: int) -> NDArray[np.
 
 
 def _resized(
-    levels: NDArray[np.float32], size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+    levels: NDArray[np.float32], size: tuple[int, int], box: Box | None = None
 ) -> NDArray[np.float32]:
     """To (width, height). Pillow widens the triangle filter when it shrinks: every pixel counts, nothing overshoots."""
     from PIL import Image

@@ -126,7 +126,7 @@ class Metadata:
                 f"unknown noise_stream {noise_stream!r} in the metadata; this package makes {NOISE_STREAM}"
             )
         labels = tuple(_text(props, "labels").split(",")) if model_type == CLASSIFIER else ()
-        # Files of versions before 0.2 have no such key.
+        # Older files have no such key.
         picture_fit = props.get("picture_fit", PAD) if model_type == SCORER else PAD
         if picture_fit not in (PAD, COVER):
             raise DrawError(f"metadata key picture_fit must be {PAD} or {COVER}, not {picture_fit!r}")

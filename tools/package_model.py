@@ -26,9 +26,7 @@ from draw_onnx.train.trainer import format_duration
 ROOT = Path(__file__).resolve().parent.parent
 PRETRAINED = ROOT / "pretrained"
 
-DATA = {
-    "mnist": "MNIST, by Yann LeCun and Corinna Cortes, usually stated as CC BY-SA 3.0",
-}
+MNIST = "MNIST, by Yann LeCun and Corinna Cortes, usually stated as CC BY-SA 3.0"
 PAPER = {
     "mnist": "80.97 nats (with attention), 87.40 (without)",
     "mnist-two-digit": "pictures only",
@@ -127,7 +125,7 @@ def page(
     initial = given.pop("init_from", "")
     # Empty and image_* are for folders of pictures only, and a folder's place is nobody's business.
     settings = ", ".join(f"{k} {v}" for k, v in given.items() if v != "" and not k.startswith("image_"))
-    source = DATA.get("mnist" if "mnist" in best.dataset else best.dataset, "under its own terms")
+    source = MNIST if "mnist" in best.dataset else "under its own terms"
     start = (
         f"\nIt started from the weights with SHA-256 `{initial}`{f': {before}' if before else ''}. The time and the"
         " curve are this run's alone.\n"

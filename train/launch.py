@@ -39,7 +39,7 @@ def make_fabric(hardware: Hardware, precision: str) -> Fabric:
     elif device != "cpu":
         raise DrawError(f"unknown device {device!r}: auto, cpu or cuda")
     elif precision == "16-mixed":
-        raise DrawError("--precision 16-mixed needs a GPU; on a CPU bf16-mixed is the faster one")
+        raise DrawError("--precision 16-mixed needs a GPU; on a CPU use bf16-mixed")
     if hardware.cuda_graph and (device != "cuda" or hardware.devices > 1):
         raise DrawError("--cuda-graph needs one GPU")
     # Fabric announces the precision that was asked for.

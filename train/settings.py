@@ -26,9 +26,8 @@ class TrainSettings:
     # The attention heads' rate relative to the others', reached after `attention_lr_settle` iterations from 1.
     attention_lr_scale: float = 1.0
     attention_lr_settle: int = 0
-    write_window: float = (
-        0.0  # pixels; write windows of this width all along (write_window.py), 0 leaves them free
-    )
+    # Pixels: write windows of this width all along (write_window.py); 0 leaves them free.
+    write_window: float = 0.0
     adam_beta2: float = 0.999
     # Of the whole gradient. For DRAW a guard against spikes only: the norm of a healthy batch is 100 to 500
     # nats, and the 10 that others use cuts every step (183 nats after 400 iterations against 166). 0 never cuts.
@@ -62,7 +61,7 @@ class TrainSettings:
             )
         if self.attention_lr_settle < 0:
             raise DrawError(f"attention_lr_settle must be at least 0, not {self.attention_lr_settle}")
-        if not self.warmup >= 0:
+        if self.warmup < 0:
             raise DrawError(f"the warm-up must be at least 0 iterations, not {self.warmup}")
         if not self.clip_norm >= 0:
             raise DrawError(f"the largest gradient norm must be at least 0, not {self.clip_norm}")

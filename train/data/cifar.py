@@ -9,6 +9,7 @@ import torch
 
 from ...errors import DrawError
 from ...models.config import ImageSize
+from ...runtime.metadata import COVER
 from .dataset import Dataset, Split
 from .downloads import CIFAR10, find_folder
 from .gzipped import open_maybe_gzip, read_at_most
@@ -62,7 +63,7 @@ def load_cifar10(root: Path, device: torch.device, download: bool) -> Dataset:
             "test": lambda: Split(torch.tensor(test_images).to(device), torch.tensor(test_labels).to(device)),
         },
         binary=False,
-        picture_fit="cover",
+        picture_fit=COVER,
         labels=LABELS,
         note=", ".join(notes),
     )

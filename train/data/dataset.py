@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...errors import DrawError
 from ...models.config import ImageSize
+from ...runtime.metadata import PAD
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Dataset:
         binary: bool,
         labels: tuple[str, ...] = (),
         draw: DrawBatch = draw_stored,
-        picture_fit: str = "pad",
+        picture_fit: str = PAD,
         note: str = "",
     ) -> None:
         if len(train) == 0:

@@ -17,7 +17,8 @@ import torch
 from ... import console
 from ...errors import DrawError
 from ...models.config import ImageSize
-from ...runtime.images import SUFFIXES
+from ...runtime.images import SUFFIXES, covering_box
+from ...runtime.metadata import COVER
 from .dataset import Dataset, Split
 from .pictures import each, open_picture
 from .prepared import cached_images, listing
@@ -66,7 +67,7 @@ def load_folder(folder: Path, size: ImageSize, device: torch.device) -> Dataset:
         train=splits["train"],
         evaluations={name: (lambda split=split: split) for name, split in splits.items()},
         binary=False,
-        picture_fit="cover",
+        picture_fit=COVER,
         note=f"{left_out:,} unreadable pictures left out" if left_out else "",
     )
 
@@ -114,10 +115,6 @@ def cover(path: Path, size: ImageSize) -> np.ndarray:
     from PIL import Image
 
     picture = open_picture(path, size.channels)
-    scale = min(picture.width / size.width, picture.height / size.height)
-    width, height = scale * size.width, scale * size.height
-    # Rounding must not push the box over the picture's edge.
-    left, top = max((picture.width - width) / 2, 0.0), max((picture.height - height) / 2, 0.0)
-    box = (left, top, min(left + width, picture.width), min(top + height, picture.height))
-    resized = picture.resize((size.width, size.height), Image.Resampling.BILINEAR, box=box)
+    frame = size.width, size.height
+    resized = picture.resize(frame, Image.Resampling.BILINEAR, box=covering_box(picture.size, frame))
     return np.atleast_3d(np.asarray(resized)).transpose(2, 0, 1)

@@ -15,6 +15,7 @@ import torch
 
 from ...errors import DrawError
 from ...models.config import ImageSize
+from ...runtime.metadata import COVER
 from .dataset import Batch, Dataset, Split
 from .digit_struct import HouseNumber, read_digit_struct
 from .downloads import SVHN_TEST, SVHN_TRAIN, find_folder
@@ -70,7 +71,7 @@ def load_svhn(root: Path, device: torch.device, download: bool) -> Dataset:
             "test": test,
         },
         binary=False,
-        picture_fit="cover",
+        picture_fit=COVER,
         draw=draw_crops,
         note=note,
     )

@@ -1,6 +1,6 @@
 """Write pictures of a data set's test set as PNG files, for draw-score and draw-classify to read.
 
-    python tools/test_pictures.py mnist-two-digit FOLDER -n 8
+    python tools/write_pictures.py mnist-two-digit FOLDER -n 8
 
 Data sets are looked for in $DRAW_DATA, as draw-train does. Pictures are the set's first ones, named 0.png onwards.
 """

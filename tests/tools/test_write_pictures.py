@@ -1,0 +1,23 @@
+"""Pictures of a test set as files, as draw-score reads them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from draw_onnx.runtime.images import picture_paths, read_picture
+from draw_onnx.train.data.registry import load_dataset
+
+
+def test_files_hold_the_first_pictures_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "tools"))
+    monkeypatch.setattr(sys, "argv", ["write_pictures.py", "digits", str(tmp_path / "out"), "-n", "12"])
+    importlib.import_module("write_pictures").main()
+    paths = picture_paths([tmp_path / "out"])
+    expected = load_dataset("digits", None, "cpu").evaluation("test").slice(0, 12).images.numpy()
+    got = np.stack([read_picture(path, (1, 8, 8)) for path in paths])
+    np.testing.assert_allclose(got, expected, atol=0.5 / 255 + 1e-6)
