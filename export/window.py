@@ -115,13 +115,17 @@ def filterbanks(
 def _filterbank(
     b: GraphBuilder, centre: ir.Value, spread: ir.Value, precision: ir.Value, size: int
 ) -> ir.Value:
-    """Softmax over the pixels a = 1..size of -(a - mu_i)^2 / 2 sigma^2. […, n, size]"""
+    """models.attention.filterbank: softmax over the pixels a = 1..size, relative to the nearest pixel m. […, n, size]"""
     pixels = b.constant("pixels", np.arange(1, size + 1))
-    mu = b.op("Add", centre, spread, name="mu")
-    distance = b.op("Sub", pixels, b.unsqueeze(mu, -1), name="distance")
-    # d (d p) and not d^2 p: a far centre's square times a small precision overflows later.
-    weighted = b.op("Mul", distance, b.op("Mul", distance, precision), name="log_filters")
-    return b.op("Softmax", weighted, axis=-1, name="filters")
+    mu = b.unsqueeze(b.op("Add", centre, spread, name="mu"), -1)
+    bounds = b.constant("first", 1.0), b.constant("last", float(size))
+    nearest = b.op("Clip", b.op("Round", mu), *bounds, name="nearest")
+    # (a - m)(m + a - 2 mu) >= 0, and -1 / 2 sigma^2 below
+    rest = b.op("Sub", nearest, b.op("Add", mu, mu))
+    squares = b.op("Mul", b.op("Sub", pixels, nearest), b.op("Add", pixels, rest), name="squares")
+    exponents = b.op("Mul", squares, precision)
+    floor = b.constant("floor", attention.LOG_FLOOR)
+    return b.op("Softmax", b.op("Max", exponents, floor, name="log_filters"), axis=-1, name="filters")
 
 
 def read(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .attention import read, window_from
 from .config import ClassifierConfig
-from .heads import full_precision
+from .products import StepProduct, chunk_size, joined, lstm_cell, product
 
 
 @dataclass
@@ -27,8 +29,26 @@ class ClassifierOutput:
         return self.logits[:, -1]
 
 
+class State(NamedTuple):
+    """Between two glimpses."""
+
+    h: Tensor  # [K, H]
+    cell: Tensor  # [K, H]
+
+
+class Glimpse(NamedTuple):
+    """One glimpse."""
+
+    attention: Tensor  # [K, 5]
+    seen: Tensor  # [K, C, N, N]
+    entered: tuple[Tensor, Tensor]  # what went into the products: the head's and the LSTM's
+
+
 class GlimpseClassifier(nn.Module):
     """Each glimpse's window comes from the previous hidden state; the first from the learned initial one."""
+
+    # Of the LSTM's products; bfloat16 for mixed precision. See Draw.product_dtype.
+    product_dtype: torch.dtype | None = None
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
@@ -67,30 +87,67 @@ class GlimpseClassifier(nn.Module):
 
     def forward(self, x: Tensor, time_steps: int | None = None) -> ClassifierOutput:
         """x: [K, C, B, A] in [0, 1]; ``time_steps`` overrides the config's number of glimpses."""
-        config = self.config
-        hidden = self.initial_hidden.expand(x.shape[0], -1)
-        cell = self.initial_cell.expand(x.shape[0], -1)
-        attention, glimpses, states = [], [], []
-        for _ in range(time_steps or config.time_steps):
-            hidden, cell, params, glimpse = self._step(x, hidden, cell)
-            attention.append(params)
+        batch, steps, lstm = len(x), time_steps or self.config.time_steps, self.lstm
+        products = (
+            StepProduct(*joined(self.read_attention), steps, batch),
+            StepProduct(
+                torch.cat([lstm.weight_ih, lstm.weight_hh], 1),
+                lstm.bias_ih + lstm.bias_hh,
+                steps,
+                batch,
+                self.product_dtype,
+            ),
+        )
+        weights = [layer.weight for layer in products]
+        # Laid out as the states of all later steps, or the first step would be compiled apart.
+        state = State(
+            self.initial_hidden.expand(batch, -1).contiguous(),
+            self.initial_cell.expand(batch, -1).contiguous(),
+        )
+        hidden: list[Tensor] = []
+        glimpses: list[Glimpse] = []
+        size = chunk_size(steps)
+        for first in range(0, steps, size):
+            chunk = range(first, min(first + size, steps))
+            state, states, new = self._chunk(
+                x, state, weights, [[p.biases[t] for p in products] for t in chunk]
+            )
+            hidden += states
+            glimpses += new
+            for glimpse in new:
+                for layer, value in zip(products, glimpse.entered, strict=True):
+                    layer.record(value)
+        h = torch.stack(hidden, 1)
+        attention, seen, _ = zip(*glimpses, strict=True)
+        return ClassifierOutput(self.output(h), torch.stack(attention, 1), torch.stack(seen, 1), h)
+
+    def _chunk(
+        self, x: Tensor, state: State, weights: Sequence[Tensor], biases: Sequence[Sequence[Tensor]]
+    ) -> tuple[State, list[Tensor], list[Glimpse]]:
+        """Some glimpses, what :meth:`compile_chunk` compiles: the last state, every h [K, H] and what was seen."""
+        hidden, glimpses = [], []
+        for bias in biases:
+            state, glimpse = self._step(x, state, weights, bias)
+            hidden.append(state.h)
             glimpses.append(glimpse)
-            states.append(hidden)
-        h = torch.stack(states, 1)
-        return ClassifierOutput(self.output(h), torch.stack(attention, 1), torch.stack(glimpses, 1), h)
+        return state, hidden, glimpses
 
-    def _step(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One glimpse: the new state, the attention vector [K, 5] and what it saw [K, C, N, N]."""
+    def _step(
+        self, x: Tensor, state: State, weights: Sequence[Tensor], biases: Sequence[Tensor]
+    ) -> tuple[State, Glimpse]:
+        """One glimpse; ``weights`` and ``biases`` of the head and of the LSTM."""
         config = self.config
-        params = self.bound_attention(full_precision(self.read_attention, hidden))
+        params = self.bound_attention(product(state.h, weights[0], biases[0]))
         window = window_from(params, config.read_size, config.image_width, config.image_height)
-        glimpse = read(x, window, config.read_size)
-        hidden, cell = self.lstm(glimpse.flatten(1), (hidden, cell))
-        return hidden, cell, params, glimpse
+        seen = read(x, window, config.read_size)
+        into_lstm = torch.cat([seen.flatten(1), state.h], 1)
+        entered = state.h.detach(), into_lstm.detach()
+        state = State(*lstm_cell(product(into_lstm, weights[1], biases[1]), state.cell))
+        return state, Glimpse(params, seen, entered)
 
-    def compile_step(self) -> None:
-        """Compile one glimpse with torch.compile."""
-        self._step = torch.compile(self._step)  # type: ignore[method-assign]
+    def compile_chunk(self, backend: str = "inductor") -> None:
+        """Compile a few glimpses together with torch.compile."""
+        self._chunk = torch.compile(self._chunk, dynamic=False, backend=backend)  # type: ignore[method-assign]
 
     def bound_attention(self, params: Tensor) -> Tensor:
         """b tanh(p / b) for every element of the attention vector, or p itself where the config sets no bounds."""

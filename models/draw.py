@@ -5,7 +5,9 @@ Equation numbers are the paper's. K images, T steps, Z latents, H units, C x B x
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from torch.nn import functional as F
 
 from .attention import read, window_from, write
 from .config import DrawConfig
-from .heads import full_precision
+from .products import StepProduct, chunk_size, joined, lstm_cell, product
 
 
 @dataclass
@@ -65,8 +67,47 @@ class DrawSamples:
         return torch.sigmoid(self.canvases[:, -1])
 
 
+class Painted(NamedTuple):
+    """The generating half between two steps."""
+
+    canvas: Tensor  # [K, C, B, A] c_t, before the logistic function
+    h: Tensor  # [K, H] decoder
+    cell: Tensor  # [K, H]
+    read: Tensor | None  # [K, 5] the next read's attention vector, from h; None without attention
+    write: Tensor | None  # [K, 5] the attention vector of the write that made this canvas
+
+
+class State(NamedTuple):
+    """The whole network between two steps."""
+
+    painted: Painted
+    h: Tensor  # [K, H] encoder
+    cell: Tensor  # [K, H]
+
+
+class Posterior(NamedTuple):
+    """Equations (1, 2, 6), each [K, Z]."""
+
+    mu: Tensor
+    log_sigma: Tensor
+    z: Tensor
+
+
+class Layers(NamedTuple):
+    """One tensor for each of the products of a step: their weights, one step's biases, or what went into them."""
+
+    encoder: Tensor
+    posterior: Tensor  # mu and log sigma
+    decoder: Tensor
+    heads: Tensor  # read, write and patch, or the whole canvas
+
+
 class Draw(nn.Module):
     """A DRAW network; ``config`` gives its sizes."""
+
+    # Of the LSTMs' products; bfloat16 for mixed precision. All else stays in the weights' own precision: bfloat16 has
+    # eight bits and would place a window at column 50 to a quarter of a pixel, and the KL to a percent.
+    product_dtype: torch.dtype | None = None
 
     def __init__(self, config: DrawConfig) -> None:
         super().__init__()
@@ -117,92 +158,170 @@ class Draw(nn.Module):
             keep_steps: also return every intermediate value.
         """
         batch, steps = noise.shape[:2]
-        canvas = self.initial_canvas.expand(batch, -1, -1, -1)
-        h_enc, cell_enc = self._initial(self.initial_encoder_hidden, self.initial_encoder_cell, batch)
-        h_dec, cell_dec = self._initial(self.initial_decoder_hidden, self.initial_decoder_cell, batch)
-        kls, kept = [], []
-        for t in range(steps):
-            step = self._step(x, noise[:, t], canvas, h_enc, cell_enc, h_dec, cell_dec)
-            canvas, h_enc, cell_enc, h_dec, cell_dec, kl, *details = step
-            kls.append(kl)
+        products = self._products(x, steps)
+        weights = Layers(*(p.weight for p in products))
+        state = State(
+            self._initial_painting(batch, weights.heads),
+            self.initial_encoder_hidden.expand(batch, -1).contiguous(),
+            self.initial_encoder_cell.expand(batch, -1).contiguous(),
+        )
+        kls: list[Tensor] = []
+        kept: list[tuple[Tensor | None, ...]] = []
+        size = 1 if keep_steps else chunk_size(steps)
+        for first in range(0, steps, size):
+            chunk = range(first, min(first + size, steps))
+            biases = [Layers(*(p.biases[t] for p in products)) for t in chunk]
+            epsilon = [noise[:, t] for t in chunk]
             if keep_steps:
-                kept.append((canvas, details[0], h_enc, h_dec, *details[1:]))
+                read_params = state.painted.read
+                state, kl, inputs, r, posterior = self._step(x, epsilon[0], state, weights, biases[0])
+                painted = state.painted
+                kept.append((painted.canvas, r, state.h, painted.h, *posterior, read_params, painted.write))
+                new, entered = [kl], [inputs]
+            else:
+                state, new, entered = self._chunk(x, epsilon, state, weights, biases)
+            kls += new
+            for inputs in entered:
+                for layer, value in zip(products, inputs, strict=True):
+                    layer.record(value)
+        canvas = state.painted.canvas
         # (9) -log p(x | c_T), from the logits
         reconstruction = F.binary_cross_entropy_with_logits(canvas, x, reduction="none").flatten(1).sum(1)
         output = DrawOutput(canvas, reconstruction, torch.stack(kls, 1))
         if keep_steps:
-            columns = [
-                None if column[0] is None else torch.stack(column, 1) for column in zip(*kept, strict=True)
-            ]
-            output.steps = DrawSteps(*columns)  # type: ignore[arg-type]
+            output.steps = DrawSteps(*(_stack(column) for column in zip(*kept, strict=True)))  # pyright: ignore[reportArgumentType]
         return output
 
+    def _chunk(
+        self, x: Tensor, noise: Sequence[Tensor], state: State, weights: Layers, biases: Sequence[Layers]
+    ) -> tuple[State, list[Tensor], list[Layers]]:
+        """Some steps of the loss pass, what :meth:`compile_chunk` compiles: the new state, and each step's KL and inputs."""
+        kls, entered = [], []
+        for epsilon, bias in zip(noise, biases, strict=True):
+            state, kl, inputs, _, _ = self._step(x, epsilon, state, weights, bias)
+            kls.append(kl)
+            entered.append(Layers(*(value.detach() for value in inputs)))
+        return state, kls, entered
+
     def _step(
-        self,
-        x: Tensor,
-        noise: Tensor,
-        canvas: Tensor,
-        h_enc: Tensor,
-        cell_enc: Tensor,
-        h_dec: Tensor,
-        cell_dec: Tensor,
-    ) -> tuple[Tensor, ...]:
-        """One time step of the loss pass: the new canvas and states, its KL, and what DrawSteps keeps."""
-        error = x - torch.sigmoid(canvas)  # (3) x-hat
-        r, read_params = self._read(x, error, h_dec)  # (4)
-        h_enc, cell_enc = self.encoder(torch.cat([r.flatten(1), h_dec], 1), (h_enc, cell_enc))  # (5)
-        mu, log_sigma = full_precision(self.mu, h_enc), full_precision(self.log_sigma, h_enc)  # (1, 2)
+        self, x: Tensor, noise: Tensor, state: State, weights: Layers, biases: Layers
+    ) -> tuple[State, Tensor, Layers, Tensor, Posterior]:
+        """One time step of the loss pass: the new state, its KL [K], the products' inputs, r and the posterior."""
+        painted = state.painted
+        mean = torch.sigmoid(painted.canvas)
+        r = self._read(x, x - mean, painted.read)  # (3, 4)
+        # Without attention r is the pictures themselves: see _products.
+        seen = r if painted.read is not None else mean
+        into_encoder = torch.cat([seen.flatten(1), painted.h, state.h], 1)
+        h, cell = lstm_cell(product(into_encoder, weights.encoder, biases.encoder), state.cell)  # (5)
+        mu, log_sigma = product(h, weights.posterior, biases.posterior).chunk(2, 1)  # (1, 2)
         sigma = log_sigma.exp()
         z = mu + sigma * noise  # (6)
-        h_dec, cell_dec = self.decoder(z, (h_dec, cell_dec))  # (7)
-        addition, write_params = self._write(h_dec)
-        canvas = canvas + addition  # (8)
+        into_decoder = torch.cat([z, painted.h], 1)
+        painted = self._paint(into_decoder, painted, weights, biases)  # (7, 8)
         kl = 0.5 * (mu.square() + sigma.square() - 2 * log_sigma - 1).sum(1)  # (10)
-        return canvas, h_enc, cell_enc, h_dec, cell_dec, kl, r, mu, log_sigma, z, read_params, write_params  # type: ignore[return-value]
-
-    def compile_step(self) -> None:
-        """Compile one time step with torch.compile: the cell, not the T-step loop, which takes minutes to compile."""
-        self._step = torch.compile(self._step)  # type: ignore[method-assign]
+        entered = Layers(into_encoder, h, into_decoder, painted.h)
+        return State(painted, h, cell), kl, entered, r, Posterior(mu, log_sigma, z)
 
     def generate(self, z: Tensor) -> DrawSamples:
         """Paint from latents (equations 6-8 with z from the prior, section 2.3). z: [K, T, Z]"""
         batch, steps = z.shape[:2]
-        canvas = self.initial_canvas.expand(batch, -1, -1, -1)
-        h, cell = self._initial(self.initial_decoder_hidden, self.initial_decoder_cell, batch)
+        decoder, heads = self._decoder_product(steps, batch), self._heads_product(steps, batch)
+        nothing = z.new_empty(0)
+        weights = Layers(nothing, nothing, decoder.weight, heads.weight)
+        painted = self._initial_painting(batch, heads.weight)
         canvases, hidden, params = [], [], []
         for t in range(steps):
-            h, cell = self.decoder(z[:, t], (h, cell))
-            addition, write_params = self._write(h)
-            canvas = canvas + addition
-            canvases.append(canvas)
-            hidden.append(h)
-            if write_params is not None:
-                params.append(write_params)
-        return DrawSamples(
-            torch.stack(canvases, 1), torch.stack(hidden, 1), torch.stack(params, 1) if params else None
+            into_decoder = torch.cat([z[:, t], painted.h], 1)
+            biases = Layers(nothing, nothing, decoder.biases[t], heads.biases[t])
+            painted = self._paint(into_decoder, painted, weights, biases)
+            decoder.record(into_decoder)
+            heads.record(painted.h)
+            canvases.append(painted.canvas)
+            hidden.append(painted.h)
+            params.append(painted.write)
+        return DrawSamples(torch.stack(canvases, 1), torch.stack(hidden, 1), _stack(params))
+
+    def compile_chunk(self, backend: str = "inductor") -> None:
+        """Compile a few time steps together with torch.compile: the T-step loop as a whole takes minutes."""
+        self._chunk = torch.compile(self._chunk, dynamic=False, backend=backend)  # type: ignore[method-assign]
+
+    # -- the parts of a step --------------------------------------------------------------------------------
+
+    def _products(self, x: Tensor, steps: int) -> tuple[StepProduct, ...]:
+        """The step's products in the order of :class:`Layers`, ready for a loop."""
+        batch, encoder = len(x), self.encoder
+        weight, bias = encoder.weight_ih, encoder.bias_ih + encoder.bias_hh
+        if not self.config.attention:
+            # W_x x + W_e (x - m) = (W_x + W_e) x - W_e m, and only m changes from step to step.
+            pixels = x[0].numel()
+            of_x, of_error, of_h = weight.split([pixels, pixels, self.config.hidden_size], 1)
+            flat, whole = x.flatten(1), of_x + of_error
+            if self.product_dtype is not None:
+                flat, whole = flat.to(self.product_dtype), whole.to(self.product_dtype)
+            bias = bias + F.linear(flat, whole).to(bias.dtype)
+            weight = torch.cat([-of_error, of_h], 1)
+        weight = torch.cat([weight, encoder.weight_hh], 1)
+        return (
+            StepProduct(weight, bias, steps, batch, self.product_dtype),
+            StepProduct(*joined(self.mu, self.log_sigma), steps, batch),
+            self._decoder_product(steps, batch),
+            self._heads_product(steps, batch),
         )
 
-    def _initial(self, hidden: Tensor, cell: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-        return hidden.expand(batch, -1), cell.expand(batch, -1)
+    def _decoder_product(self, steps: int, batch: int) -> StepProduct:
+        cell = self.decoder
+        weight = torch.cat([cell.weight_ih, cell.weight_hh], 1)
+        return StepProduct(weight, cell.bias_ih + cell.bias_hh, steps, batch, self.product_dtype)
 
-    def _read(self, x: Tensor, error: Tensor, h_dec: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(27), or both images whole: [K, 2, C, N, N] or [K, 2, C, B, A], with the attention vector."""
+    def _heads_product(self, steps: int, batch: int) -> StepProduct:
+        if self.config.attention:
+            return StepProduct(
+                *joined(self.read_attention, self.write_attention, self.write_patch), steps, batch
+            )
+        # As wide as the picture: worth the LSTMs' precision.
+        return StepProduct(self.write_canvas.weight, self.write_canvas.bias, steps, batch, self.product_dtype)
+
+    def _initial_painting(self, batch: int, heads: Tensor) -> Painted:
+        """c_0 and the learned state, as the tensors that every later step has (or it would be compiled twice)."""
+        canvas = self.initial_canvas.expand(batch, -1, -1, -1).contiguous()
+        h = self.initial_decoder_hidden.expand(batch, -1).contiguous()
+        cell = self.initial_decoder_cell.expand(batch, -1).contiguous()
+        if not self.config.attention:
+            return Painted(canvas, h, cell, None, None)
+        wide = F.pad(self.read_attention(h), (0, heads.shape[1] - 5))
+        return Painted(canvas, h, cell, wide[:, :5], wide[:, 5:10])
+
+    def _read(self, x: Tensor, error: Tensor, params: Tensor | None) -> Tensor:
+        """(27), or both images whole: [K, 2, C, N, N] or [K, 2, C, B, A]."""
         config = self.config
-        if not config.attention:
-            return torch.stack([x, error], 1), None
-        params = full_precision(self.read_attention, h_dec)
+        if params is None:
+            return torch.stack([x, error], 1)
         window = window_from(params, config.read_size, config.image_width, config.image_height)
         # One window for both images and all channels: read them as 2 C channels.
         r = read(torch.cat([x, error], 1), window, config.read_size)
-        return r.unflatten(1, (2, config.image_channels)), params
+        return r.unflatten(1, (2, config.image_channels))
 
-    def _write(self, h_dec: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(28, 29), or a whole image at once: the addition to the canvas [K, C, B, A]."""
+    def _paint(self, into_decoder: Tensor, before: Painted, weights: Layers, biases: Layers) -> Painted:
+        """(7, 8): the decoder's step from ``into_decoder`` [K, Z + H], z and its own last output, and what it writes."""
         config = self.config
-        c, height, width = config.image_channels, config.image_height, config.image_width
+        c, height, width, n = (
+            config.image_channels,
+            config.image_height,
+            config.image_width,
+            config.write_size,
+        )
+        h, cell = lstm_cell(product(into_decoder, weights.decoder, biases.decoder), before.cell)
+        heads = product(h, weights.heads, biases.heads)
         if not config.attention:
-            return self.write_canvas(h_dec).unflatten(1, (c, height, width)), None
-        params = full_precision(self.write_attention, h_dec)
-        window = window_from(params, config.write_size, width, height)
-        patch = self.write_patch(h_dec).unflatten(1, (c, config.write_size, config.write_size))
-        return write(patch, window, width, height), params
+            return Painted(before.canvas + heads.unflatten(1, (c, height, width)), h, cell, None, None)
+        read_params, write_params, patch = heads.split([5, 5, c * n * n], 1)
+        window = window_from(write_params, n, width, height)
+        addition = write(patch.unflatten(1, (c, n, n)), window, width, height)  # (28, 29)
+        return Painted(before.canvas + addition, h, cell, read_params, write_params)
+
+
+def _stack(column: Sequence[Tensor | None]) -> Tensor | None:
+    """[K, T, …] from T tensors [K, …]; None where the network has no such value."""
+    values = [value for value in column if value is not None]
+    return torch.stack(values, 1) if values else None

@@ -159,10 +159,10 @@ def test_bounded_attention() -> None:
 
 
 def test_compiled_names_do_not_change_the_weights() -> None:
-    """compile_step replaces the step, not the parameters: checkpoints stay the same."""
+    """compile_chunk replaces a method, not the parameters: checkpoints stay the same."""
     model = Draw(TINY)
     before = list(model.state_dict())
-    model.compile_step()
+    model.compile_chunk()
     assert list(model.state_dict()) == before
 
 
@@ -171,23 +171,110 @@ def test_mixed_precision_keeps_windows_and_latents_in_float32(kind: str) -> None
     """In bfloat16 a position of 50 pixels would be rounded to a quarter of a pixel."""
     torch.manual_seed(0)
     x = torch.rand(3, 1, 7, 9)
-    with torch.autocast("cpu", torch.bfloat16):
-        if kind == "draw":
-            model = Draw(TINY)
-            steps = model(x, torch.randn(3, 4, 3), keep_steps=True).steps
-            assert steps is not None
-            h, heads = steps.h_dec, {"write_attention": steps.write_params}
-            h_enc = steps.h_enc
-            heads_of_encoder = {"mu": steps.mu, "log_sigma": steps.log_sigma}
-        else:
-            model = GlimpseClassifier(ClassifierConfig(1, 7, 9, time_steps=3, hidden_size=6, read_size=4))
-            output = model(x)
-            # The window of glimpse t comes from the state before it.
-            h, heads = output.h[:, :-1], {"read_attention": output.attention[:, 1:]}
-            h_enc, heads_of_encoder = h, {}
+    if kind == "draw":
+        model = Draw(TINY)
+        model.product_dtype = torch.bfloat16
+        steps = model(x, torch.randn(3, 4, 3), keep_steps=True).steps
+        assert steps is not None
+        h, heads = steps.h_dec, {"write_attention": steps.write_params}
+        h_enc = steps.h_enc
+        heads_of_encoder = {"mu": steps.mu, "log_sigma": steps.log_sigma}
+    else:
+        model = GlimpseClassifier(ClassifierConfig(1, 7, 9, time_steps=3, hidden_size=6, read_size=4))
+        model.product_dtype = torch.bfloat16
+        output = model(x)
+        # The window of glimpse t comes from the state before it.
+        h, heads = output.h[:, :-1], {"read_attention": output.attention[:, 1:]}
+        h_enc, heads_of_encoder = h, {}
     for name, value in {**heads, **heads_of_encoder}.items():
         assert value is not None
         linear = getattr(model, name)
         source = h_enc if name in heads_of_encoder else h
         exact = torch.nn.functional.linear(source.double(), linear.weight.double(), linear.bias.double())
         torch.testing.assert_close(value.double(), exact, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("attention", [True, False])
+def test_mixed_precision_takes_targets_and_noise_as_they_are(attention: bool) -> None:
+    """77/255 is 0.3020 and not bfloat16's 0.3027; states and the loss stay float32, and gradients come near float32's."""
+    torch.manual_seed(0)
+    sizes = (
+        {"read_size": 2, "write_size": 3}
+        if attention
+        else {"attention": False, "read_size": 0, "write_size": 0}
+    )
+    model = Draw(DrawConfig(1, 7, 9, 4, 16, 3, **sizes))
+    x, noise = torch.full((3, 1, 7, 9), 77 / 255), torch.randn(3, 4, 3)
+    model(x, noise).bound.mean().backward()
+    exact = {name: p.grad for name, p in model.named_parameters()}
+    model.zero_grad()
+    model.product_dtype = torch.bfloat16
+    output = model(x, noise, keep_steps=True)
+    steps = output.steps
+    assert steps is not None
+    assert {value.dtype for value in (output.canvas, output.kl, steps.h_enc, steps.z, steps.r)} == {
+        torch.float32
+    }
+    torch.testing.assert_close(steps.z, steps.mu + steps.log_sigma.exp() * noise)
+    if not attention:
+        assert torch.equal(steps.r[:, :, 0], x[:, None].expand(-1, 4, -1, -1, -1))
+    output.bound.mean().backward()
+    for name, p in model.named_parameters():
+        assert p.grad is not None
+        assert exact[name] is not None
+        error = (p.grad - exact[name]).norm() / exact[name].norm().clamp_min(1e-3)
+        assert error < 0.05, f"{name}: {error:.3f}"
+
+
+@fast
+@given(st.integers(1, 8), st.integers(1, 40), st.lists(st.floats(-12, 12, width=32), min_size=3, max_size=3))
+def test_a_filterbank_is_the_plain_softmax_down_to_its_floor(n: int, size: int, values: list[float]) -> None:
+    """Relative to softmax(-(a - mu)^2 / 2 sigma^2) in float64, where no filter is cut off far outside the picture."""
+    centre, log_delta, log_sigma2 = (torch.tensor([v], dtype=torch.float64) for v in values)
+    delta, sigma2 = (log_delta / 4).exp(), log_sigma2.exp()
+    bank = filterbank(10 * centre, delta, sigma2, n, size)
+    mu = 10 * centre + (torch.arange(1, n + 1) - (n / 2 + 0.5)) * delta
+    distance = torch.arange(1, size + 1, dtype=torch.float64) - mu[:, None]
+    plain = torch.softmax(-distance.square() / (2 * sigma2), -1)
+    torch.testing.assert_close(bank[0], plain, rtol=1e-9, atol=2e-14 * size)
+
+
+@fast
+@given(st.lists(st.floats(-20, 20, width=32), min_size=5, max_size=5), st.integers(2, 100))
+def test_no_filter_is_subnormal(params: list[float], size: int) -> None:
+    """Not in float32, nor is any product of two filters: the floor is e^-32, its square 1e-28, and 1e-38 is too small."""
+    bank = window_from(torch.tensor([params]), 5, size, size)
+    for centre in (bank.g_x, bank.g_y):
+        filters = filterbank(centre, bank.delta, bank.sigma2, 5, size)
+        assert torch.isfinite(filters).all()
+        assert filters.min() > 1e-16
+
+
+@pytest.mark.parametrize("kind", ["attention", "whole", "classifier"])
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiled_chunks_train_alike(kind: str, backend: str) -> None:
+    """Two chunks, the second shorter: the loss and every gradient are the loop's."""
+    torch.manual_seed(0)
+    x = torch.rand(2, 1, 7, 9)
+    if kind == "classifier":
+        model = GlimpseClassifier(ClassifierConfig(1, 7, 9, time_steps=6, hidden_size=6, read_size=3))
+
+        def loss() -> torch.Tensor:
+            return model(x).logits.square().sum()
+    else:
+        sizes = {} if kind == "attention" else {"attention": False, "read_size": 0, "write_size": 0}
+        model = Draw(DrawConfig(1, 7, 9, 6, 6, 3, **{"read_size": 2, "write_size": 3, **sizes}))
+        noise = torch.randn(2, 6, 3)
+
+        def loss() -> torch.Tensor:
+            return model(x, noise).bound.mean()
+
+    results = []
+    for _ in range(2):
+        model.zero_grad()
+        value = loss()
+        value.backward()
+        results.append([value.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+        model.compile_chunk(backend)
+    for got, want in zip(*reversed(results), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,95 @@
+"""The matrix products of a recurrent loop, arranged so that the loop wastes nothing.
+
+A layer that is used at every step gets its weights ready once, before the loop (joined, transposed, cast), and its
+weight gradient as one product over all T K rows after it, in place of T small ones and their sums.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x W + b in the precision of ``weight``; the sum is ``bias``'s. [K, inputs], [inputs, outputs] -> [K, outputs]"""
+    if weight.dtype == x.dtype:
+        return torch.addmm(bias, x, weight)
+    return (x.to(weight.dtype) @ weight).to(bias.dtype) + bias
+
+
+class StepProduct:
+    """y_t = W x_t + b at the steps t = 0..T-1 of a loop, differentiable in W, b and x_t.
+
+    Each step takes ``weight`` and its own ``biases[t]`` through :func:`product`, and what went in is handed to
+    :meth:`record`. ``weight`` is detached: with y_t's gradients g_t, which arrive at the biases, W's is
+    sum_t g_t^T x_t, computed when they are all there.
+
+    Args:
+        weight: W [outputs, inputs].
+        bias: b, [outputs] or one row for every picture [K, outputs].
+        steps, batch: T and K.
+        dtype: of the products' operands; None for the weight's own.
+    """
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor, steps: int, batch: int, dtype: torch.dtype | None = None
+    ) -> None:
+        self._inputs: list[Tensor] | None = [] if torch.is_grad_enabled() else None
+        if self._inputs is None:
+            every = bias.expand(steps, batch, -1)
+        else:
+            every = _Steps.apply(weight, bias, self._inputs, steps, batch)
+        self.biases: tuple[Tensor, ...] = every.unbind()  # T of [K, outputs]
+        # [inputs, outputs], laid out as the product reads it
+        self.weight = weight.detach().to(dtype or weight.dtype).t()
+
+    def record(self, x: Tensor) -> None:
+        """``x`` [K, inputs] went through the product at the next step."""
+        if self._inputs is not None:
+            self._inputs.append(x.detach().to(self.weight.dtype))
+
+
+class _Steps(torch.autograd.Function):
+    """b at every step [T, K, outputs]; backward gives W's gradient as well."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight: Tensor, bias: Tensor, inputs: list[Tensor], steps: int, batch: int
+    ) -> Tensor:
+        ctx.inputs, ctx.rows = inputs, bias.dim() == 2
+        return bias.expand(steps, batch, -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        x = torch.cat(ctx.inputs)
+        flat = gradient.flatten(0, 1)
+        weight = (flat.to(x.dtype).t() @ x).to(gradient.dtype)
+        return weight, gradient.sum(0) if ctx.rows else flat.sum(0), None, None, None
+
+
+def joined(*layers: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Linear layers of the same input as one: (W [sum of outputs, inputs], b)."""
+    return torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
+
+
+def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """(h', cell') from the gates' sums [K, 4H] in the order i, f, g, o, as in torch.nn.LSTMCell, and the cell [K, H].
+
+    cell' = s(f) cell + s(i) tanh(g); h' = s(o) tanh(cell')
+    """
+    i, f, g, o = gates.chunk(4, 1)
+    cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+    return o.sigmoid() * cell.tanh(), cell
+
+
+def chunk_size(steps: int) -> int:
+    """How many of T steps are compiled together: 4 or 5 where that divides T, else 4 and a short last chunk.
+
+    Larger chunks save few launches more, and compiling takes longer than a minute.
+    """
+    if steps <= 5:
+        return steps
+    return 5 if steps % 5 == 0 and steps % 4 else 4
