@@ -18,10 +18,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from draw_onnx.console import format_duration
 from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint, weights_sha256
 from draw_onnx.models.config import DrawConfig, config_to_dict
 from draw_onnx.train.machine import processor
-from draw_onnx.train.trainer import format_duration
 
 ROOT = Path(__file__).resolve().parent.parent
 PRETRAINED = ROOT / "pretrained"

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from package_model import command_of, curve, machine_of, run
 
+from draw_onnx.console import format_duration
 from draw_onnx.models.checkpoint import load_checkpoint
 from draw_onnx.models.config import DrawConfig
 from draw_onnx.train.presets import PRESETS
-from draw_onnx.train.trainer import format_duration
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "docs" / "results"

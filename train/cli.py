@@ -10,9 +10,8 @@ import typer
 from ..console import VersionOption, make_app, run_app
 
 if TYPE_CHECKING:
-    from ..models.checkpoint import Checkpoint
-    from ..models.config import ModelConfig
-    from .settings import Hardware, RunFolder, TrainSettings
+    from .settings import Hardware, RunFolder
+    from .stages import Start
 
 app = make_app()
 
@@ -25,7 +24,7 @@ def command(
         str,
         typer.Option(
             help="digits, mnist, mnist-dynamic, mnist-no-attention, mnist-two-digit, svhn, cifar10, images,"
-            " cluttered-mnist or cluttered-mnist-4.",
+            " mnist-paper, cluttered-mnist or cluttered-mnist-4.",
             rich_help_panel=_RUN,
         ),
     ] = "digits",
@@ -56,6 +55,14 @@ def command(
             metavar="FILE|NAME",
             help="Start from a checkpoint's weights (a file or a packaged name) and not from random ones, with a"
             " fresh optimiser and schedule. The model's sizes are then the checkpoint's; only --time-steps may differ.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    from_stage: Annotated[
+        int | None,
+        typer.Option(
+            help="Of a preset in several stages begin at this one, with --init-from's weights as what the stages before"
+            " it made.",
             rich_help_panel=_RUN,
         ),
     ] = None,
@@ -150,16 +157,17 @@ def command(
     ] = 1,
     precision: Annotated[
         str | None,
-        typer.Option(help="32-true, bf16-mixed or 16-mixed. Default: 32-true.", rich_help_panel=_MACHINE),
+        typer.Option(help="32-true or bf16-mixed. Default: 32-true.", rich_help_panel=_MACHINE),
     ] = None,
     compile_: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--compile/--no-compile",
-            help="Compile one time step with torch.compile.",
+            help="Compile a few time steps together with torch.compile. Default: where that works and the run is long"
+            " enough to repay it.",
             rich_help_panel=_MACHINE,
         ),
-    ] = False,
+    ] = None,
     cuda_graph: Annotated[
         bool,
         typer.Option(
@@ -194,7 +202,7 @@ def command(
     from ..errors import DrawError
     from ..models.checkpoint import load_checkpoint
     from ..pretrained import find_packaged
-    from .options import apply_initial, apply_options, resumed_settings
+    from .options import begin, go_on
     from .presets import find_preset
     from .settings import Hardware, RunFolder
 
@@ -229,38 +237,24 @@ def command(
     hardware = Hardware(device, devices, compile_, cuda_graph, threads)
     changes = {k: v for k, v in changes.items() if v is not None}
     sizes = {k: v for k, v in sizes.items() if v is not None}
-    initial = None
     if resume:
-        if init_from is not None:
-            raise DrawError("--resume goes on with a run's own weights: leave out --init-from")
+        if init_from is not None or from_stage is not None:
+            given = "--init-from" if init_from is not None else "--from-stage"
+            raise DrawError(f"--resume goes on with a run's own weights: leave out {given}")
         folder = RunFolder(out or Path("runs") / find_preset(preset).settings.preset)
         folder.require_run()
-        checkpoint = load_checkpoint(folder.last)
-        settings = resumed_settings(checkpoint, changes, sizes)
-        config = checkpoint.config
+        start = go_on(load_checkpoint(folder.last), changes, sizes)
     else:
         chosen = find_preset(preset)
-        if init_from is not None:
-            initial = load_checkpoint(find_packaged(init_from, ".ckpt", "checkpoint"))
-            settings, config = apply_initial(chosen, initial, changes, sizes)
-        else:
-            settings, config = apply_options(chosen, changes, sizes)
+        initial = load_checkpoint(find_packaged(init_from, ".ckpt", "checkpoint")) if init_from else None
+        start = begin(chosen, changes, sizes, initial, from_stage)
         folder = RunFolder(out or Path("runs") / chosen.settings.preset)
-        checkpoint = None
-    code = _train(settings, config, folder, hardware, data_dir, checkpoint, initial)
+    code = _train(start, folder, hardware, data_dir)
     if code:
         raise typer.Exit(code)
 
 
-def _train(
-    settings: TrainSettings,
-    config: ModelConfig,
-    folder: RunFolder,
-    hardware: Hardware,
-    data_dir: Path | None,
-    checkpoint: Checkpoint | None,
-    initial: Checkpoint | None,
-) -> int:
+def _train(start: Start, folder: RunFolder, hardware: Hardware, data_dir: Path | None) -> int:
     """Everything that needs the trainer, with PyTorch's own words for a full memory turned into ours."""
     import os
 
@@ -269,12 +263,10 @@ def _train(
     from ..errors import DrawError
     from .launch import train
 
-    if (
-        checkpoint is None and "LOCAL_RANK" not in os.environ
-    ):  # a data-parallel child sees its parent's folder
+    if start.fresh and "LOCAL_RANK" not in os.environ:  # a data-parallel child sees its parent's folder
         folder.require_fresh()
     try:
-        return train(settings, config, folder, hardware, data_dir, checkpoint, initial)
+        return train(start, folder, hardware, data_dir)
     except torch.OutOfMemoryError as error:
         raise DrawError(f"out of GPU memory ({error}); try a smaller --batch-size") from error
     except RuntimeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..console import Progress
 from ..errors import DrawError
 from ..models.classifier import GlimpseClassifier
 from ..models.draw import Draw
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from .data.dataset import Batch, Dataset, Split
 
 EVALUATION_SEED = 0  # of the noise stream; picture k of the set uses the stream's image k
+EVALUATION_BATCH = 100
 Advance = Callable[[int], None]
+Noise = Callable[[int, int], Tensor]  # (first image, count) to [count, T, Z]
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,27 @@ class ErrorFigures:
         return f"{self.error:.2f} % error (95 % interval {low:.2f} to {high:.2f}, {self.images:,} images)"
 
 
+def evaluate(
+    model: Draw | GlimpseClassifier,
+    evaluation: Split,
+    limit: int | None = None,
+    bar: Progress | None = None,
+    noise: Noise | None = None,
+) -> BoundFigures | ErrorFigures:
+    """The figures that fit the model, on ``limit`` images of a fixed set, evenly spread."""
+    advance = bar.advance if bar else (lambda _: None)
+    if isinstance(model, Draw):
+        return evaluate_bound(model, evaluation, EVALUATION_BATCH, limit, noise, advance)
+    return evaluate_error(model, evaluation, EVALUATION_BATCH, limit, advance)
+
+
+def figures_to_terms(figures: BoundFigures | ErrorFigures) -> dict[str, float]:
+    """Figures under the names that ``metrics.csv`` uses."""
+    if isinstance(figures, BoundFigures):
+        return {"bound": figures.bound, "reconstruction": figures.reconstruction, "kl": figures.kl}
+    return {"error": figures.error, "cross_entropy": figures.cross_entropy}
+
+
 def slices(evaluation: Split, batch: int, limit: int | None) -> Iterator[tuple[int, Batch]]:
     """(first index, batch) over all images, or over ``limit`` of them, evenly spread and counted from 0."""
     chosen = evaluation.spread(limit) if limit else evaluation
@@ -85,13 +110,17 @@ def evaluate_bound(
     evaluation: Split,
     batch: int = 100,
     limit: int | None = None,
-    seed: int = EVALUATION_SEED,
+    noise: Noise | None = None,
     advance: Advance = lambda _: None,
 ) -> BoundFigures:
-    """The bound of every image with one noise draw, from the stream: the same figure on every machine."""
+    """The bound of every image with one noise draw, from the stream: the same figure on every machine.
+
+    ``noise`` may keep what it made for the next time: it is the model's stream of ``EVALUATION_SEED`` all the same.
+    """
+    noise = noise or functools.partial(image_noise, model, EVALUATION_SEED)
     bounds, reconstructions, kls = [], [], []
     for start, part in slices(evaluation, batch, limit):
-        output = model(part.images, image_noise(model, seed, start, len(part.images)))
+        output = model(part.images, noise(start, len(part.images)))
         bounds.append(output.bound.double().cpu())
         reconstructions.append(output.reconstruction_loss.double().cpu())
         kls.append(output.kl.double().cpu())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 import os
 import shlex
 import sys
@@ -11,104 +11,115 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from ..console import note, progress
+from ..console import format_duration, note, progress
 from ..errors import DrawError
-from ..models.checkpoint import Checkpoint, load_checkpoint
-from ..models.config import ClassifierConfig, DrawConfig, ModelConfig
+from ..models.checkpoint import build_model, load_checkpoint
+from ..models.config import ClassifierConfig, DrawConfig
 from .data.dataset import Dataset
 from .data.registry import load_dataset
-from .settings import Hardware, RunFolder, TrainSettings
+from .evaluation import evaluate
+from .machine import decide_compile, flushed_subnormals, make_fabric, warn_of_slow_bfloat16
+from .settings import Hardware, RunFolder
 from .sheets import write_sheet
-from .trainer import Trainer, evaluate, format_duration
+from .stages import Place, Stage, Start
+from .trainer import Trainer
 
 
-def make_fabric(hardware: Hardware, precision: str) -> Fabric:
-    """Devices, precision and data parallelism. Raises DrawError where the machine lacks what is asked for."""
-    device = hardware.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if hardware.threads:
-        torch.set_num_threads(hardware.threads)
-    if device == "cuda":
-        if not torch.cuda.is_available():
-            raise DrawError("--device cuda: PyTorch finds no CUDA device here (is its CUDA build installed?)")
-        if hardware.devices > torch.cuda.device_count():
-            raise DrawError(
-                f"--devices {hardware.devices}: this machine has {torch.cuda.device_count()} GPU(s)"
-            )
-    elif device != "cpu":
-        raise DrawError(f"unknown device {device!r}: auto, cpu or cuda")
-    elif precision == "16-mixed":
-        raise DrawError("--precision 16-mixed needs a GPU; on a CPU use bf16-mixed")
-    if hardware.cuda_graph and (device != "cuda" or hardware.devices > 1):
-        raise DrawError("--cuda-graph needs one GPU")
-    # Fabric announces the precision that was asked for.
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    strategy = "ddp" if hardware.devices > 1 else "auto"
-    fabric = Fabric(accelerator=device, devices=hardware.devices, strategy=strategy, precision=precision)  # type: ignore[arg-type]
-    fabric.launch()
-    return fabric
-
-
-def train(
-    settings: TrainSettings,
-    config: ModelConfig,
-    folder: RunFolder,
-    hardware: Hardware,
-    data_dir: Path | None,
-    resume: Checkpoint | None = None,
-    initial: Checkpoint | None = None,
-) -> int:
+def train(start: Start, folder: RunFolder, hardware: Hardware, data_dir: Path | None) -> int:
     """Train, then print the test figure and the next commands. Gives the exit code (130 or 143 if interrupted).
-
-    A fresh run starts from random weights or from those of ``initial``.
 
     Raises:
         DrawError: no device, no data, a diverged loss, a folder that cannot be written.
     """
-    fabric = make_fabric(hardware, settings.precision)
+    with flushed_subnormals():
+        return _train(start, folder, hardware, data_dir)
+
+
+def _train(start: Start, folder: RunFolder, hardware: Hardware, data_dir: Path | None) -> int:
+    fabric = make_fabric(hardware)
     main = fabric.is_global_zero
-    dataset = _load(settings, config, data_dir, fabric.device)
-    config = _fit(config, dataset)
+    start = dataclasses.replace(start, place=_with_compile(start, hardware, fabric))
+    if main and start.settings.precision == "bf16-mixed":
+        warn_of_slow_bfloat16(fabric.device)
+    dataset = _load(start, data_dir, fabric.device)
     if main:
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.samples.mkdir(exist_ok=True)
-        if resume is None:
+        if start.fresh:
             words = ["draw-train", *sys.argv[1:]]
             folder.command.write_text(shlex.join(words) + "\n", encoding="utf-8")
     fabric.barrier()
-    trainer = Trainer(settings, config, dataset, folder, fabric, hardware, resume, initial)
-    if main:
-        parameters = sum(p.numel() for p in trainer.model.parameters())
-        kind = "DRAW" if isinstance(config, DrawConfig) else "glimpse classifier"
-        where = f"{hardware.devices} × {fabric.device.type}" if hardware.devices > 1 else fabric.device.type
-        note(
-            f"training {settings.preset}: {kind}, {parameters:,} parameters, {config.time_steps} steps,"
-            f" {dataset.train_size:,} pictures of {config.image_height}×{config.image_width},"
-            f" batch {settings.batch_size}, iterations {trainer.iteration:,} to {settings.iterations:,}, on {where}"
-        )
-        if dataset.note:
-            note(f"data set {dataset.name}: {dataset.note}")
-        note(
-            f"run folder: {folder.path} (metrics.csv, samples/; tensorboard --logdir {shlex.quote(str(folder.path))})"
-        )
-        if initial is not None:
-            begin = evaluate(trainer.refresh_evaluated(), dataset.evaluation("valid"), settings.eval_images)
-            note(
-                f"starts from the weights of iteration {initial.iteration:,} of another run: validation {begin}"
-            )
-    interrupt = trainer.run(
-        lambda t: write_sheet(t.refresh_evaluated(), dataset, folder.samples, t.iteration)
-    )
-    if interrupt.signal is not None:
+    while True:
+        place = start.place
+        trainer = Trainer(start, dataset, folder, fabric, hardware)
         if main:
-            note(f"stopped at iteration {trainer.iteration:,}; go on with:")
-            note(resume_command(folder, hardware, data_dir))
-        return interrupt.exit_code
+            _announce(trainer, start, hardware)
+        interrupt = trainer.run(
+            lambda t: write_sheet(t.refresh_evaluated(), t.dataset, folder.samples, t.iteration)
+        )
+        if interrupt.signal is not None:
+            if main:
+                note(f"stopped at iteration {trainer.iteration:,}; go on with:")
+                note(resume_command(folder, hardware, data_dir))
+            return interrupt.exit_code
+        if place.last:
+            break
+        before = start.settings
+        start = Start(place.next(), None, trainer.weights_only(), trainer.clock.seconds)
+        if start.settings.dataset != before.dataset:
+            dataset = _load(start, data_dir, fabric.device)
     if main:
         _finish(dataset, folder, trainer)
     fabric.barrier()
     return 0
+
+
+def _with_compile(start: Start, hardware: Hardware, fabric: Fabric) -> Place:
+    """The place with compiling decided: once for the whole run, or resuming it would not be bit-exact."""
+    place = start.place
+    chosen = hardware.compile
+    if not start.fresh:
+        if chosen is not None and chosen != start.settings.compile:
+            note("another --compile than the run began with: this run is not bit-exact")
+    elif chosen is None:
+        seconds = sum(expected_seconds(stage) for stage in place.plan)
+        chosen = decide_compile(seconds, fabric.device) if fabric.is_global_zero else False
+        chosen = fabric.broadcast(chosen)
+    return place if chosen is None else place.replace(lambda settings: settings.replace(compile=chosen))
+
+
+def expected_seconds(stage: Stage) -> float:
+    """What a stage takes on one thread of a usual CPU, within a factor of two or three, for decisions alone.
+
+    Three passes of two operations a weight, step and picture at 30 billion a second.
+    """
+    with torch.device("meta"):
+        weights = sum(p.numel() for p in build_model(stage.config).parameters())
+    return 6 * weights * stage.work / 30e9
+
+
+def _announce(trainer: Trainer, start: Start, hardware: Hardware) -> None:
+    """What is trained, on what, from where."""
+    settings, config, dataset, place = trainer.settings, trainer.config, trainer.dataset, trainer.place
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    kind = "DRAW" if isinstance(config, DrawConfig) else "glimpse classifier"
+    device = trainer.fabric.device.type
+    where = f"{hardware.devices} × {device}" if hardware.devices > 1 else device
+    stage = f" (stage {place.index + 1} of {len(place.plan)})" if len(place.plan) > 1 else ""
+    note(
+        f"training {settings.preset}{stage}: {kind}, {parameters:,} parameters, {config.time_steps} steps,"
+        f" {dataset.train_size:,} pictures of {config.image_height}×{config.image_width},"
+        f" batch {settings.batch_size}, iterations {trainer.iteration:,} to {place.end:,}, on {where}"
+        f"{', compiled' if settings.compile else ''}"
+    )
+    if dataset.note:
+        note(f"data set {dataset.name}: {dataset.note}")
+    folder = trainer.folder.path
+    note(f"run folder: {folder} (metrics.csv, samples/; tensorboard --logdir {shlex.quote(str(folder))})")
+    if start.initial is not None:
+        begin = evaluate(trainer.refresh_evaluated(), dataset.evaluation("valid"), settings.eval_images)
+        whose = "of another run" if start.fresh and not place.index else "of the stage before"
+        note(f"starts from the weights of iteration {start.initial.iteration:,} {whose}: validation {begin}")
 
 
 def resume_command(folder: RunFolder, hardware: Hardware, data_dir: Path | None) -> str:
@@ -122,14 +133,17 @@ def resume_command(folder: RunFolder, hardware: Hardware, data_dir: Path | None)
         words += ["--devices", str(hardware.devices)]
     if hardware.threads:
         words += ["--threads", str(hardware.threads)]
-    words += [f"--{name}" for name in ("compile", "cuda-graph") if getattr(hardware, name.replace("-", "_"))]
+    if hardware.compile is not None:
+        words.append("--compile" if hardware.compile else "--no-compile")
+    if hardware.cuda_graph:
+        words.append("--cuda-graph")
     return shlex.join(words)
 
 
-def _load(
-    settings: TrainSettings, config: ModelConfig, data_dir: Path | None, device: torch.device
-) -> Dataset:
-    return load_dataset(
+def _load(start: Start, data_dir: Path | None, device: torch.device) -> Dataset:
+    """The stage's data set, checked to fit the model."""
+    settings, config = start.settings, start.place.stage.config
+    dataset = load_dataset(
         settings.dataset,
         data_dir,
         device,
@@ -137,10 +151,6 @@ def _load(
         image_size=(settings.image_height, settings.image_width) if settings.image_height else None,
         channels=settings.image_channels or None,
     )
-
-
-def _fit(config: ModelConfig, dataset: Dataset) -> ModelConfig:
-    """Check that model and data belong together."""
     if config.image != dataset.image:
         have, want = dataset.image, config.image
         raise DrawError(
@@ -149,7 +159,7 @@ def _fit(config: ModelConfig, dataset: Dataset) -> ModelConfig:
         )
     if isinstance(config, ClassifierConfig) and config.labels != dataset.labels:
         raise DrawError(f"data set {dataset.name} has other classes than the model")
-    return config
+    return dataset
 
 
 def _finish(dataset: Dataset, folder: RunFolder, trainer: Trainer) -> None:
@@ -159,9 +169,8 @@ def _finish(dataset: Dataset, folder: RunFolder, trainer: Trainer) -> None:
     with progress("test", len(test)) as bar:
         figures = evaluate(best.build().to(trainer.fabric.device), test, bar=bar)
     about = f" [{dataset.note}]" if dataset.note else ""
-    print(
-        f"test: {figures}{about}; weights of iteration {best.iteration:,}, trained for {format_duration(trainer.seconds)}"
-    )
+    hours = format_duration(trainer.clock.seconds)
+    print(f"test: {figures}{about}; weights of iteration {best.iteration:,}, trained for {hours}")
     (folder.path / "test.txt").write_text(f"{figures}{about}\n", encoding="utf-8")
     checkpoint = shlex.quote(str(folder.best))
     if isinstance(trainer.config, DrawConfig):

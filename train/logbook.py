@@ -17,7 +17,7 @@ class Logbook:
         # TensorBoard is imported late: it takes a second, and other ranks never need it.
         from torch.utils.tensorboard import SummaryWriter
 
-        self._columns = ("iteration", "seconds", "learning_rate", "images_per_second", *columns)
+        self._columns = ("iteration", "stage", "seconds", "learning_rate", "images_per_second", *columns)
         rows = [row for row in _read(folder.metrics) if int(row["iteration"]) <= iteration]
         write_atomically(folder.metrics, lambda file: file.write(self._text(rows, header=True).encode()))
         self._file = folder.metrics.open("a", encoding="utf-8", newline="")
@@ -28,7 +28,7 @@ class Logbook:
         self._file.write(self._text([row], header=False))
         self._file.flush()
         for name, value in row.items():
-            if name not in ("iteration", "seconds"):
+            if name not in ("iteration", "stage", "seconds"):
                 self._events.add_scalar(name.replace("_", "/", 1), value, row["iteration"])
 
     def close(self) -> None:

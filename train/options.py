@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from ..console import note
@@ -12,6 +13,7 @@ from ..models.checkpoint import Checkpoint, weights_sha256
 from ..models.config import DrawConfig, ModelConfig
 from .presets import Preset
 from .settings import TrainSettings
+from .stages import Place, Stage, Start, place_of, start_from
 from .write_window import check_write_window
 
 # Fields of settings and of models whose options are not called as they are.
@@ -35,10 +37,55 @@ def option_names(fields: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(_OPTIONS.get(name, "--" + name.replace("_", "-")) for name in fields))
 
 
+def begin(
+    preset: Preset,
+    changes: dict[str, Any],
+    sizes: dict[str, Any],
+    initial: Checkpoint | None = None,
+    from_stage: int | None = None,
+) -> Start:
+    """A fresh run: the preset's stages with the options given, or one stage where an option says what a stage would.
+
+    Args:
+        initial: the weights to start from.
+        from_stage: leave out the stages before this one (from 1): ``initial`` is what they made.
+
+    Raises:
+        DrawError: an option that does not fit the model, or a value out of range.
+    """
+    own = preset.stages and {name for stage in preset.stages for name in stage} & {*changes, *sizes}
+    if from_stage is not None:
+        if own:
+            raise DrawError(f"--from-stage trains the preset's stages: leave out {option_names(sorted(own))}")
+        if not 2 <= from_stage <= len(preset.stages):
+            has = f"has stages 1 to {len(preset.stages)}" if preset.stages else "has one stage"
+            raise DrawError(f"--from-stage {from_stage}: preset {preset.settings.preset} {has}")
+        if initial is None:
+            raise DrawError("--from-stage needs --init-from: the weights that the stages before made")
+    elif own or not preset.stages or initial is not None:
+        make = apply_options if initial is None else partial(apply_initial, initial=initial)
+        return Start(Place((Stage(*make(preset, changes=changes, sizes=sizes)),)), initial=initial)
+    plan = []
+    for stage in preset.stages:
+        of_model = {name: value for name, value in stage.items() if name == "time_steps"}
+        of_run = {name: value for name, value in stage.items() if name not in of_model}
+        plan.append(Stage(*apply_options(preset, {**of_run, **changes}, {**of_model, **sizes})))
+    index = from_stage - 1 if from_stage else 0
+    if initial is not None:
+        check_kind(preset, initial)
+        config = dataclasses.replace(plan[index].config, time_steps=initial.config.time_steps)
+        if config != initial.config:
+            raise DrawError("--from-stage: the checkpoint's model has other sizes than the preset's")
+        digest = weights_sha256(initial.weights, initial.config)
+        plan = [Stage(stage.settings.replace(init_from=digest), stage.config) for stage in plan]
+    first = sum(stage.settings.iterations for stage in plan[:index])
+    return Start(Place(tuple(plan), index, first), initial=initial)
+
+
 def apply_options(
     preset: Preset, changes: dict[str, Any], sizes: dict[str, Any]
 ) -> tuple[TrainSettings, ModelConfig]:
-    """Settings and model of a fresh run: the preset's, with the options given.
+    """Settings and model of a fresh run or stage: the preset's, with the options given.
 
     Raises:
         DrawError: an option that does not fit the model, or a value out of range.
@@ -66,16 +113,8 @@ def apply_options(
     return settings, config
 
 
-def apply_initial(
-    preset: Preset, initial: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]
-) -> tuple[TrainSettings, ModelConfig]:
-    """Settings and model of a run that starts from ``initial``: its sizes, except the number of steps.
-
-    Sizes that are then not the preset's are said: a run called ``cluttered-mnist-4`` may have 8 glimpses.
-
-    Raises:
-        DrawError: the other kind of model, an option that would change a weight's shape, or a value out of range.
-    """
+def check_kind(preset: Preset, initial: Checkpoint) -> None:
+    """Raises DrawError where ``initial`` is another kind of model than the preset's."""
     if type(preset.model) is not type(initial.config):
         kinds = ("DRAW", "the glimpse classifier")
         ours, theirs = kinds if isinstance(preset.model, DrawConfig) else kinds[::-1]
@@ -88,6 +127,20 @@ def apply_initial(
         raise DrawError(
             f"--init-from: preset {preset.settings.preset} is DRAW {have} attention, the checkpoint {lack}"
         )
+
+
+def apply_initial(
+    preset: Preset, initial: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]
+) -> tuple[TrainSettings, ModelConfig]:
+    """Settings and model of a run that starts from ``initial``: its sizes, except the number of steps.
+
+    Sizes that are then not the preset's are said: a run called ``cluttered-mnist-4`` may have 8 glimpses.
+
+    Raises:
+        DrawError: the other kind of model, an option that would change a weight's shape, or a value out of range.
+    """
+    check_kind(preset, initial)
+    wanted = preset.model
     if changes.get("write_window"):
         raise DrawError(
             "--write-window is for random weights: trained ones bring their windows, leave it out"
@@ -139,29 +192,25 @@ def resize(model: ModelConfig, sizes: dict[str, Any]) -> ModelConfig:
         raise DrawError(f"{option_names([field])} {text}" if field in sizes else str(error)) from error
 
 
-def resumed_settings(checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]) -> TrainSettings:
-    """The checkpoint's settings; only ``iterations`` and ``image_dir`` may differ.
+def go_on(checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]) -> Start:
+    """A run that goes on from its checkpoint; only ``iterations`` and ``image_dir`` may differ.
 
     Raises:
         DrawError: a weights-only checkpoint, an option that would change the run, or nothing left to do.
     """
-    if checkpoint.training is None:
-        raise DrawError("this is a weights-only checkpoint: it cannot be resumed (last.ckpt of a run can)")
-    settings = TrainSettings.from_dict(checkpoint.training.get("settings"))  # type: ignore[arg-type]
+    place = place_of(checkpoint)
+    settings = place.stage.settings
     fixed = [name for name in (*sizes, *changes) if name not in _RESUMABLE]
     if fixed:
         raise DrawError(f"--resume takes its settings from the checkpoint: leave out {option_names(fixed)}")
     if "image_dir" in changes:
         if not settings.image_dir:
             raise DrawError(f"--image-dir belongs to preset images, not {settings.preset}")
-        settings = settings.replace(image_dir=changes["image_dir"])
+        place = place.replace(lambda stage: stage.replace(image_dir=changes["image_dir"]))
     iterations = changes.get("iterations", settings.iterations)
     if iterations != settings.iterations:
+        if len(place.plan) > 1:
+            raise DrawError("--iterations: this run has stages, whose lengths are the preset's")
         note("another --iterations changes the learning-rate schedule: this run is not bit-exact")
-        settings = settings.replace(iterations=iterations)
-    if checkpoint.iteration >= settings.iterations:
-        raise DrawError(
-            f"this run has already reached iteration {checkpoint.iteration} of {settings.iterations};"
-            " give a larger --iterations to go on"
-        )
-    return settings
+        place = place.replace(lambda stage: stage.replace(iterations=iterations))
+    return start_from(checkpoint, place)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import DrawError
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # of those that Lightning Fabric knows
+PRECISIONS = ("32-true", "bf16-mixed")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class TrainSettings:
     # "weighted" sums the cross-entropy after every glimpse t with weight (t/T)^2, which departs from the
     # paper; "last" is the paper's loss. Classifier only.
     glimpse_loss: str = "weighted"
-    precision: str = "32-true"
+    precision: str = "32-true"  # "bf16-mixed": the LSTMs' products in bfloat16, all else in float32
+    compile: bool = False  # a few time steps together with torch.compile; other bits, the same figures
     init_from: str = ""  # SHA-256 of the weights that the run started from; empty for random ones
     # `images` only
     image_dir: str = ""
@@ -103,7 +104,9 @@ class Hardware:
 
     device: str = "auto"  # auto, cpu, cuda
     devices: int = 1
-    compile: bool = False
+    compile: bool | None = (
+        None  # None: as the run began, or where it is new as its length and the machine say
+    )
     cuda_graph: bool = False  # record the whole update; one GPU only
     threads: int | None = None  # of the CPU; None is PyTorch's choice
 

@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from draw_onnx.models.config import ClassifierConfig, DrawConfig, ImageSize
 from draw_onnx.train.data.dataset import Dataset, Split
 from draw_onnx.train.settings import Hardware, RunFolder, TrainSettings
+from draw_onnx.train.stages import Place, Stage, Start, place_of
 from draw_onnx.train.trainer import Trainer
 
 
@@ -68,7 +69,11 @@ def make_trainer(tmp_path: Path, bars: Dataset) -> Callable[..., Trainer]:
         run.path.mkdir(exist_ok=True)
         fabric = Fabric(accelerator="cpu", devices=1)
         config = CLASSIFIER if model == "classifier" else DRAW
-        return Trainer(settings, config, bars, run, fabric, Hardware(), resume, initial)
+        if resume:
+            start = Start(place_of(resume), resume=resume, fresh=False)
+        else:
+            start = Start(Place((Stage(settings, config),)), initial=initial)
+        return Trainer(start, bars, run, fabric, Hardware())
 
     return make
 

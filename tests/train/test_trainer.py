@@ -122,7 +122,9 @@ def test_initial_weights_are_where_the_run_starts(make_trainer: Make) -> None:
 
 def test_every_epoch_sees_every_picture_once(make_trainer: Make) -> None:
     trainer = make_trainer()
-    order = torch.cat([trainer.indices(i) for i in range(24)])  # 240 = 5 epochs of 48, in batches of 10
+    order = torch.cat(
+        [trainer._order.indices(i) for i in range(24)]
+    )  # 240 = 5 epochs of 48, in batches of 10
     epochs = order.view(5, 48)
     for epoch in epochs:
         assert epoch.sort().values.tolist() == list(range(48))

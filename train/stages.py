@@ -1,0 +1,137 @@
+"""A run in stages: what each trains, and where a run stands in them.
+
+A stage begins from the averaged weights of the one before with a fresh optimiser and a learning rate of its own. Its
+best.ckpt, and the guard against divergence, are its own too: longer sequences or other data have other figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import DrawError
+from ..models.checkpoint import Checkpoint
+from ..models.config import ModelConfig, config_from_dict, config_to_dict, model_kind
+from .settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Settings, whose iterations are the stage's alone, and the model; stages differ in its ``time_steps`` only."""
+
+    settings: TrainSettings
+    config: ModelConfig
+
+    @property
+    def work(self) -> int:
+        """Steps of the network over all pictures and updates: what its time is proportional to."""
+        return self.settings.iterations * self.settings.batch_size * self.config.time_steps
+
+
+@dataclass(frozen=True)
+class Place:
+    """A run's stages, and the one that is trained."""
+
+    plan: tuple[Stage, ...]
+    index: int = 0
+    first: int = 0  # iterations of the run before this stage
+
+    @property
+    def stage(self) -> Stage:
+        return self.plan[self.index]
+
+    @property
+    def end(self) -> int:
+        """The run's iteration at which this stage is done."""
+        return self.first + self.stage.settings.iterations
+
+    @property
+    def total(self) -> int:
+        """Iterations of the whole run, or of what it trains of its plan."""
+        return self.end + sum(stage.settings.iterations for stage in self.plan[self.index + 1 :])
+
+    @property
+    def last(self) -> bool:
+        return self.index == len(self.plan) - 1
+
+    def next(self) -> Place:
+        """The stage after this one."""
+        return Place(self.plan, self.index + 1, self.end)
+
+    def seconds_left(self, iteration: int, seconds_per_update: float) -> float:
+        """Until the whole run's end, from the time that an update of this stage takes."""
+        here = self.stage
+        later = (
+            sum(stage.work for stage in self.plan[self.index + 1 :]) / here.work * here.settings.iterations
+        )
+        return (self.end - iteration + later) * seconds_per_update
+
+    def replace(self, change: Callable[[TrainSettings], TrainSettings]) -> Place:
+        """The same with other settings in every stage."""
+        plan = tuple(Stage(change(stage.settings), stage.config) for stage in self.plan)
+        return Place(plan, self.index, self.first)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as a checkpoint stores them."""
+        plan = [
+            {"settings": stage.settings.to_dict(), "config": config_to_dict(stage.config)}
+            for stage in self.plan
+        ]
+        return {"plan": plan, "index": self.index, "first": self.first}
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where training begins: at random weights, at another run's, or at this run's own checkpoint."""
+
+    place: Place
+    resume: Checkpoint | None = None  # with the optimiser's state, in the middle of place.stage
+    initial: Checkpoint | None = None  # weights alone: of --init-from, or of the stage before
+    seconds: float = 0.0  # of updates before this stage
+    fresh: bool = True  # a new run, and not one that goes on in its folder
+
+    @property
+    def settings(self) -> TrainSettings:
+        return self.place.stage.settings
+
+
+def place_of(checkpoint: Checkpoint) -> Place:
+    """Where a checkpoint stands. Runs made before there were stages have one.
+
+    Raises:
+        DrawError: a weights-only checkpoint, or settings of a version that does not fit.
+    """
+    training = checkpoint.training
+    if training is None:
+        raise DrawError("this is a weights-only checkpoint: it cannot be resumed (last.ckpt of a run can)")
+    settings = TrainSettings.from_dict(training.get("settings"))  # type: ignore[arg-type]
+    stored = training.get("stages")
+    if stored is None:
+        return Place((Stage(settings, checkpoint.config),))
+    kind = model_kind(checkpoint.config)
+    try:
+        plan = tuple(
+            Stage(TrainSettings.from_dict(stage["settings"]), config_from_dict(kind, stage["config"]))
+            for stage in stored["plan"]
+        )
+        place = Place(plan, int(stored["index"]), int(stored["first"]))
+        if not 0 <= place.index < len(plan):
+            raise ValueError("no such stage")
+    except (KeyError, TypeError, ValueError) as error:
+        raise DrawError(f"the checkpoint's stages are damaged: {error}") from error
+    return place
+
+
+def start_from(checkpoint: Checkpoint, place: Place) -> Start:
+    """How a run goes on from its checkpoint at ``place``: in the middle of a stage, or with the next one."""
+    training = checkpoint.training
+    assert training is not None
+    if checkpoint.iteration < place.end:
+        return Start(place, resume=checkpoint, fresh=False)
+    if place.last:
+        raise DrawError(
+            f"this run has already reached iteration {checkpoint.iteration} of {place.total};"
+            " give a larger --iterations to go on"
+        )
+    return Start(place.next(), initial=checkpoint, seconds=training["seconds"], fresh=False)
