@@ -81,29 +81,31 @@ def command(
     if ckpt is not None and provider != "auto":
         raise typer.BadParameter("--provider is for ONNX files: a checkpoint takes --device.")
     from .evaluate_file import evaluate_checkpoint, evaluate_onnx
+    from .machine import flushed_subnormals
 
-    if onnx is not None:
-        result = evaluate_onnx(
-            onnx, data_dir, dataset, image_dir, split, limit, seed, batch, provider, threads
-        )
-    else:
-        assert ckpt is not None
-        result = evaluate_checkpoint(
-            ckpt,
-            data_dir,
-            dataset,
-            image_dir,
-            split,
-            limit,
-            seed,
-            batch,
-            device,
-            threads,
-            importance,
-            plot,
-            nearest,
-            samples,
-        )
+    with flushed_subnormals():
+        if onnx is not None:
+            result = evaluate_onnx(
+                onnx, data_dir, dataset, image_dir, split, limit, seed, batch, provider, threads
+            )
+        else:
+            assert ckpt is not None
+            result = evaluate_checkpoint(
+                ckpt,
+                data_dir,
+                dataset,
+                image_dir,
+                split,
+                limit,
+                seed,
+                batch,
+                device,
+                threads,
+                importance,
+                plot,
+                nearest,
+                samples,
+            )
     if json_:
         import json
 

@@ -80,8 +80,8 @@ def evaluate(
     """The figures that fit the model, on ``limit`` images of a fixed set, evenly spread."""
     advance = bar.advance if bar else (lambda _: None)
     if isinstance(model, Draw):
-        return evaluate_bound(model, evaluation, EVALUATION_BATCH, limit, noise, advance)
-    return evaluate_error(model, evaluation, EVALUATION_BATCH, limit, advance)
+        return evaluate_bound(model, evaluation, EVALUATION_BATCH, limit, advance=advance, noise=noise)
+    return evaluate_error(model, evaluation, EVALUATION_BATCH, limit, advance=advance)
 
 
 def figures_to_terms(figures: BoundFigures | ErrorFigures) -> dict[str, float]:
@@ -110,14 +110,15 @@ def evaluate_bound(
     evaluation: Split,
     batch: int = 100,
     limit: int | None = None,
-    noise: Noise | None = None,
+    seed: int = EVALUATION_SEED,
     advance: Advance = lambda _: None,
+    noise: Noise | None = None,
 ) -> BoundFigures:
     """The bound of every image with one noise draw, from the stream: the same figure on every machine.
 
-    ``noise`` may keep what it made for the next time: it is the model's stream of ``EVALUATION_SEED`` all the same.
+    ``noise`` is :func:`image_noise` for this model and seed, and may keep what it made for the next time.
     """
-    noise = noise or functools.partial(image_noise, model, EVALUATION_SEED)
+    noise = noise or functools.partial(image_noise, model, seed)
     bounds, reconstructions, kls = [], [], []
     for start, part in slices(evaluation, batch, limit):
         output = model(part.images, noise(start, len(part.images)))

@@ -12,7 +12,7 @@ from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import load_checkpoint
 from draw_onnx.train import cli
 from draw_onnx.train.data.registry import load_dataset
-from draw_onnx.train.launch import make_fabric
+from draw_onnx.train.machine import make_fabric
 from draw_onnx.train.presets import find_preset
 from draw_onnx.train.settings import Hardware, RunFolder
 from draw_onnx.train.trainer import Trainer
@@ -91,4 +91,4 @@ def test_the_same_generator_state_gives_the_same_batch(data_dir: Path) -> None:
 
 def test_more_gpus_than_there_are() -> None:
     with pytest.raises(DrawError, match="this machine has"):
-        make_fabric(Hardware(device="cuda", devices=torch.cuda.device_count() + 1), "32-true")
+        make_fabric(Hardware(device="cuda", devices=torch.cuda.device_count() + 1))
