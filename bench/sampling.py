@@ -144,6 +144,24 @@ def best_of(run: Callable[[], Any], seconds: float) -> float:
     return statistics.median(times[: max(1, len(times) // 2)])
 
 
+def instruction_set() -> str:
+    """``AMD EPYC: AVX2`` or ``Intel(R) Xeon(R) …: AVX2, AVX-512, BF16, VNNI, AMX``: what timings hold for."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    of = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = of.get("flags", "").split()
+    names = {
+        "avx2": "AVX2",
+        "avx512f": "AVX-512",
+        "avx512_bf16": "BF16",
+        "avx512_vnni": "VNNI",
+        "amx_tile": "AMX",
+    }
+    return (
+        f"{of.get('model name', 'unknown CPU')}: {', '.join(n for flag, n in names.items() if flag in flags)}"
+    )
+
+
 Sampler = Callable[[int], Callable[[], Any]]  # batch -> a call that draws so many pictures
 
 
@@ -214,12 +232,11 @@ def eager(folder: Path, threads: int) -> Sampler:
 
 
 def compiled(folder: Path, threads: int) -> Sampler:
-    """The decoder's cell and write compiled, the loop eager: compiling 64 unrolled steps takes minutes."""
+    """A step compiled, the loop eager: compiling 64 unrolled steps takes minutes."""
     import torch
 
     model = _model(folder, threads)
-    model.decoder = torch.compile(model.decoder, dynamic=True)
-    model._write = torch.compile(model._write, dynamic=True)
+    model._paint = torch.compile(model._paint, dynamic=True)
     return _torch_sampler(lambda noise: model.generate(noise).image)
 
 

@@ -61,22 +61,32 @@ def filterbank(centre: Tensor, delta: Tensor, sigma2: Tensor, n: int, size: int)
 
 def filterbanks(window: Window, n: int, width: int, height: int) -> tuple[Tensor, Tensor]:
     """F_X [K, n, width] and F_Y [K, n, height]."""
-    return (
-        filterbank(window.g_x, window.delta, window.sigma2, n, width),
-        filterbank(window.g_y, window.delta, window.sigma2, n, height),
-    )
+    x, y, sigma2, delta, _ = window
+    if width == height:  # both at once
+        banks = filterbank(
+            torch.cat([x, y]), torch.cat([delta, delta]), torch.cat([sigma2, sigma2]), n, width
+        )
+        f_x, f_y = banks.chunk(2)
+        return f_x, f_y
+    return filterbank(x, delta, sigma2, n, width), filterbank(y, delta, sigma2, n, height)
 
 
 def read(image: Tensor, window: Window, n: int) -> Tensor:
     """Equation (27): gamma F_Y image F_X^T, the same window for every channel. [K, C, B, A] -> [K, C, n, n]"""
-    height, width = image.shape[-2:]
+    channels, height, width = image.shape[1:]
     f_x, f_y = filterbanks(window, n, width, height)
-    patch = f_y[:, None] @ image @ f_x[:, None].transpose(-1, -2)
+    # All channels in one product a side: their columns side by side, then their rows below one another.
+    rows = f_y.bmm(image.transpose(1, 2).flatten(2))  # [K, n, C A]
+    rows = rows.unflatten(2, (channels, width)).flatten(1, 2)  # [K, n C, A]
+    patch = rows.bmm(f_x.transpose(1, 2)).unflatten(1, (n, channels)).transpose(1, 2)
     return window.gamma[:, None, None, None] * patch
 
 
 def write(patch: Tensor, window: Window, width: int, height: int) -> Tensor:
     """Equation (29): 1/gamma F_Y^T patch F_X. [K, C, n, n] -> [K, C, height, width]"""
-    f_x, f_y = filterbanks(window, patch.shape[-1], width, height)
-    canvas = f_y[:, None].transpose(-1, -2) @ patch @ f_x[:, None]
-    return canvas / window.gamma[:, None, None, None]
+    channels, n = patch.shape[1:3]
+    f_x, f_y = filterbanks(window, n, width, height)
+    patch = patch / window.gamma[:, None, None, None]
+    rows = patch.flatten(1, 2).bmm(f_x)  # [K, C n, width]
+    rows = rows.unflatten(1, (channels, n)).transpose(1, 2).flatten(2)  # [K, n, C width]
+    return f_y.transpose(1, 2).bmm(rows).unflatten(2, (channels, width)).transpose(1, 2)

@@ -37,11 +37,11 @@ class StepProduct:
         self, weight: Tensor, bias: Tensor, steps: int, batch: int, dtype: torch.dtype | None = None
     ) -> None:
         self._inputs: list[Tensor] | None = [] if torch.is_grad_enabled() else None
+        self.biases: tuple[Tensor, ...]  # T of [K, outputs]
         if self._inputs is None:
-            every = bias.expand(steps, batch, -1)
+            self.biases = (bias.expand(batch, -1),) * steps
         else:
-            every = _Steps.apply(weight, bias, self._inputs, steps, batch)
-        self.biases: tuple[Tensor, ...] = every.unbind()  # T of [K, outputs]
+            self.biases = _Steps.apply(weight, bias, self._inputs, steps, batch)
         # [inputs, outputs], laid out as the product reads it
         self.weight = weight.detach().to(dtype or weight.dtype).t()
 
@@ -52,22 +52,30 @@ class StepProduct:
 
 
 class _Steps(torch.autograd.Function):
-    """b at every step [T, K, outputs]; backward gives W's gradient as well."""
+    """b at every step, T of [K, outputs]; backward gives W's gradient as well."""
 
     @staticmethod
     def forward(
         ctx: Any, weight: Tensor, bias: Tensor, inputs: list[Tensor], steps: int, batch: int
-    ) -> Tensor:
+    ) -> tuple[Tensor, ...]:
         ctx.inputs, ctx.rows = inputs, bias.dim() == 2
-        return bias.expand(steps, batch, -1)
+        return tuple(bias.expand(batch, -1) for _ in range(steps))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = gradients
-        x = torch.cat(ctx.inputs)
-        flat = gradient.flatten(0, 1)
-        weight = (flat.to(x.dtype).t() @ x).to(gradient.dtype)
-        return weight, gradient.sum(0) if ctx.rows else flat.sum(0), None, None, None
+        first, inputs = gradients[0], ctx.inputs
+        if first.device.type == "cpu" and inputs[0].dtype == first.dtype:
+            # Added up inside the products, which saves the copies that joining them would take.
+            weight = first.t() @ inputs[0]
+            for gradient, x in zip(gradients[1:], inputs[1:], strict=True):
+                weight.addmm_(gradient.t(), x)
+            rows = first.clone()
+            for gradient in gradients[1:]:
+                rows += gradient
+        else:
+            weight = (torch.cat(gradients).to(inputs[0].dtype).t() @ torch.cat(inputs)).to(first.dtype)
+            rows = torch.stack(gradients).sum(0)
+        return weight, rows if ctx.rows else rows.sum(0), None, None, None
 
 
 def joined(*layers: nn.Linear) -> tuple[Tensor, Tensor]:
@@ -80,8 +88,10 @@ def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
 
     cell' = s(f) cell + s(i) tanh(g); h' = s(o) tanh(cell')
     """
-    i, f, g, o = gates.chunk(4, 1)
-    cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+    h = cell.shape[1]
+    both, g, o = gates.split([2 * h, h, h], 1)
+    i, f = both.sigmoid().chunk(2, 1)
+    cell = f * cell + i * g.tanh()
     return o.sigmoid() * cell.tanh(), cell
 
 
