@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..console import Progress, note, progress
 from ..errors import DrawError
-from ..models.checkpoint import Checkpoint, build_model, save_checkpoint
+from ..models.checkpoint import Checkpoint, build_model, save_checkpoint, save_weights
 from ..models.classifier import GlimpseClassifier
 from ..models.config import ModelConfig
 from ..models.draw import Draw
@@ -301,6 +301,7 @@ class Trainer:
         if self.best is None or value < self.best:
             self.best = value
             save_checkpoint(self.folder.best, self.weights_only())
+            save_weights(self.folder.weights, self.weights_only())
         row["valid_best"] = self.best
 
     def weights_only(self) -> Checkpoint:
