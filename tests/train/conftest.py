@@ -45,6 +45,9 @@ def bars() -> Dataset:
 
 
 DRAW = DrawConfig(1, 6, 5, time_steps=3, hidden_size=8, latent_size=2, read_size=2, write_size=3)
+WHOLE = DrawConfig(
+    1, 6, 5, time_steps=3, hidden_size=8, latent_size=2, read_size=0, write_size=0, attention=False
+)
 CLASSIFIER = ClassifierConfig(1, 6, 5, time_steps=3, hidden_size=8, read_size=4, labels=("row", "column"))
 
 
@@ -67,7 +70,7 @@ def make_trainer(tmp_path: Path, bars: Dataset) -> Callable[..., Trainer]:
         run = RunFolder(tmp_path / folder)
         run.path.mkdir(exist_ok=True)
         fabric = Fabric(accelerator="cpu", devices=1)
-        config = CLASSIFIER if model == "classifier" else DRAW
+        config = {"draw": DRAW, "draw-no-attention": WHOLE, "classifier": CLASSIFIER}[model]
         return Trainer(settings, config, bars, run, fabric, Hardware(), resume, initial)
 
     return make
