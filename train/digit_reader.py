@@ -41,7 +41,7 @@ class DigitReader:
                 network = MLPClassifier(
                     (200,),
                     alpha=1e-3,
-                    batch_size=min(200, len(flat)),
+                    batch_size=min(200, len(flat)),  # type: ignore[arg-type]
                     max_iter=epochs,
                     random_state=seed + member,
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import struct
@@ -18,7 +19,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from draw_onnx.errors import DrawError
-from draw_onnx.models import safetensors_file
 from draw_onnx.models.checkpoint import (
     Checkpoint,
     build_model,
@@ -133,15 +133,10 @@ def test_figures_that_json_cannot_hold_are_left_out(tmp_path: Path) -> None:
 def test_a_failed_write_keeps_the_old_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = file.read_bytes()
 
-    def half(path: Any, write: Callable[[Any], None]) -> None:
-        class Full:
-            def write(self, content: Any) -> None:
-                raise OSError(28, "No space left on device")
+    def full_disk(_: int) -> None:
+        raise OSError(28, "No space left on device")
 
-        original(path, lambda handle: (handle.write(b"half"), write(Full())))
-
-    original = safetensors_file.write_atomically
-    monkeypatch.setattr(safetensors_file, "write_atomically", half)
+    monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(DrawError, match="No space left"):
         save_weights(file, make(CONFIGS[1]))
     assert file.read_bytes() == before
