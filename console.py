@@ -22,7 +22,8 @@ from .errors import DrawError
 _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 # What the extras [train] and [export] bring.
 _EXTRA_PACKAGES = (
-    *("torch", "lightning_fabric", "tensorboard", "sklearn", "scipy", "h5py", "pooch", "matplotlib"),
+    *("torch", "safetensors", "lightning_fabric", "tensorboard", "sklearn", "scipy", "h5py", "pooch"),
+    "matplotlib",
     *("onnx", "onnx_ir"),
 )
 

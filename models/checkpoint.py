@@ -1,9 +1,16 @@
-"""Checkpoints: one file of tensors and plain values, read with ``weights_only=True`` and nothing else."""
+"""Checkpoints: one file of tensors and plain values. No code in it is ever run.
+
+Two containers hold them. A ``.ckpt`` has everything that training needs to go on and is read with
+``weights_only=True`` and nothing else; a ``.safetensors`` has the weights to ship, and the same facts as strings in
+its header. One judge reads both.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +25,7 @@ from ..runtime.metadata import COVER, PAD
 from .classifier import GlimpseClassifier
 from .config import ModelConfig, config_from_dict, config_to_dict, model_kind
 from .draw import Draw
+from .safetensors_file import is_safetensors, read_header, read_tensors, strict_json, write_safetensors
 
 FORMAT_VERSION = 1
 _MAGIC = "draw-onnx checkpoint"
@@ -58,33 +66,59 @@ def weights_sha256(weights: dict[str, Tensor], config: ModelConfig) -> str:
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         digest.update(tensor.numpy().tobytes())
     canonical = {"kind": model_kind(config), **config_to_dict(config)}
-    digest.update(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode())
+    digest.update(_canonical_json(canonical).encode())
     return digest.hexdigest()
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
-    """Write atomically; the bytes do not depend on the file's name.
+    """Write a ``.ckpt`` atomically; the bytes do not depend on the file's name.
 
     Raises:
         DrawError: the folder is missing or not writable, or the disk is full.
     """
     content = {
+        **_facts(checkpoint),
+        "weights": {k: v.detach().cpu().clone() for k, v in checkpoint.weights.items()},
+        "training": checkpoint.training,
+    }
+    write_atomically(path, lambda handle: torch.save(content, handle))
+
+
+def save_weights(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Write the weights alone as ``.safetensors``, atomically: what is shipped, and what model hubs read.
+
+    The header's strings are the facts of a checkpoint (JSON where they are nested) and ``weights_sha256``. The
+    same weights and facts give the same bytes.
+
+    Raises:
+        DrawError: the folder is missing or not writable, or the disk is full.
+    """
+    facts = _facts(checkpoint)
+    # JSON has no NaN and no infinity.
+    figures = {k: v for k, v in checkpoint.metrics.items() if not isinstance(v, float) or math.isfinite(v)}
+    facts |= {
+        name: _canonical_json(value) for name, value in (("config", facts["config"]), ("metrics", figures))
+    }
+    facts["weights_sha256"] = weights_sha256(checkpoint.weights, checkpoint.config)
+    write_safetensors(path, checkpoint.weights, {k: str(v) for k, v in facts.items()})
+
+
+def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What both containers say beside the weights."""
+    return {
         "magic": _MAGIC,
         "format_version": FORMAT_VERSION,
         "kind": model_kind(checkpoint.config),
         "config": config_to_dict(checkpoint.config),
         "dataset": checkpoint.dataset,
         "picture_fit": checkpoint.picture_fit,
-        "weights": {k: v.detach().cpu().clone() for k, v in checkpoint.weights.items()},
         "iteration": checkpoint.iteration,
         "metrics": checkpoint.metrics,
-        "training": checkpoint.training,
     }
-    write_atomically(path, lambda handle: torch.save(content, handle))
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint onto the CPU. No code in the file is ever run.
+    """Read a ``.ckpt`` or a ``.safetensors`` onto the CPU: the content decides which, not the name.
 
     Raises:
         DrawError: missing, truncated, not a checkpoint, of the wrong kind, or of a newer format.
@@ -95,28 +129,21 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if not path.exists():
         raise DrawError(f"no checkpoint at {path}")
     broken = f"{path} is not a draw-onnx checkpoint, or it is damaged"
-    _check_declared_size(path, broken)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise DrawError(f"cannot read {path}: {error.strerror or error}") from error
-    except MemoryError:
-        raise
-    except Exception as error:  # torch.load raises whatever its parsers meet
-        raise DrawError(broken) from error
-    if not isinstance(content, dict) or content.get("magic") != _MAGIC:
-        raise DrawError(f"{path} is not a draw-onnx checkpoint")
-    version = content.get("format_version")
-    if not isinstance(version, int) or version < 1:
-        raise DrawError(broken)
-    if version > FORMAT_VERSION:
-        raise DrawError(
-            f"{path} has checkpoint format {version}, newer than this package reads ({FORMAT_VERSION}); upgrade draw-onnx"
-        )
-    try:
-        config = config_from_dict(content["kind"], content["config"])
+        ships = is_safetensors(path)
+        content = _read_safetensors(path) if ships else _read_ckpt(path, broken)
+        if not isinstance(content, dict) or content.get("magic") != _MAGIC:
+            raise DrawError(f"{path} is not a draw-onnx checkpoint")
+        version = content.get("format_version")
+        if not isinstance(version, int) or version < 1:
+            raise DrawError(broken)
+        if version > FORMAT_VERSION:
+            raise DrawError(
+                f"{path} has checkpoint format {version}, newer than this package reads ({FORMAT_VERSION});"
+                " upgrade draw-onnx"
+            )
         checkpoint = Checkpoint(
-            config=config,
+            config=config_from_dict(content["kind"], content["config"]),
             dataset=content["dataset"],
             weights=content["weights"],
             picture_fit=content.get("picture_fit", PAD),  # absent in older files
@@ -124,10 +151,53 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             metrics=content["metrics"],
             training=content["training"],
         )
+        _check_facts(checkpoint)
+        if ships:
+            _check_shapes(content["declared"], checkpoint.config)
+            checkpoint.weights = read_tensors(path)
         _check_weights(checkpoint)
+        if content.get("weights_sha256", "") not in (
+            "",
+            weights_sha256(checkpoint.weights, checkpoint.config),
+        ):
+            raise ValueError("the weights are not those that its header names")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DrawError(f"{broken}: {error}") from error
+        # Names in a forged file may hold anything, line ends and a terminal's control characters too.
+        reason = "".join(c if c.isprintable() else " " for c in str(error))
+        raise DrawError(f"{broken}: {reason[:300]}") from error
     return checkpoint
+
+
+def _read_ckpt(path: Path, broken: str) -> Any:
+    _check_declared_size(path, broken)
+    try:
+        with path.open("rb") as file:  # of a path, torch.load asks the name what the file is
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DrawError(f"cannot read {path}: {error.strerror or error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # torch.load raises whatever its parsers meet
+        raise DrawError(broken) from error
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """The facts of a header and the shapes that it declares; the tensors stay on the disk until these are judged."""
+    header = read_header(path)
+    content: dict[str, Any] = dict(header.metadata)
+    if content.get("magic") != _MAGIC:
+        raise DrawError(
+            f"{path} is a safetensors file, but not a draw-onnx checkpoint: its header does not say so"
+        )
+    for name in ("format_version", "iteration"):
+        if not re.fullmatch("[0-9]{1,18}", content[name]):
+            raise ValueError(f"{name} is not a whole number")
+        content[name] = int(content[name])
+    for name in ("config", "metrics"):
+        content[name] = strict_json(content[name])
+    dtypes = {"F32": torch.float32}
+    declared = {k: (dtypes.get(dtype, dtype), shape) for k, (dtype, shape) in header.tensors.items()}
+    return {**content, "training": None, "weights": {}, "declared": declared}
 
 
 def _check_declared_size(path: Path, broken: str) -> None:
@@ -143,24 +213,36 @@ def _check_declared_size(path: Path, broken: str) -> None:
         raise DrawError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _check_weights(checkpoint: Checkpoint) -> None:
+def _check_facts(checkpoint: Checkpoint) -> None:
     if checkpoint.picture_fit not in (PAD, COVER):
         raise ValueError("unknown picture_fit")
     if not isinstance(checkpoint.dataset, str) or not isinstance(checkpoint.weights, dict):
         raise ValueError("wrong types")
     if not isinstance(checkpoint.iteration, int) or not isinstance(checkpoint.metrics, dict):
         raise ValueError("wrong types")
-    with torch.device("meta"):  # shapes without the memory that a forged config might ask for
-        model: nn.Module = build_model(checkpoint.config)
-    expected = {k: v.shape for k, v in model.state_dict().items()}
-    if set(expected) != set(checkpoint.weights):
-        wrong = sorted(set(expected) ^ set(checkpoint.weights))
-        raise ValueError(f"weights do not fit the model: {', '.join(map(str, wrong[:5]))}")
-    for name, shape in expected.items():
-        tensor = checkpoint.weights[name]
-        if tensor.shape != shape or tensor.dtype != torch.float32:
-            raise ValueError(
-                f"weight {name} is {tensor.dtype} {tuple(tensor.shape)}, expected float32 {tuple(shape)}"
-            )
+
+
+def _check_weights(checkpoint: Checkpoint) -> None:
+    declared = {k: (tensor.dtype, tuple(tensor.shape)) for k, tensor in checkpoint.weights.items()}
+    _check_shapes(declared, checkpoint.config)
+    for name, tensor in checkpoint.weights.items():
         if not torch.isfinite(tensor).all():
             raise ValueError(f"weight {name} holds NaN or infinity")
+
+
+def _check_shapes(declared: dict[str, tuple[Any, tuple[int, ...]]], config: ModelConfig) -> None:
+    """Raises ValueError unless names, dtypes and shapes are those of the config's model."""
+    with torch.device("meta"):  # shapes without the memory that a forged config might ask for
+        model: nn.Module = build_model(config)
+    expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    if set(expected) != set(declared):
+        wrong = sorted(set(expected) ^ set(declared))
+        raise ValueError(f"weights do not fit the model: {', '.join(map(str, wrong[:5]))}")
+    for name, shape in expected.items():
+        if declared[name] != (torch.float32, shape):
+            dtype, theirs = declared[name]
+            raise ValueError(f"weight {name} is {dtype} {theirs}, expected float32 {shape}")
+
+
+def _canonical_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

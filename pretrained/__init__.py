@@ -8,12 +8,24 @@ from pathlib import Path
 
 from ..errors import DrawError
 
+# What is packaged under a name that a command looks for: weights are shipped as safetensors.
+_SUFFIXES = {".onnx": (".onnx",), ".ckpt": (".safetensors", ".ckpt")}
+
 
 def packaged_models(suffix: str) -> list[str]:
-    """Names of the packaged files of a kind: ``.onnx`` or ``.ckpt``."""
-    return sorted(
-        item.name.removesuffix(suffix) for item in files(__name__).iterdir() if item.name.endswith(suffix)
-    )
+    """Names of the packaged files of a kind: ``.onnx``, or ``.ckpt`` for weights in either container."""
+    return sorted(_packaged(suffix))
+
+
+def _packaged(suffix: str) -> dict[str, str]:
+    """Names and file names; of two files with the same name the first suffix wins."""
+    items = [item.name for item in files(__name__).iterdir()]
+    found: dict[str, str] = {}
+    for each in _SUFFIXES[suffix]:
+        for name in items:
+            if name.endswith(each):
+                found.setdefault(name.removesuffix(each), name)
+    return found
 
 
 def find_packaged(path: str | os.PathLike[str], suffix: str, what: str) -> Path:
@@ -22,16 +34,22 @@ def find_packaged(path: str | os.PathLike[str], suffix: str, what: str) -> Path:
     A packaged name wins over a file of that name without a suffix; a path with a folder or a suffix is a path.
 
     Args:
-        suffix: ``.onnx`` or ``.ckpt``.
+        suffix: ``.onnx``, or ``.ckpt`` for weights in either container.
         what: how messages call it: "model", "checkpoint".
 
     Raises:
         DrawError: there is none, or it is a folder; lists the packaged names.
     """
     text = os.fspath(path)
-    bare = isinstance(path, str) and bool(text) and not text.endswith(suffix) and Path(text).name == text
-    if bare and text in packaged_models(suffix):
-        return Path(str(files(__name__) / f"{text}{suffix}"))
+    bare = (
+        isinstance(path, str)
+        and bool(text)
+        and not text.endswith(_SUFFIXES[suffix])
+        and Path(text).name == text
+    )
+    shipped = _packaged(suffix) if bare else {}
+    if text in shipped:
+        return Path(str(files(__name__) / shipped[text]))
     found = Path(text)
     if found.is_dir():
         raise DrawError(f"{text} is a folder, not a {what}")

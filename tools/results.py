@@ -19,7 +19,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from package_model import command_of, curve, machine_of, run
+from run_folder import command_of, curve, machine_of, run
 
 from draw_onnx.console import format_duration
 from draw_onnx.models.checkpoint import load_checkpoint

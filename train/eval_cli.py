@@ -55,6 +55,18 @@ def command(
         ),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Number of samples for --nearest.")] = 64,
+    recognise: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Have N samples of digits (say 1000) read by a classifier trained on real ones, beside real and torn"
+            " digits: which share can be read, and whether all digits occur. Takes half a minute, pairs of digits two.",
+        ),
+    ] = None,
+    recognise_sheet: Annotated[
+        Path | None, typer.Option(help="With --recognise: write a PNG of samples and what was read in them.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     image_dir: Annotated[
         Path | None, typer.Option(help="Folder of picture files, for models trained on images.")
@@ -73,9 +85,13 @@ def command(
     """
     if (ckpt is None) == (onnx is None):
         raise typer.BadParameter("give either --ckpt FILE or --onnx FILE.")
-    check_outputs({"--plot": plot, "--nearest": nearest})
-    if onnx is not None and (importance or plot or nearest):
-        raise typer.BadParameter("--importance, --plot and --nearest need the model itself: use --ckpt.")
+    check_outputs({"--plot": plot, "--nearest": nearest, "--recognise-sheet": recognise_sheet})
+    if onnx is not None and (importance or plot or nearest or recognise):
+        raise typer.BadParameter(
+            "--importance, --plot, --nearest and --recognise need the model itself: use --ckpt."
+        )
+    if recognise_sheet is not None and recognise is None:
+        raise typer.BadParameter("--recognise-sheet shows what --recognise N reads: give both.")
     if onnx is not None and device != "auto":
         raise typer.BadParameter("--device is for checkpoints: an ONNX file takes --provider.")
     if ckpt is not None and provider != "auto":
@@ -105,6 +121,8 @@ def command(
                 plot,
                 nearest,
                 samples,
+                recognise,
+                recognise_sheet,
             )
     if json_:
         import json

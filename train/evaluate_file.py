@@ -29,6 +29,8 @@ from .evaluation import (
     slices,
 )
 from .nearest import Uniqueness, check_nearest, find_nearest
+from .recognisability import check_recognise, recognise
+from .recognisability import recognised_sheet as draw_recognised
 
 
 @dataclass
@@ -54,6 +56,8 @@ def evaluate_checkpoint(
     plot: Path | None,
     nearest: Path | None,
     samples: int,
+    recognised: int | None = None,
+    recognised_sheet: Path | None = None,
 ) -> Result:
     """Figures of a checkpoint with PyTorch.
 
@@ -65,9 +69,9 @@ def evaluate_checkpoint(
     checkpoint = load_checkpoint(find_packaged(path, ".ckpt", "checkpoint"))
     model = checkpoint.build().to(_device(device))
     config = checkpoint.config
-    if not isinstance(model, Draw) and (importance or plot or nearest):
+    if not isinstance(model, Draw) and (importance or plot or nearest or recognised):
         raise DrawError(
-            "--importance, --plot and --nearest are for DRAW; this checkpoint is a glimpse classifier"
+            "--importance, --plot, --nearest and --recognise are for DRAW; this checkpoint is a glimpse classifier"
         )
     shape = (config.image_channels, config.image_height, config.image_width)
     dataset = _dataset(dataset_name or checkpoint.dataset, data_dir, image_dir, shape, _device(device))
@@ -76,6 +80,8 @@ def evaluate_checkpoint(
     if nearest is not None:
         check_nearest(dataset)
         check_nearest_sheet(samples, config.image_width, config.image_height)
+    if recognised:
+        check_recognise(dataset)
     evaluation = dataset.evaluation(split)
     count = min(len(evaluation), limit or len(evaluation))
     result = _header(dataset, split, evaluation, limit)
@@ -114,6 +120,16 @@ def evaluate_checkpoint(
             )
             result.values |= {"nearest_share": uniqueness.share, "nearest_copies": uniqueness.copies}
             result.values["nearest_distances"] = [round(float(d), 4) for d in uniqueness.distances]
+        if recognised:
+            with progress("samples to read", recognised) as bar:
+                found = recognise(model, dataset, data_dir, recognised, seed, bar.advance)
+            result.lines += found.lines
+            result.values |= found.values
+            if recognised_sheet is not None:
+                write_png(recognised_sheet, draw_recognised(found))
+                result.lines.append(
+                    f"wrote {recognised_sheet} (red: not accepted; with the less sure digit's probability)"
+                )
     return result
 
 

@@ -16,10 +16,10 @@ from torch import Tensor
 from ..errors import DrawError
 from ..models.draw import Draw
 from .data.dataset import Dataset, Split
-from .data.stream import BINARISE_SAMPLES, BINARISE_TRAIN, binarise
+from .data.stream import BINARISE_TRAIN, binarise
+from .drawn import BATCH, draw_samples
 from .evaluation import Advance, image_noise
 
-BATCH = 100  # pictures through the network at a time
 CHUNK = 5000  # training pictures held as float32 at a time
 
 
@@ -75,16 +75,13 @@ def find_nearest(
         DrawError: the data set keeps no training pictures.
     """
     check_nearest(dataset)
-    starts = range(0, count, BATCH)
-    parts = [image_noise(model, seed, start, min(BATCH, count - start)) for start in starts]
-    samples = torch.cat([model.generate(noise).image for noise in parts])
+    samples = draw_samples(model, count, seed, dataset.binary)
     train, test = dataset.evaluation("train"), dataset.evaluation("test")
-    if dataset.binary:
-        levels = (samples.cpu().numpy() * 255).round().astype(np.uint8)
-        samples = torch.from_numpy(binarise(levels, BINARISE_SAMPLES)).to(samples)
-        if train.maximum == 255:  # kept grey and binarised afresh in every batch: draw them once
-            drawn = binarise(train.images.cpu().numpy(), BINARISE_TRAIN)
-            train = Split(torch.from_numpy(drawn).to(train.images.device), train.labels, maximum=1)
+    if (
+        dataset.binary and train.maximum == 255
+    ):  # kept grey and binarised afresh in every batch: draw them once
+        drawn = binarise(train.images.cpu().numpy(), BINARISE_TRAIN)
+        train = Split(torch.from_numpy(drawn).to(train.images.device), train.labels, maximum=1)
     # Test sets may be sorted by class: take every k-th picture.
     chosen = torch.arange(0, len(test), max(len(test) // max(count, 200), 1), device=test.images.device)
     fresh = test.take(chosen).images

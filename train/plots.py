@@ -17,3 +17,22 @@ def plot_kl(kl_per_step: tuple[float, ...], title: str, path: Path) -> None:
     axes.set(xlabel="step", ylabel="KL (nats)", title=title)
     axes.spines[["top", "right"]].set_visible(False)
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
+
+
+def plot_curve(points: list[tuple[int, float]], label: str, title: str, path: Path) -> None:
+    """A run's validations, (iteration, figure), each of them; lower is better."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    axes = figure.subplots()
+    iterations, values = zip(*points, strict=True)
+    axes.plot(iterations, values, color="#3b6ea5", marker="." if len(points) < 60 else "")
+    # The first validations of a run from random weights would flatten the rest.
+    worst = sorted(values)[int(0.9 * (len(values) - 1))]
+    axes.set_ylim(
+        min(values) - 0.1 * (worst - min(values)) - 1e-6, worst + 0.2 * (worst - min(values)) + 1e-6
+    )
+    axes.set(xlabel="iteration", ylabel=label, title=title)
+    axes.grid(axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))

@@ -126,6 +126,11 @@ class RunFolder:
         return self.path / "best.ckpt"
 
     @property
+    def weights(self) -> Path:
+        """The weights of :attr:`best` to share, written after it: where they differ, ``best.ckpt`` is right."""
+        return self.path / "best.safetensors"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.csv"
 

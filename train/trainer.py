@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..console import note, progress
 from ..errors import DrawError
-from ..models.checkpoint import Checkpoint, build_model, save_checkpoint
+from ..models.checkpoint import Checkpoint, build_model, save_checkpoint, save_weights
 from ..models.classifier import GlimpseClassifier
 from ..models.draw import Draw
 from .clock import Clock
@@ -257,6 +257,7 @@ class Trainer:
         if self.best is None or value < self.best:
             self.best = value
             save_checkpoint(self.folder.best, self.weights_only())
+            save_weights(self.folder.weights, self.weights_only())
         row["valid_best"] = self.best
 
     def weights_only(self) -> Checkpoint:

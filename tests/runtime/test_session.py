@@ -87,6 +87,11 @@ def test_packaged_names_win_and_paths_are_paths(
     assert pretrained.packaged_models(".onnx") == pretrained.packaged_models(".ckpt") == ["boxed"]
     assert pretrained.find_packaged("boxed", ".onnx", "model") == tmp_path / "boxed.onnx"
     assert pretrained.find_packaged("boxed", ".ckpt", "checkpoint") == tmp_path / "boxed.ckpt"
+    (tmp_path / "boxed.safetensors").write_bytes(b"")
+    assert pretrained.packaged_models(".ckpt") == ["boxed"]
+    assert pretrained.find_packaged("boxed", ".ckpt", "checkpoint") == tmp_path / "boxed.safetensors"
+    for name in ("boxed.ckpt", "boxed.safetensors"):
+        assert pretrained.find_packaged(name, ".ckpt", "checkpoint") == Path(name)
     assert pretrained.find_packaged("boxed.onnx", ".onnx", "model") == Path("boxed.onnx")
     with pytest.raises(DrawError, match="is a folder"):
         pretrained.find_packaged("./boxed", ".onnx", "model")

@@ -46,6 +46,9 @@ def bars() -> Dataset:
 
 
 DRAW = DrawConfig(1, 6, 5, time_steps=3, hidden_size=8, latent_size=2, read_size=2, write_size=3)
+WHOLE = DrawConfig(
+    1, 6, 5, time_steps=3, hidden_size=8, latent_size=2, read_size=0, write_size=0, attention=False
+)
 CLASSIFIER = ClassifierConfig(1, 6, 5, time_steps=3, hidden_size=8, read_size=4, labels=("row", "column"))
 
 
@@ -68,7 +71,7 @@ def make_trainer(tmp_path: Path, bars: Dataset) -> Callable[..., Trainer]:
         run = RunFolder(tmp_path / folder)
         run.path.mkdir(exist_ok=True)
         fabric = Fabric(accelerator="cpu", devices=1)
-        config = CLASSIFIER if model == "classifier" else DRAW
+        config = {"draw": DRAW, "draw-no-attention": WHOLE, "classifier": CLASSIFIER}[model]
         if resume:
             start = Start(place_of(resume), resume=resume, fresh=False)
         else:

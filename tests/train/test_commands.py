@@ -236,6 +236,26 @@ def test_init_from_another_run(command: Command, finished: Path, tmp_path: Path)
     assert last.training["settings"]["init_from"] == weights_sha256(best.weights, best.config)
 
 
+def test_the_weights_to_share(command: Command, finished: Path, tmp_path: Path) -> None:
+    """best.safetensors says what best.ckpt says, to every command that takes weights, and cannot be resumed."""
+    best, shared = (load_checkpoint(finished / name) for name in ("best.ckpt", "best.safetensors"))
+    assert {**vars(best), "weights": None} == {**vars(shared), "weights": None}
+    assert weights_sha256(best.weights, best.config) == weights_sha256(shared.weights, shared.config)
+    lines = [
+        command(eval_cli.main, "--ckpt", finished / name, "--threads", 1)[1]
+        for name in ("best.ckpt", "best.safetensors")
+    ]
+    assert lines[0] == lines[1] != ""
+    arguments = ("--init-from", finished / "best.safetensors", "--out", tmp_path / "run", "--threads", 1)
+    code, _, error = command(cli.main, *arguments, "--iterations", 2)
+    assert code == 0, error
+    assert "starts from the weights of iteration" in error
+    (tmp_path / "last.ckpt").write_bytes((finished / "best.safetensors").read_bytes())
+    code, _, error = command(cli.main, "--resume", "--out", tmp_path)
+    assert (code, error.count("\n")) == (1, 1)
+    assert "weights-only checkpoint" in error
+
+
 def test_a_run_of_an_older_version_goes_on(finished: Path) -> None:
     last = load_checkpoint(finished / "last.ckpt")
     assert last.training is not None

@@ -71,11 +71,22 @@ def draw_pairs(train: Split, indices: torch.Tensor, generator: torch.Generator) 
 
 def pair_fixed(digits: Digits, seed: int, device: torch.device) -> Split:
     """The fixed pictures, uint8 0/1 [n, 1, 60, 60], of binarised digits: see the top of this file."""
-    count = len(digits)
-    integers = draws(seed, 0, count * 5).reshape(count, 5)
-    places = below(integers[:, 1:], PLACES)
+    second, places = pair_draws(seed, len(digits))
     pictures = digits.images[:, 0]
-    canvas = np.zeros((count, SIDE, SIDE), np.uint8)
-    add_square(canvas, pictures, places[:, :2])
-    add_square(canvas, pictures[below(integers[:, 0], count)], places[:, 2:])
-    return Split(torch.from_numpy(np.minimum(canvas, 1)[:, None]).to(device), maximum=1)
+    return Split(
+        torch.from_numpy(paint_pairs(pictures, pictures[second], places)[:, None]).to(device), maximum=1
+    )
+
+
+def pair_draws(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The second digits of a fixed set's pictures and both digits' corners: int64 [count], [count, 2, 2]."""
+    integers = draws(seed, 0, count * 5).reshape(count, 5)
+    return below(integers[:, 0], count), below(integers[:, 1:], PLACES).reshape(count, 2, 2)
+
+
+def paint_pairs(first: np.ndarray, second: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Pictures uint8 0/1 [n, 60, 60] of binarised digits [n, 28, 28] at their corners [n, 2, 2]."""
+    canvas = np.zeros((len(first), SIDE, SIDE), np.uint8)
+    add_square(canvas, first, places[:, 0])
+    add_square(canvas, second, places[:, 1])
+    return np.minimum(canvas, 1)

@@ -1,0 +1,118 @@
+"""What is packaged belongs together: weights, ONNX file and card of a name are of the same model."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from draw_onnx.errors import DrawError
+from draw_onnx.models.checkpoint import load_checkpoint, weights_sha256
+from draw_onnx.models.config import DrawConfig
+from draw_onnx.pretrained import find_packaged, packaged_models
+from draw_onnx.runtime.session import peek
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = json.loads(Path(__file__).with_name("card.schema.json").read_text(encoding="utf-8"))
+NAMES = packaged_models(".onnx")
+
+
+@pytest.fixture(scope="module")
+def card_tool() -> Any:
+    """tools/card.py as a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tools"))
+        return importlib.import_module("card")
+
+
+def split_card(name: str) -> tuple[dict[str, Any], str]:
+    """The front matter of a card, read as YAML, and the page below it."""
+    text = (ROOT / "pretrained" / f"{name}.md").read_text(encoding="utf-8")
+    match = re.fullmatch(r"---\n(.*?)\n---\n(.*)", text, re.DOTALL)
+    assert match, "the card does not begin with front matter"
+    return yaml.safe_load(match[1]), match[2]
+
+
+def test_every_model_has_its_three_files() -> None:
+    assert {"mnist", "mnist-two-digit", "cluttered-mnist"} <= set(NAMES)
+    for suffix in (".safetensors", ".md"):
+        assert sorted(p.stem for p in (ROOT / "pretrained").glob(f"*{suffix}")) == NAMES
+    assert packaged_models(".ckpt") == NAMES
+    assert not list((ROOT / "pretrained").glob("*.ckpt"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_graph_and_card_are_of_one_model(name: str) -> None:
+    path = find_packaged(name, ".ckpt", "checkpoint")
+    assert path.name == f"{name}.safetensors"
+    checkpoint = load_checkpoint(path)
+    sha = weights_sha256(checkpoint.weights, checkpoint.config)
+    metadata = peek(name)
+    assert metadata.weights_sha256 == sha
+    assert metadata.dataset == checkpoint.dataset
+    assert metadata.time_steps == checkpoint.config.time_steps
+    page = split_card(name)[1]
+    assert f"SHA-256 `{sha}`, iteration {checkpoint.iteration:,} of" in page
+    assert page.lstrip().startswith(f"# {name}\n")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_front_matter(name: str, card_tool: Any) -> None:
+    """It fits the schema, and it is what the figures on the page give."""
+    matter, page = split_card(name)
+    jsonschema.validate(matter, SCHEMA)
+    assert matter["model-index"][0]["name"] == name
+    checkpoint = load_checkpoint(find_packaged(name, ".ckpt", "checkpoint"))
+    figures = card_tool.figures_of(card_tool.console_blocks(page))
+    again = card_tool.front_matter(name, checkpoint, figures)
+    assert (ROOT / "pretrained" / f"{name}.md").read_text(encoding="utf-8").startswith(again)
+    values = {m["type"]: m["value"] for m in matter["model-index"][0]["results"][0]["metrics"]}
+    assert list(values) == matter["metrics"]
+    if isinstance(checkpoint.config, DrawConfig):
+        assert values["negative_log_likelihood_bound"] == checkpoint.metrics["test_bound"]
+        assert values["importance_weighted_bound"] < values["negative_log_likelihood_bound"]
+        assert f"{values['negative_log_likelihood_bound']:.2f} ± " in page
+    else:
+        assert values["error_rate"] == checkpoint.metrics["test_error"]
+        assert values["accuracy"] == pytest.approx(1 - values["error_rate"] / 100)
+        assert f"{values['error_rate']:.2f} % error" in page
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_header_has_the_test_figures(name: str, card_tool: Any) -> None:
+    checkpoint = load_checkpoint(find_packaged(name, ".ckpt", "checkpoint"))
+    figures = card_tool.figures_of(card_tool.console_blocks(split_card(name)[1]))
+    assert figures
+    assert {k: v for k, v in checkpoint.metrics.items() if k.startswith("test_")} == figures
+
+
+def test_the_schema_is_not_met_by_anything() -> None:
+    good = split_card("mnist")[0]
+    metric = good["model-index"][0]["results"][0]["metrics"][0]
+    for target, key, value in (
+        (good, "license", "other"),
+        (good, "datasets", []),
+        (good, "surprise", 1),
+        (metric, "value", "84.03"),
+        (metric, "args", {"images": "all"}),
+    ):
+        before = target.get(key)
+        target[key] = value
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(good, SCHEMA)
+        if before is None:
+            del target[key]
+        else:
+            target[key] = before
+    jsonschema.validate(good, SCHEMA)
+
+
+def test_an_unknown_name_lists_the_packaged_ones() -> None:
+    with pytest.raises(DrawError, match=r"no checkpoint minst \(packaged models: .*cluttered-mnist.*mnist"):
+        find_packaged("minst", ".ckpt", "checkpoint")

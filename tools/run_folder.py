@@ -1,0 +1,84 @@
+"""What the files of a finished run say, for the card and the results page: its command, curve, machine and stages."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from draw_onnx.models.checkpoint import Checkpoint
+from draw_onnx.train.machine import processor
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(command: list[str], hidden: list[str], folder: Path = ROOT) -> str:
+    """What a command prints; ``hidden`` are arguments that the card does not show (where the data lie)."""
+    script = Path(sys.executable).parent / command[0]
+    print("$", shlex.join(command), file=sys.stderr, flush=True)
+    done = subprocess.run(
+        [script, *command[1:], *hidden], check=True, text=True, stdout=subprocess.PIPE, cwd=folder
+    )
+    return done.stdout.strip()
+
+
+def command_of(folder: Path) -> list[str]:
+    """The command line that started a run, without this machine's folders: --out and --data-dir are left out."""
+    given = shlex.split((folder / "command.txt").read_text(encoding="utf-8"))
+    words: list[str] = []
+    for previous, word in zip(["", *given], given, strict=False):
+        if word in ("--out", "--data-dir") or previous in ("--out", "--data-dir"):
+            continue
+        # RUN/best.ckpt, or a folder of pictures by its name.
+        kept = 2 if word.endswith((".ckpt", ".safetensors")) else 1
+        words.append("/".join(Path(word).parts[-kept:]) if "/" in word else word)
+    return words
+
+
+def option(words: list[str], name: str) -> str | None:
+    """What a command line gives an option: ``--name value`` or ``--name=value``, the last one; None without it."""
+    value = None
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == name:
+            value = following
+        elif word.startswith(f"{name}="):
+            value = word.partition("=")[2]
+    return value
+
+
+def validations(metrics: Path) -> list[tuple[int, float]]:
+    """(iteration, figure) of every validation: nats, or the error in percent. Iterations count the whole run."""
+    with metrics.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["valid_best"]]
+    kind = "valid_bound" if "valid_bound" in rows[0] else "valid_error"
+    return [(int(row["iteration"]), float(row[kind])) for row in rows]
+
+
+def curve(metrics: Path, points: int = 12) -> list[tuple[int, str]]:
+    """(iteration, validation figure) at a dozen evenly spread validations, the first and the last among them."""
+    rows = validations(metrics)
+    chosen = sorted({round(i * (len(rows) - 1) / (points - 1)) for i in range(points)})
+    return [(rows[i][0], f"{rows[i][1]:.2f}") for i in chosen]
+
+
+def stages(metrics: Path) -> list[int]:
+    """The last iteration of each stage of a run made in stages; empty where metrics.csv knows of none, or of one."""
+    ends: dict[int, int] = {}
+    with metrics.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row.get("stage"):
+                ends[int(row["stage"])] = int(row["iteration"])
+    return [ends[stage] for stage in sorted(ends)] if len(ends) > 1 else []
+
+
+def machine_of(last: Checkpoint, words: list[str]) -> str:
+    """What a run computed on, in its own words."""
+    assert last.training is not None
+    machine = last.training["machine"]
+    if "(" in machine:
+        return machine
+    # Older runs named the kind of device and no more: they are packaged where they were run.
+    count = option(words, "--threads") or "PyTorch's choice of"
+    return f"{machine} ({processor()}), {count} thread{'' if count == '1' else 's'}"
