@@ -36,7 +36,7 @@ class Checkpoint:
     iteration: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] | None = None  # None in a weights-only file
-    picture_fit: str = PAD  # how files become its input: "pad" or "cover" (runtime/images.py)
+    picture_fit: str = PAD  # how files become its input: "pad" or "cover" (runtime/pictures/reading.py)
 
     def build(self, dtype: torch.dtype = torch.float32) -> Draw | GlimpseClassifier:
         """The model with ``weights``, in evaluation mode on the CPU."""

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .batches import map_in_order
-from .images import check_images
 from .metadata import CLASSIFIER, GLIMPSES, IMAGE, LOGITS, PROBABILITIES, READ_ATTENTION
 from .opened import OpenedModel
+from .pictures.reading import check_images
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Classifier(OpenedModel):
 
         Args:
             images: [n, C, H, W], or [n, H, W] for one channel; uint8, or floats in [0, 1]. Files become such
-                arrays through :func:`draw_onnx.runtime.images.read_picture`.
+                arrays through :func:`draw_onnx.runtime.pictures.read_picture`.
             batch: pictures through the graph at once.
             steps: also glimpses and windows, where the file gives them.
 

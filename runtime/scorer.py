@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .batches import map_in_order
-from .images import check_images
 from .metadata import (
     BOUND,
     CANVASES,
@@ -22,6 +21,7 @@ from .metadata import (
 )
 from .noise import check_range, check_seed, noise
 from .opened import OpenedModel
+from .pictures.reading import check_images
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from draw_onnx import Classifier
-from draw_onnx.runtime.pictures import READ_COLOUR, arrange, draw_windows, gap_width, to_rgb, write_png
+from draw_onnx.runtime.pictures.drawing import (
+    READ_COLOUR,
+    arrange,
+    draw_windows,
+    gap_width,
+    to_rgb,
+    write_png,
+)
 from draw_onnx.train.data.registry import load_dataset
 from draw_onnx.train.sheets import enlarged
 

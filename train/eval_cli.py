@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..console import VersionOption, make_app, run_app
-from ..runtime.cli_options import check_outputs
+from ..runtime.commands.options import check_outputs
 
 app = make_app()
 

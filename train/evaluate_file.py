@@ -15,7 +15,7 @@ from ..models.checkpoint import load_checkpoint
 from ..models.draw import Draw
 from ..pretrained import find_packaged
 from ..runtime.metadata import CLASSIFIER, SCORER, Metadata
-from ..runtime.pictures import MAX_SIDE, arrange, fitting_scale, gap_width, to_rgb, write_png
+from ..runtime.pictures.drawing import MAX_SIDE, arrange, fitting_scale, gap_width, to_rgb, write_png
 from .data.dataset import Dataset, Split
 from .data.registry import load_dataset
 from .evaluation import (

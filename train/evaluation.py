@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import DrawError
 from ..models.classifier import GlimpseClassifier
 from ..models.draw import Draw
-from ..runtime.intervals import wilson_interval
+from ..runtime.error_rate import wilson_interval
 from ..runtime.noise import noise as stream_noise
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..models.attention import window_from
 from ..models.classifier import GlimpseClassifier
 from ..models.draw import Draw
-from ..runtime.pictures import (
+from ..runtime.pictures.drawing import (
     READ_COLOUR,
     WRITE_COLOUR,
     Rgb,

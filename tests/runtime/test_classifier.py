@@ -17,8 +17,8 @@ from PIL import Image
 
 from draw_onnx import Classifier
 from draw_onnx.errors import DrawError
-from draw_onnx.runtime.intervals import wilson_interval
-from draw_onnx.runtime.labelled import read_labelled
+from draw_onnx.runtime.error_rate import wilson_interval
+from draw_onnx.runtime.pictures.labelled import read_labelled
 
 RNG = np.random.default_rng(3)
 SCENES = RNG.integers(0, 256, (11, 20, 24), dtype=np.uint8)

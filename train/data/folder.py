@@ -17,8 +17,8 @@ import torch
 from ... import console
 from ...errors import DrawError
 from ...models.config import ImageSize
-from ...runtime.images import SUFFIXES, covering_box
 from ...runtime.metadata import COVER
+from ...runtime.pictures.reading import SUFFIXES, covering_box
 from .dataset import Dataset, Split
 from .pictures import each, open_picture
 from .prepared import cached_images, listing

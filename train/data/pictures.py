@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ... import console
 from ...errors import DrawError
-from ...runtime.images import FORMATS, MAX_PIXELS
+from ...runtime.pictures.reading import FORMATS, MAX_PIXELS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 def open_picture(path: Path, channels: int) -> Image:
     """A picture as Pillow's ``L`` (1 channel) or ``RGB`` (3): upright, transparency over black.
 
-    As :mod:`draw_onnx.runtime.images` does for a trained model, but in whole bytes and at the picture's own
+    As :mod:`draw_onnx.runtime.pictures.reading` does for a trained model, but in whole bytes and at the picture's own
     size: camera rotation (EXIF) is applied, colour becomes grey by Rec. 601, 16-bit grey is divided by
     65535. Of an animation the first picture is taken.
 

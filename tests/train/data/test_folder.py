@@ -13,7 +13,7 @@ from PIL import Image
 
 from draw_onnx.errors import DrawError
 from draw_onnx.models.config import ImageSize
-from draw_onnx.runtime.images import read_picture
+from draw_onnx.runtime.pictures.reading import read_picture
 from draw_onnx.train.data.dataset import Dataset
 from draw_onnx.train.data.folder import cover
 from draw_onnx.train.data.pictures import open_picture

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..console import VersionOption, make_app, note, progress, run_app
-from ..errors import DrawError
-from .cli_options import (
+from ...console import VersionOption, make_app, note, progress, run_app
+from ...errors import DrawError
+from .options import (
     APPEARANCE,
     OUTPUTS,
     BatchOption,
@@ -29,13 +29,13 @@ from .cli_options import (
     output_file,
     summary,
 )
-from .cli_pictures import PictureFiles
+from .picture_files import PictureFiles
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .classifier import Classification, Classifier
+    from ..classifier import Classification, Classifier
 
 app = make_app()
 
@@ -81,8 +81,8 @@ def command(
         raise typer.BadParameter("--json and --csv exclude each other.")
     check_outputs({"--gif": gif})
 
-    from .animation import check_fps
-    from .classifier import Classifier
+    from ..classifier import Classifier
+    from ..pictures.gif import check_fps
 
     check_fps(fps)
     classifier = Classifier(onnx, provider.value, threads)
@@ -102,7 +102,7 @@ class _Source:
     """Batches of pictures, from files or from an npz."""
 
     def __init__(self, arguments: list[Path], classifier: Classifier, size: int, invert: bool) -> None:
-        from .labelled import read_labelled
+        from ..pictures.labelled import read_labelled
 
         self._shape = classifier.metadata.image_shape
         self._size, self._invert = size, invert
@@ -144,8 +144,8 @@ def _classify(
 ) -> _Result:
     import numpy as np
 
-    from .attention_gifs import MAX_PICTURES, write_glimpse_gif
-    from .classifier import join
+    from ..classifier import join
+    from ..pictures.attention_gifs import MAX_PICTURES, write_glimpse_gif
 
     shown: list[NDArray[np.float32]] = []
     looks: list[Classification] = []
@@ -208,7 +208,7 @@ class _Result:
         return [(self.labels[int(row.argmax())], float(row.max())) for row in self.probabilities]
 
     def _figures(self) -> dict[str, Any]:
-        from .intervals import wilson_interval
+        from ..error_rate import wilson_interval
 
         assert self.truth is not None
         wrong = int((self.probabilities.argmax(1) != self.truth).sum())

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..console import note
-from ..errors import DrawError
-from .metadata import PAD
+from ...console import note
+from ...errors import DrawError
+from ..metadata import PAD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ class PictureFiles:
     def __init__(
         self, arguments: list[Path], shape: tuple[int, int, int], invert: bool, picture_fit: str = PAD
     ) -> None:
-        from .images import picture_paths
+        from ..pictures.reading import picture_paths
 
         self._paths = picture_paths(arguments)
         self._must = set(arguments)
@@ -34,7 +34,7 @@ class PictureFiles:
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         """[C, H, W] each; raises DrawError when none could be read."""
-        from .images import read_picture
+        from ..pictures.reading import read_picture
 
         self.names = []
         for path in self._paths:

@@ -75,7 +75,7 @@ def model_file(text: str) -> Any:
 
 def check_outputs(outputs: Mapping[str, Path | None]) -> None:
     """Refuse, before the work, outputs that cannot be written, are named like another kind, or have one name."""
-    from ..files import check_writable
+    from ...files import check_writable
 
     paths = [path for path in outputs.values() if path is not None]
     if len({path.absolute() for path in paths}) < len(paths):

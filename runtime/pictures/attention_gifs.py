@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .animation import grid_layout, write_gif
 from .captions import captioned
-from .pictures import READ_COLOUR, WRITE_COLOUR, Rgb, arrange, draw_windows, gap_width, grid_columns, to_rgb
+from .drawing import READ_COLOUR, WRITE_COLOUR, Rgb, arrange, draw_windows, gap_width, grid_columns, to_rgb
+from .gif import grid_layout, write_gif
 
 MAX_PICTURES = 16  # in one GIF: more are too small to follow
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import DrawError
-from ..files import atomic_write
-from .pictures import (
+from ...errors import DrawError
+from ...files import atomic_write
+from .drawing import (
     GAP_COLOUR,
     READ_COLOUR,
     WRITE_COLOUR,

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import VersionOption, make_app, note, run_app
-from ..errors import DrawError
-from .cli_options import (
+from ...console import VersionOption, make_app, note, run_app
+from ...errors import DrawError
+from ..metadata import COVER, PAD
+from .options import (
     APPEARANCE,
     BatchOption,
     InvertOption,
@@ -25,14 +26,13 @@ from .cli_options import (
     output_file,
     summary,
 )
-from .cli_pictures import PictureFiles
-from .metadata import COVER, PAD
+from .picture_files import PictureFiles
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .scorer import Scorer, Scores
+    from ..scorer import Scorer, Scores
 
 app = make_app()
 
@@ -108,8 +108,8 @@ def command(
 
     import numpy as np
 
-    from .animation import check_fps
-    from .scorer import Scorer
+    from ..pictures.gif import check_fps
+    from ..scorer import Scorer
 
     check_fps(fps)
     scorer = Scorer(onnx, provider.value, threads)
@@ -160,9 +160,9 @@ def _write(
     scale: int | None,
     batch: int | None,
 ) -> None:
-    from .attention_gifs import MAX_PICTURES, write_score_gif
+    from ..pictures.attention_gifs import MAX_PICTURES, write_score_gif
+    from ..pictures.drawing import arrange, fitting_scale, gap_width, grid_columns, to_rgb, write_png
     from .npz import NpzWriter
-    from .pictures import arrange, fitting_scale, gap_width, grid_columns, to_rgb, write_png
 
     if npz is not None:
         with NpzWriter(npz) as writer:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..console import VersionOption, make_app, note, run_app
-from ..errors import DrawError
-from .cli_options import (
+from ...console import VersionOption, make_app, note, run_app
+from ...errors import DrawError
+from .options import (
     APPEARANCE,
     OUTPUTS,
     BatchOption,
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .check_line import CheckLine
-    from .sampler import Sampler, Samples
+    from ..check_line import CheckLine
+    from ..sampler import Sampler, Samples
 
 app = make_app()
 _SEED_MAX = 2**64 - 1
@@ -142,9 +142,9 @@ def command(
     elif _given(context, "frames"):
         raise typer.BadParameter("--frames is for --interpolate.")
 
-    from .animation import check_fps
-    from .check_line import CheckLine
-    from .sampler import Sampler
+    from ..check_line import CheckLine
+    from ..pictures.gif import check_fps
+    from ..sampler import Sampler
 
     check_fps(fps)
     sampler = Sampler(onnx, provider.value, threads)
@@ -230,8 +230,8 @@ def _check_sizes(
     scale: int | None,
 ) -> None:
     """Refuse pictures beyond use before the work, not after it."""
-    from .animation import grid_layout
-    from .pictures import chosen_steps, sheet_layout
+    from ..pictures.drawing import chosen_steps, sheet_layout
+    from ..pictures.gif import grid_layout
 
     _, height, width = sampler.metadata.image_shape
     if grid:
@@ -261,9 +261,9 @@ def _sample(
 
     import numpy as np
 
-    from ..console import progress
+    from ...console import progress
+    from ..sampler import join
     from .npz import NpzWriter
-    from .sampler import join
 
     parts = []
     with ExitStack() as stack:
@@ -305,9 +305,9 @@ def _draw(
     fps: float,
     scale: int | None,
 ) -> None:
-    from ..console import progress
-    from .animation import write_images_gif, write_steps_gif
-    from .pictures import grid, sheet, write_png
+    from ...console import progress
+    from ..pictures.drawing import grid, sheet, write_png
+    from ..pictures.gif import write_images_gif, write_steps_gif
 
     windows = samples.write_attention if boxes else None
     size = sampler.metadata.write_size
@@ -338,10 +338,10 @@ def _interpolate(
     scale: int | None,
     batch: int | None,
 ) -> None:
-    from ..console import progress
-    from .animation import grid_layout, write_images_gif
-    from .interpolation import slerp
-    from .noise import check_range, noise
+    from ...console import progress
+    from ..interpolation import slerp
+    from ..noise import check_range, noise
+    from ..pictures.gif import grid_layout, write_images_gif
 
     _, height, width = sampler.metadata.image_shape
     check_range(start, count)

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import DrawError
-from .metadata import COVER, PAD
-from .providers import first_line
+from ...errors import DrawError
+from ..metadata import COVER, PAD
+from ..providers import first_line
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import DrawError
-from ..files import atomic_write
+from ...errors import DrawError
+from ...files import atomic_write
 
 Rgb = NDArray[np.uint8]  # [height, width, 3]
 Colour = tuple[int, int, int]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from draw_onnx import Sampler
 from draw_onnx.runtime.noise import noise
-from draw_onnx.runtime.pictures import grid
+from draw_onnx.runtime.pictures.drawing import grid
 
 
 def test_all_outputs_at_once(run, fake: Path, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_full_disk_leaves_nothing_behind(fake: Path, tmp_path: Path, option: s
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500));"
-        "from draw_onnx.runtime.cli_gen import main; main()"
+        "from draw_onnx.runtime.commands.gen import main; main()"
     )
     out = tmp_path / "out"
     out.mkdir()

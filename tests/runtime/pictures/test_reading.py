@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from draw_onnx.errors import DrawError
-from draw_onnx.runtime import images as images_module
-from draw_onnx.runtime.images import check_images, fit, picture_paths, read_picture
+from draw_onnx.runtime.pictures import reading as images_module
+from draw_onnx.runtime.pictures.reading import check_images, fit, picture_paths, read_picture
 
 RNG = np.random.default_rng(0)
 REC601 = np.array([0.299, 0.587, 0.114])
