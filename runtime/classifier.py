@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .batches import map_in_order
 from .metadata import CLASSIFIER, GLIMPSES, IMAGE, LOGITS, PROBABILITIES, READ_ATTENTION
-from .opened import OpenedModel
 from .pictures.reading import check_images
+from .session import OpenedModel
 
 
 @dataclass(frozen=True)

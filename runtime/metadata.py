@@ -157,6 +157,35 @@ class Metadata:
         return metadata
 
 
+def interface(metadata: Metadata) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """Inputs and outputs that a file of this metadata has: name to shape without the batch axis."""
+    image, steps = metadata.image_shape, metadata.time_steps
+    noise = (steps, metadata.latent_size)
+    inputs: dict[str, tuple[int, ...]]
+    outputs: dict[str, tuple[int, ...]]
+    if metadata.model_type == CLASSIFIER:
+        classes = (len(metadata.labels),)
+        inputs = {IMAGE: image}
+        outputs = {LOGITS: classes, PROBABILITIES: classes}
+        if metadata.outputs == STEPS:
+            patch = (metadata.image_channels, metadata.read_size, metadata.read_size)
+            outputs[GLIMPSES] = (steps, *patch)
+            outputs[READ_ATTENTION] = (steps, 5)
+        return inputs, outputs
+    if metadata.model_type == DECODER:
+        inputs, outputs = {NOISE: noise}, {IMAGE: image}
+    else:
+        inputs = {IMAGE: image, NOISE: noise}
+        outputs = {BOUND: (), RECONSTRUCTION: image}
+    if metadata.outputs == STEPS:
+        outputs[CANVASES] = (steps, *image)
+        if metadata.attention:
+            outputs[WRITE_ATTENTION] = (steps, 5)
+            if metadata.model_type == SCORER:
+                outputs[READ_ATTENTION] = (steps, 5)
+    return inputs, outputs
+
+
 def _text(props: Mapping[str, str], key: str) -> str:
     if key not in props:
         raise DrawError(f"the metadata lacks the key {key}")

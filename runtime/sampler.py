@@ -14,7 +14,7 @@ from ..errors import DrawError
 from .batches import map_in_order
 from .metadata import CANVASES, DECODER, IMAGE, NOISE, WRITE_ATTENTION
 from .noise import check_range, check_seed, noise
-from .opened import OpenedModel
+from .session import OpenedModel
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from .metadata import (
     WRITE_ATTENTION,
 )
 from .noise import check_range, check_seed, noise
-from .opened import OpenedModel
 from .pictures.reading import check_images
+from .session import OpenedModel
 
 
 @dataclass(frozen=True)

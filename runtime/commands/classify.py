@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...console import VersionOption, make_app, note, progress, run_app
+from ...console import VersionOption, check_outputs, make_app, note, progress, run_app
 from ...errors import DrawError
 from .options import (
     APPEARANCE,
@@ -24,7 +24,6 @@ from .options import (
     ProviderOption,
     ScaleOption,
     ThreadsOption,
-    check_outputs,
     model_file,
     output_file,
     summary,

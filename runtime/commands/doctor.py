@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ...console import VersionOption, make_app, run_app
-from ...errors import DrawError
+from ...errors import DrawError, first_line
 
 app = make_app()
 
@@ -80,7 +80,7 @@ def _check_runtime() -> list[str]:
 def _try_provider(provider: str) -> None:
     import numpy as np
 
-    from ..providers import create_session, first_line
+    from ..providers import create_session
 
     session: Any = create_session(_TINY_MODEL, provider)
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...console import VersionOption, make_app, note, run_app
+from ...console import VersionOption, check_outputs, make_app, note, run_app
 from ...errors import DrawError
 from .options import (
     APPEARANCE,
@@ -18,7 +18,6 @@ from .options import (
     ProviderOption,
     ScaleOption,
     ThreadsOption,
-    check_outputs,
     model_file,
     output_file,
     summary,
@@ -339,8 +338,7 @@ def _interpolate(
     batch: int | None,
 ) -> None:
     from ...console import progress
-    from ..interpolation import slerp
-    from ..noise import check_range, noise
+    from ..noise import check_range, noise, slerp
     from ..pictures.gif import grid_layout, write_images_gif
 
     _, height, width = sampler.metadata.image_shape

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-SUFFIXES = {"--gif": ".gif", "--npz": ".npz"}  # of what options write; the others write PNG
 OUTPUTS, APPEARANCE, _RUN = "Outputs", "Appearance", "Running"
 
 
@@ -71,23 +68,6 @@ def output_file(text: str) -> Any:
 def model_file(text: str) -> Any:
     """The option --onnx."""
     return typer.Option(help=text, metavar="FILE|NAME")
-
-
-def check_outputs(outputs: Mapping[str, Path | None]) -> None:
-    """Refuse, before the work, outputs that cannot be written, are named like another kind, or have one name."""
-    from ...files import check_writable
-
-    paths = [path for path in outputs.values() if path is not None]
-    if len({path.absolute() for path in paths}) < len(paths):
-        raise typer.BadParameter("two outputs have the same name.")
-    for path in paths:
-        check_writable(path)
-    for option, path in outputs.items():
-        suffix = SUFFIXES.get(option, ".png")
-        if path is not None and path.suffix.lower() != suffix:
-            raise typer.BadParameter(
-                f"{option} writes a {suffix[1:].upper()} file: {path.name} should end in {suffix}."
-            )
 
 
 def summary(count: int, noun: str, seconds: float, provider: str, threads: int) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...console import VersionOption, make_app, note, run_app
+from ...console import VersionOption, check_outputs, make_app, note, run_app
 from ...errors import DrawError
 from ..metadata import COVER, PAD
 from .options import (
@@ -21,7 +21,6 @@ from .options import (
     ProviderOption,
     ScaleOption,
     ThreadsOption,
-    check_outputs,
     model_file,
     output_file,
     summary,

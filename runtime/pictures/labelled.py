@@ -13,8 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ...errors import DrawError
-from ..providers import first_line
+from ...errors import DrawError, first_line
 from .reading import Shape, check_images, fit
 
 MAX_BYTES = 4 << 30  # of an array, unpacked

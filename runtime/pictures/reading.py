@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...errors import DrawError
+from ...errors import DrawError, first_line
 from ..metadata import COVER, PAD
-from ..providers import first_line
 
 if TYPE_CHECKING:
     from PIL import Image
