@@ -62,7 +62,8 @@ def read_picture(
     """
     channels, height, width = shape
     if picture_fit == COVER:
-        return cover(open_picture(path, channels, invert), width, height) / np.float32(255)
+        levels = cover(open_picture(path, channels, invert), width, height)
+        return levels.astype(np.float32) / np.float32(255)
     with _decoded(path) as picture:
         levels, alpha = _channels(_reduced(picture, shape))
     if invert:
