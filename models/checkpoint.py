@@ -37,6 +37,7 @@ class Checkpoint:
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] | None = None  # None in a weights-only file
     picture_fit: str = PAD  # how files become its input: "pad" or "cover" (runtime/pictures/reading.py)
+    binary: bool | None = None  # whether its pictures are 0 and 1; None in older files, which do not say
 
     def build(self, dtype: torch.dtype = torch.float32) -> Draw | GlimpseClassifier:
         """The model with ``weights``, in evaluation mode on the CPU."""
@@ -75,6 +76,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         "config": config_to_dict(checkpoint.config),
         "dataset": checkpoint.dataset,
         "picture_fit": checkpoint.picture_fit,
+        "binary": checkpoint.binary,
         "weights": {k: v.detach().cpu().clone() for k, v in checkpoint.weights.items()},
         "iteration": checkpoint.iteration,
         "metrics": checkpoint.metrics,
@@ -120,6 +122,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             dataset=content["dataset"],
             weights=content["weights"],
             picture_fit=content.get("picture_fit", PAD),  # absent in older files
+            binary=content.get("binary"),
             iteration=content["iteration"],
             metrics=content["metrics"],
             training=content["training"],
@@ -146,6 +149,8 @@ def _check_declared_size(path: Path, broken: str) -> None:
 def _check_weights(checkpoint: Checkpoint) -> None:
     if checkpoint.picture_fit not in (PAD, COVER):
         raise ValueError("unknown picture_fit")
+    if checkpoint.binary not in (None, False, True):
+        raise ValueError("binary is neither true nor false")
     if not isinstance(checkpoint.dataset, str) or not isinstance(checkpoint.weights, dict):
         raise ValueError("wrong types")
     if not isinstance(checkpoint.iteration, int) or not isinstance(checkpoint.metrics, dict):
