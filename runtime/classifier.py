@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .batches import map_in_order
+from .batches import join, map_in_order
 from .metadata import CLASSIFIER, GLIMPSES, IMAGE, LOGITS, PROBABILITIES, READ_ATTENTION
 from .pictures.reading import check_images
 from .session import OpenedModel
@@ -54,7 +54,8 @@ class Classifier(OpenedModel):
     """
 
     _model_type = CLASSIFIER
-    _step_output = GLIMPSES
+    _results = (LOGITS, PROBABILITIES)
+    _steps = (GLIMPSES, READ_ATTENTION)
 
     def __init__(
         self,
@@ -81,12 +82,9 @@ class Classifier(OpenedModel):
 
     def stream(self, batches: Iterable[NDArray[np.float32]], steps: bool = True) -> Iterator[Classification]:
         """Classify batches [n, C, H, W] in [0, 1] one after the other: memory does not grow with their number."""
-        wanted = [LOGITS, PROBABILITIES]
-        if steps:
-            wanted += [name for name in (GLIMPSES, READ_ATTENTION) if self._model.has(name)]
 
         def classify(images: NDArray[np.float32]) -> Classification:
-            got = self._model.run({IMAGE: images}, wanted)
+            got = self._run({IMAGE: images}, steps)
             return Classification(
                 got[LOGITS],
                 got[PROBABILITIES],
@@ -96,19 +94,3 @@ class Classifier(OpenedModel):
             )
 
         return map_in_order(classify, batches, self.threads)
-
-
-def join(parts: list[Classification]) -> Classification:
-    """Consecutive batches as one."""
-
-    def joined(arrays: list[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
-        present = [a for a in arrays if a is not None]
-        return np.concatenate(present) if present else None
-
-    return Classification(
-        np.concatenate([p.logits for p in parts]),
-        np.concatenate([p.probabilities for p in parts]),
-        parts[0].labels,
-        joined([p.glimpses for p in parts]),
-        joined([p.read_attention for p in parts]),
-    )

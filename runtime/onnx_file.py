@@ -29,7 +29,6 @@ class OnnxFile:
 
     ir_version: int = 0
     metadata: dict[str, str] = field(default_factory=dict)
-    nodes: int = 0
     external_data: bool = False  # some weight lies in another file
     foreign_ops: set[str] = field(default_factory=set)  # "domain.Operator" outside the default domain
 
@@ -72,7 +71,6 @@ def _graph(view: memoryview, result: OnnxFile, depth: int) -> None:
 
 
 def _node(view: memoryview, result: OnnxFile, depth: int) -> None:
-    result.nodes += 1
     op_type = domain = ""
     for number, wire, value in _fields(view):
         if wire != _BYTES:

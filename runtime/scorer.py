@@ -8,7 +8,7 @@ from typing import SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .batches import map_in_order
+from .batches import join, map_in_order
 from .metadata import (
     BOUND,
     CANVASES,
@@ -56,7 +56,8 @@ class Scorer(OpenedModel):
     """
 
     _model_type = SCORER
-    _step_output = CANVASES
+    _results = (BOUND, RECONSTRUCTION)
+    _steps = (CANVASES, READ_ATTENTION, WRITE_ATTENTION)
 
     def __call__(
         self,
@@ -64,7 +65,7 @@ class Scorer(OpenedModel):
         seed: SupportsIndex = 0,
         start: SupportsIndex = 0,
         batch: int | None = None,
-        steps: bool = False,
+        steps: bool = True,
     ) -> Scores:
         """Score pictures.
 
@@ -73,7 +74,7 @@ class Scorer(OpenedModel):
             seed: picture k takes the noise of picture ``start`` + k of this seed's stream.
             start: number of the first picture in the stream.
             batch: pictures through the graph at once; speed only.
-            steps: also canvases and windows, where the file gives them.
+            steps: also canvases and windows, where the file gives them. They take T times the memory.
 
         Raises:
             DrawError: images of another shape or range, numbers out of range, or ONNX Runtime fails.
@@ -82,20 +83,16 @@ class Scorer(OpenedModel):
         s, first = check_seed(seed), check_range(start, len(array))
         size = self.batch_size(batch)
         t, z = self.metadata.time_steps, self.metadata.latent_size
-        wanted = [BOUND, RECONSTRUCTION]
-        if steps:
-            wanted += [n for n in (CANVASES, READ_ATTENTION, WRITE_ATTENTION) if self._model.has(n)]
 
-        def score(begin: int) -> dict[str, NDArray[np.float32]]:
+        def score(begin: int) -> Scores:
             part = array[begin : begin + size]
-            return self._model.run({IMAGE: part, NOISE: noise(s, first + begin, len(part), t, z)}, wanted)
+            got = self._run({IMAGE: part, NOISE: noise(s, first + begin, len(part), t, z)}, steps)
+            return Scores(
+                got[BOUND],
+                got[RECONSTRUCTION],
+                got.get(CANVASES),
+                got.get(READ_ATTENTION),
+                got.get(WRITE_ATTENTION),
+            )
 
-        parts = list(map_in_order(score, range(0, len(array), size), self.threads))
-        whole = {name: np.concatenate([part[name] for part in parts]) for name in wanted}
-        return Scores(
-            whole[BOUND],
-            whole[RECONSTRUCTION],
-            whole.get(CANVASES),
-            whole.get(READ_ATTENTION),
-            whole.get(WRITE_ATTENTION),
-        )
+        return join(list(map_in_order(score, range(0, len(array), size), self.threads)))

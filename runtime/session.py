@@ -91,7 +91,8 @@ class OpenedModel:
     """
 
     _model_type: ClassVar[str]
-    _step_output: ClassVar[str]  # what files with `--outputs steps` have and others have not
+    _results: ClassVar[tuple[str, ...]]  # outputs of every such file
+    _steps: ClassVar[tuple[str, ...]]  # outputs of files with `--outputs steps`, the first in all of these
 
     def __init__(
         self, path: str | os.PathLike[str], provider: str = "auto", threads: int | None = None
@@ -112,7 +113,7 @@ class OpenedModel:
     @property
     def has_steps(self) -> bool:
         """Whether the file gives what happens at every step, not the result alone."""
-        return self._model.has(self._step_output)
+        return self._model.has(self._steps[0])
 
     def batch_size(self, asked: int | None = None) -> int:
         """Pictures that go through the graph at once.
@@ -121,6 +122,11 @@ class OpenedModel:
             DrawError: less than 1, or not the size that the file was exported for.
         """
         return batch_size(asked, self._model.fixed_batch, self.provider)
+
+    def _run(self, inputs: Mapping[str, Floats], steps: bool) -> dict[str, Floats]:
+        """One batch: its results and, where asked for and given, what happened at every step."""
+        more = [name for name in self._steps if steps and self._model.has(name)]
+        return self._model.run(inputs, [*self._results, *more])
 
 
 def open_model(path: str | os.PathLike[str], model_type: str, provider: str = "auto") -> Model:

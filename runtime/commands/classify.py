@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,17 +16,15 @@ import typer
 from ...console import VersionOption, check_outputs, make_app, note, progress, run_app
 from ...errors import DrawError
 from .options import (
-    APPEARANCE,
     OUTPUTS,
     BatchOption,
+    FpsOption,
     InvertOption,
     JsonOption,
-    ProviderChoice,
     ProviderOption,
     ScaleOption,
     ThreadsOption,
-    model_file,
-    output_file,
+    shown_in,
     summary,
 )
 from .picture_files import PictureFiles
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..classifier import Classification, Classifier
+    from ..error_rate import ErrorRate
 
 app = make_app()
 
@@ -47,7 +47,10 @@ def command(
     ],
     onnx: Annotated[
         str,
-        model_file("Classifier: an .onnx file that draw-export wrote, or the name of a packaged model."),
+        typer.Option(
+            help="Classifier: an .onnx file that draw-export wrote, or the name of a packaged model.",
+            metavar="FILE|NAME",
+        ),
     ] = "cluttered-mnist",
     as_json: JsonOption = False,
     as_csv: Annotated[
@@ -55,14 +58,15 @@ def command(
     ] = False,
     gif: Annotated[
         Path | None,
-        output_file("Write a GIF of the glimpses moving over the first 16 pictures, with what each sees."),
+        typer.Option(
+            help="Write a GIF of the glimpses moving over the first 16 pictures, with what each sees.",
+            rich_help_panel=OUTPUTS,
+        ),
     ] = None,
     invert: InvertOption = False,
-    fps: Annotated[
-        float, typer.Option(help="Glimpses per second of the GIF, up to 50.", rich_help_panel=APPEARANCE)
-    ] = 2.0,
+    fps: FpsOption = None,
     scale: ScaleOption = None,
-    provider: ProviderOption = ProviderChoice.auto,
+    provider: ProviderOption = "auto",
     threads: ThreadsOption = None,
     batch: BatchOption = None,
     version: Annotated[bool, VersionOption] = False,
@@ -84,7 +88,7 @@ def command(
     from ..pictures.gif import check_fps
 
     check_fps(fps)
-    classifier = Classifier(onnx, provider.value, threads)
+    classifier = Classifier(onnx, provider, threads)
     if gif is not None and not classifier.has_steps:
         raise DrawError(f"{onnx} gives answers only, no glimpses for --gif: export it with --outputs steps")
     source = _Source(images, classifier, classifier.batch_size(batch), invert)
@@ -108,25 +112,26 @@ class _Source:
         archives = [path for path in arguments if path.suffix.lower() == ".npz"]
         if archives and len(arguments) > 1:
             raise DrawError(f"{archives[0]} must be the only argument: its pictures are counted on their own")
-        self.archive = read_labelled(archives[0], classifier.metadata.labels) if archives else None
-        self._files = None if self.archive else PictureFiles(arguments, self._shape, invert)
+        self._archive = read_labelled(archives[0], classifier.metadata.labels) if archives else None
+        self._files = PictureFiles([] if archives else arguments, self._shape, invert)
 
     @property
     def names(self) -> list[str]:
         """Of the pictures; those that could not be read are gone once all batches have been."""
-        if self._files is not None:
-            return self._files.names
-        assert self.archive is not None
-        return [str(k) for k in range(len(self.archive))]
+        return self._files.names if self._archive is None else [str(k) for k in range(len(self._archive))]
+
+    @property
+    def truth(self) -> NDArray[np.int64] | None:
+        """[n] numbers of the right classes, where they are known."""
+        return None if self._archive is None else self._archive.labels
 
     def batches(self) -> Iterator[NDArray[np.float32]]:
         """[k, C, H, W]"""
         import numpy as np
 
-        if self._files is None:
-            assert self.archive is not None
-            for begin in range(0, len(self.archive), self._size):
-                yield self.archive.batch(begin, begin + self._size, self._shape, self._invert)
+        if self._archive is not None:
+            for begin in range(0, len(self._archive), self._size):
+                yield self._archive.batch(begin, begin + self._size, self._shape, self._invert)
             return
         ready: list[NDArray[np.float32]] = []
         for picture in self._files:
@@ -139,89 +144,74 @@ class _Source:
 
 
 def _classify(
-    classifier: Classifier, source: _Source, gif: Path | None, fps: float, scale: int | None
+    classifier: Classifier, source: _Source, gif: Path | None, fps: float | None, scale: int | None
 ) -> _Result:
     import numpy as np
 
-    from ..classifier import join
+    from ..batches import join
     from ..pictures.attention_gifs import MAX_PICTURES, write_glimpse_gif
 
-    shown: list[NDArray[np.float32]] = []
+    # Of the first pictures only: what the GIF shows.
+    pictures: list[NDArray[np.float32]] = []
     looks: list[Classification] = []
-    logits, probabilities = [], []
 
-    def remembered() -> Iterator[NDArray[np.float32]]:
+    def batches() -> Iterator[NDArray[np.float32]]:
         for images in source.batches():
-            if gif is not None and sum(map(len, shown)) < MAX_PICTURES:
-                shown.append(images)
+            if gif is not None and sum(map(len, pictures)) < MAX_PICTURES:
+                pictures.append(images)
             yield images
 
-    started = time.perf_counter()
+    started, probabilities = time.perf_counter(), []
     with progress("classifying", len(source.names)) as bar:
-        for part in classifier.stream(remembered(), steps=gif is not None):
-            if gif is not None and sum(map(len, looks)) < MAX_PICTURES:
+        for part in classifier.stream(batches(), steps=gif is not None):
+            if len(looks) < len(pictures):
                 looks.append(part)
-            logits.append(part.logits)
             probabilities.append(part.probabilities)
             bar.advance(len(part))
-    labels = None if source.archive is None else source.archive.labels
-    result = _Result(source.names, np.concatenate(probabilities), classifier.metadata.labels, labels)
-    note(
-        summary(
-            len(result.names),
-            "picture",
-            time.perf_counter() - started,
-            classifier.provider,
-            classifier.threads,
-        )
-    )
+    result = _Result(source.names, np.concatenate(probabilities), classifier.metadata.labels, source.truth)
+    note(summary(len(result.names), time.perf_counter() - started, classifier))
     if gif is not None:
-        first, pictures = join(looks), np.concatenate(shown)[:MAX_PICTURES]
-        assert first.glimpses is not None
-        assert first.read_attention is not None
-        if len(result.names) > MAX_PICTURES:
-            note(f"{gif} shows the first {MAX_PICTURES} of {len(result.names)} pictures")
-        count = len(pictures)
-        texts = [f"{answer}  {share:.1%}" for answer, share in result.answers()[:count]]
+        look, count = join(looks), shown_in(gif, len(result.names))
+        assert look.glimpses is not None
+        assert look.read_attention is not None
         write_glimpse_gif(
-            gif, pictures, first.glimpses[:count], first.read_attention[:count], texts, scale, fps
+            gif,
+            np.concatenate(pictures)[:count],
+            look.glimpses[:count],
+            look.read_attention[:count],
+            [f"{answer}  {share:.1%}" for answer, share in result.answers()[:count]],
+            scale,
+            fps or 2,
         )
         note(f"wrote {gif}")
     return result
 
 
+@dataclass(frozen=True)
 class _Result:
     """Answers, ready to be printed in three ways."""
 
-    def __init__(
-        self,
-        names: list[str],
-        probabilities: NDArray[np.float32],
-        labels: tuple[str, ...],
-        truth: NDArray[np.int64] | None,
-    ) -> None:
-        self.names, self.probabilities, self.labels, self.truth = names, probabilities, labels, truth
+    names: list[str]
+    probabilities: NDArray[np.float32]  # [n, classes]
+    labels: tuple[str, ...]
+    truth: NDArray[np.int64] | None  # [n]
 
     def answers(self) -> list[tuple[str, float]]:
         """(name of the likeliest class, its probability)"""
         return [(self.labels[int(row.argmax())], float(row.max())) for row in self.probabilities]
 
-    def _figures(self) -> dict[str, Any]:
-        from ..error_rate import wilson_interval
+    def error_rate(self) -> ErrorRate | None:
+        """None where the right answers are not known."""
+        from ..error_rate import ErrorRate
 
-        assert self.truth is not None
-        wrong = int((self.probabilities.argmax(1) != self.truth).sum())
-        low, high = wilson_interval(wrong, len(self.truth))
-        return {
-            "images": len(self.truth),
-            "errors": wrong,
-            "error_rate": wrong / len(self.truth),
-            "interval": [low, high],
-        }
+        if self.truth is None:
+            return None
+        return ErrorRate(len(self.truth), int((self.probabilities.argmax(1) != self.truth).sum()))
 
     def as_json(self) -> Any:
-        if self.truth is not None:
-            return self._figures()
+        if (error := self.error_rate()) is not None:
+            figures = {"images": error.images, "errors": error.wrong, "error_rate": error.rate}
+            return {**figures, "interval": list(error.interval)}
         return [
             {
                 "picture": name,
@@ -244,16 +234,11 @@ class _Result:
             writer.writerow([name, *known, answer, f"{share:.6f}", *row])
 
     def print_table(self) -> None:
-        if self.truth is not None:
-            figures = self._figures()
-            low, high = figures["interval"]
-            print(
-                f"error rate {figures['error_rate']:.2%} ({figures['errors']} of {figures['images']};"
-                f" 95 % interval {low:.2%} to {high:.2%})"
-            )
+        if (error := self.error_rate()) is not None:
+            print(error)
             return
-        width = max(len("picture"), *(len(name) for name in self.names))
-        column = max(len("answer"), *(len(label) for label in self.labels))
+        width = max(len("picture"), *map(len, self.names))
+        column = max(len("answer"), *map(len, self.labels))
         print(f"{'picture':<{width}}  {'answer':<{column}}  probability  runner-up")
         for name, row in zip(self.names, self.probabilities, strict=True):
             first, second = row.argsort()[::-1][:2]

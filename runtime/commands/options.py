@@ -1,28 +1,26 @@
-"""Options and the closing line that the runtime's commands share."""
+"""Options and lines that the runtime's commands share."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-OUTPUTS, APPEARANCE, _RUN = "Outputs", "Appearance", "Running"
+from ...console import note
 
+if TYPE_CHECKING:
+    from ..session import OpenedModel
 
-class ProviderChoice(StrEnum):
-    """--provider"""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
+# Groups of --help.
+OUTPUTS, APPEARANCE, RUNNING = "Outputs", "Appearance", "Running"
+SEED_MAX = 2**64 - 1
 
 ProviderOption = Annotated[
-    ProviderChoice,
+    Literal["auto", "cpu", "cuda"],
     typer.Option(
         help="Where to run. auto takes the GPU when it works; cuda fails with the reason when it does not.",
-        rich_help_panel=_RUN,
+        rich_help_panel=RUNNING,
     ),
 ]
 ThreadsOption = Annotated[
@@ -31,7 +29,7 @@ ThreadsOption = Annotated[
         min=1,
         max=1024,
         help="Batches run at the same time. The CPUs at hand unless given.",
-        rich_help_panel=_RUN,
+        rich_help_panel=RUNNING,
     ),
 ]
 BatchOption = Annotated[
@@ -40,7 +38,7 @@ BatchOption = Annotated[
         min=1,
         max=65536,
         help="Pictures through the graph at once, 32 on a CPU and 256 on a GPU unless given. Speed only.",
-        rich_help_panel=_RUN,
+        rich_help_panel=RUNNING,
     ),
 ]
 ScaleOption = Annotated[
@@ -52,6 +50,13 @@ ScaleOption = Annotated[
         rich_help_panel=APPEARANCE,
     ),
 ]
+FpsOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Frames per second of the GIF, up to 50. Unless given: 10, and 2 for glimpses and finished pictures.",
+        rich_help_panel=APPEARANCE,
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON in place of the table.", rich_help_panel=OUTPUTS)
 ]
@@ -60,18 +65,20 @@ InvertOption = Annotated[
 ]
 
 
-def output_file(text: str) -> Any:
-    """An option that names a file to write."""
-    return typer.Option(help=text, rich_help_panel=OUTPUTS, metavar="FILE")
-
-
-def model_file(text: str) -> Any:
-    """The option --onnx."""
-    return typer.Option(help=text, metavar="FILE|NAME")
-
-
-def summary(count: int, noun: str, seconds: float, provider: str, threads: int) -> str:
-    """One line for stderr: what was done, how fast and where."""
-    where = f"{threads} CPU thread{'s' if threads > 1 else ''}" if provider == "cpu" else "CUDA"
+def summary(count: int, seconds: float, model: OpenedModel) -> str:
+    """One line for stderr: how many pictures, how fast and where."""
+    threads = f"{model.threads} CPU thread{'s' if model.threads > 1 else ''}"
     rate = count / seconds if seconds > 0 else float("inf")
-    return f"{count} {noun}{'s' if count != 1 else ''} in {seconds:.2f} s ({rate:,.0f} {noun}s/s) on {where}"
+    where = threads if model.provider == "cpu" else "CUDA"
+    return (
+        f"{count} picture{'s' if count != 1 else ''} in {seconds:.2f} s ({rate:,.0f} pictures/s) on {where}"
+    )
+
+
+def shown_in(gif: Path, count: int) -> int:
+    """How many of ``count`` pictures a GIF of looks shows; one line where it is not all."""
+    from ..pictures.attention_gifs import MAX_PICTURES
+
+    if count > MAX_PICTURES:
+        note(f"{gif} shows the first {MAX_PICTURES} of {count} pictures")
+    return min(count, MAX_PICTURES)

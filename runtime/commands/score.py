@@ -13,30 +13,24 @@ from ...console import VersionOption, check_outputs, make_app, note, run_app
 from ...errors import DrawError
 from ..metadata import COVER, PAD
 from .options import (
-    APPEARANCE,
+    OUTPUTS,
+    SEED_MAX,
     BatchOption,
+    FpsOption,
     InvertOption,
     JsonOption,
-    ProviderChoice,
     ProviderOption,
     ScaleOption,
     ThreadsOption,
-    model_file,
-    output_file,
+    shown_in,
     summary,
 )
 from .picture_files import PictureFiles
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from ..scorer import Scorer, Scores
+    from ..scorer import Scores
 
 app = make_app()
-
-# Data sets whose pictures are 0 and 1: a grey picture has no comparable bound under their models.
-BINARY_DATASETS = ("mnist", "binarized-mnist", "mnist-dynamic", "mnist-two-digit")
 
 
 @app.command()
@@ -46,28 +40,34 @@ def command(
     ],
     onnx: Annotated[
         str,
-        model_file(
-            "Scorer: an .onnx file that draw-export --graph scorer wrote, or the name of a packaged model."
+        typer.Option(
+            help="Scorer: an .onnx file that draw-export --graph scorer wrote, or the name of a packaged model.",
+            metavar="FILE|NAME",
         ),
     ],
     as_json: JsonOption = False,
     gif: Annotated[
         Path | None,
-        output_file("Write a GIF of the first 16 pictures being read (blue) and painted again (red)."),
+        typer.Option(
+            help="Write a GIF of the first 16 pictures being read (blue) and painted again (red).",
+            rich_help_panel=OUTPUTS,
+        ),
     ] = None,
     png: Annotated[
         Path | None,
-        output_file("Write each picture beside its reconstruction."),
+        typer.Option(help="Write each picture beside its reconstruction.", rich_help_panel=OUTPUTS),
     ] = None,
     npz: Annotated[
         Path | None,
-        output_file("Write the numbers: images, bound in nats, reconstruction."),
+        typer.Option(
+            help="Write the numbers: images, bound in nats, reconstruction.", rich_help_panel=OUTPUTS
+        ),
     ] = None,
     seed: Annotated[
         int,
         typer.Option(
             min=0,
-            max=2**64 - 1,
+            max=SEED_MAX,
             help="Seed of the noise; picture k takes the noise of picture k.",
             metavar="SEED",
         ),
@@ -88,11 +88,9 @@ def command(
         ),
     ] = None,
     invert: InvertOption = False,
-    fps: Annotated[
-        float, typer.Option(help="Steps per second of the GIF, up to 50.", rich_help_panel=APPEARANCE)
-    ] = 10.0,
+    fps: FpsOption = None,
     scale: ScaleOption = None,
-    provider: ProviderOption = ProviderChoice.auto,
+    provider: ProviderOption = "auto",
     threads: ThreadsOption = None,
     batch: BatchOption = None,
     version: Annotated[bool, VersionOption] = False,
@@ -107,28 +105,48 @@ def command(
 
     import numpy as np
 
+    from ..pictures.attention_gifs import write_score_gif
+    from ..pictures.drawing import pairs, write_png
     from ..pictures.gif import check_fps
     from ..scorer import Scorer
+    from .npz import NpzWriter
 
     check_fps(fps)
-    scorer = Scorer(onnx, provider.value, threads)
+    scorer = Scorer(onnx, provider, threads)
+    metadata = scorer.metadata
     if gif is not None and not scorer.has_steps:
         raise DrawError(f"{onnx} gives results only, no steps for --gif: export it with --outputs steps")
-    fit = scorer.metadata.picture_fit if cover is None else COVER if cover else PAD
-    files = PictureFiles(images, scorer.metadata.image_shape, invert, fit)
+    fit = metadata.picture_fit if cover is None else COVER if cover else PAD
+    files = PictureFiles(images, metadata.image_shape, invert, fit)
     array = np.stack(list(files))
     if binarise is None:
-        binarise = scorer.metadata.dataset in BINARY_DATASETS
+        binarise = metadata.binary_pictures
         if binarise and ((array > 0) & (array < 1)).any():
-            note(
-                f"pixels made 0 or 1 at one half, as in {scorer.metadata.dataset}; --no-binarise leaves them grey"
-            )
+            note(f"pixels made 0 or 1 at one half, as in {metadata.dataset}; --no-binarise leaves them grey")
     if binarise:
         array = (array >= 0.5).astype(np.float32)
     started = time.perf_counter()
-    scores = scorer(array, seed, batch=batch)
-    note(summary(len(scores), "picture", time.perf_counter() - started, scorer.provider, scorer.threads))
-    _write(scorer, array, scores, seed, gif, png, npz, fps, scale, batch)
+    scores = scorer(array, seed, batch=batch, steps=False)
+    note(summary(len(scores), time.perf_counter() - started, scorer))
+    if npz is not None:
+        with NpzWriter(npz) as writer:
+            writer.append("images", array)
+            writer.append("bound", scores.bound)
+            writer.append("reconstruction", scores.reconstruction)
+        note(f"wrote {npz}")
+    if png is not None:
+        write_png(png, pairs(array, scores.reconstruction, scale=scale))
+        note(f"wrote {png}")
+    if gif is not None:
+        count = shown_in(gif, len(array))
+        steps = scorer(array[:count], seed, batch=batch)
+        assert steps.canvases is not None
+        windows = steps.read_attention, steps.write_attention
+        sizes = metadata.read_size, metadata.write_size
+        write_score_gif(
+            gif, array[:count], steps.canvases, *windows, *sizes, steps.bound.tolist(), scale, fps or 10
+        )
+        note(f"wrote {gif}")
     _print(files.names, scores, as_json, array[0].size)
 
 
@@ -145,62 +163,6 @@ def _print(names: list[str], scores: Scores, as_json: bool, values: int) -> None
     print(f"{'picture':<{width}}  bound (nats)  nats per value")
     for name, bound in zip(names, scores.bound, strict=True):
         print(f"{name:<{width}}  {bound:>12.2f}  {bound / values:>14.4f}")
-
-
-def _write(
-    scorer: Scorer,
-    images: NDArray[np.float32],
-    scores: Scores,
-    seed: int,
-    gif: Path | None,
-    png: Path | None,
-    npz: Path | None,
-    fps: float,
-    scale: int | None,
-    batch: int | None,
-) -> None:
-    from ..pictures.attention_gifs import MAX_PICTURES, write_score_gif
-    from ..pictures.drawing import arrange, fitting_scale, gap_width, grid_columns, to_rgb, write_png
-    from .npz import NpzWriter
-
-    if npz is not None:
-        with NpzWriter(npz) as writer:
-            writer.append("images", images)
-            writer.append("bound", scores.bound)
-            writer.append("reconstruction", scores.reconstruction)
-        note(f"wrote {npz}")
-    if png is not None:
-        import numpy as np
-
-        height, width = images.shape[-2:]
-        columns = grid_columns(len(images), 2 * width, height)
-        enlarged = scale or fitting_scale(2 * columns, -(-len(images) // columns), width, height)
-        pairs = [
-            np.concatenate([to_rgb(a, enlarged), to_rgb(b, enlarged)], axis=1)
-            for a, b in zip(images, scores.reconstruction, strict=True)
-        ]
-        write_png(png, arrange(pairs, columns, 2 * gap_width(enlarged)))
-        note(f"wrote {png}")
-    if gif is not None:
-        count = min(len(images), MAX_PICTURES)
-        if count < len(images):
-            note(f"{gif} shows the first {MAX_PICTURES} of {len(images)} pictures")
-        steps = scorer(images[:count], seed, batch=batch, steps=True)
-        assert steps.canvases is not None
-        metadata = scorer.metadata
-        write_score_gif(
-            gif,
-            images[:count],
-            steps.canvases,
-            steps.read_attention,
-            steps.write_attention,
-            metadata.read_size,
-            metadata.write_size,
-            steps.bound.tolist(),
-            scale,
-            fps,
-        )
-        note(f"wrote {gif}")
 
 
 def main() -> None:
