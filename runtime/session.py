@@ -79,16 +79,7 @@ class Model:
 
 
 class OpenedModel:
-    """A file of one model type, opened. May be used from many threads.
-
-    Args:
-        path: an ``.onnx`` file, or the name of a packaged model.
-        provider: ``auto``, ``cpu`` or ``cuda``.
-        threads: batches run at the same time; the CPUs at hand unless given.
-
-    Raises:
-        DrawError: the file or the provider is not to be had; the message says why.
-    """
+    """What Sampler, Classifier and Scorer share: a file of one model type, opened."""
 
     _model_type: ClassVar[str]
     _results: ClassVar[tuple[str, ...]]  # outputs of every such file

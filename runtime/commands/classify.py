@@ -15,18 +15,8 @@ import typer
 
 from ...console import VersionOption, check_outputs, make_app, note, progress, run_app
 from ...errors import DrawError
-from .options import (
-    OUTPUTS,
-    BatchOption,
-    FpsOption,
-    InvertOption,
-    JsonOption,
-    ProviderOption,
-    ScaleOption,
-    ThreadsOption,
-    shown_in,
-    summary,
-)
+from . import options
+from .options import OUTPUTS, option, shown_in, summary
 from .picture_files import PictureFiles
 
 if TYPE_CHECKING:
@@ -47,28 +37,25 @@ def command(
     ],
     onnx: Annotated[
         str,
-        typer.Option(
-            help="Classifier: an .onnx file that draw-export wrote, or the name of a packaged model.",
+        option(
+            "Classifier: an .onnx file that draw-export wrote, or the name of a packaged model.",
             metavar="FILE|NAME",
         ),
     ] = "cluttered-mnist",
-    as_json: JsonOption = False,
-    as_csv: Annotated[
-        bool, typer.Option("--csv", help="Print CSV in place of the table.", rich_help_panel=OUTPUTS)
-    ] = False,
+    as_json: options.Json = False,
+    as_csv: Annotated[bool, option("Print CSV in place of the table.", OUTPUTS, "--csv")] = False,
     gif: Annotated[
         Path | None,
-        typer.Option(
-            help="Write a GIF of the glimpses moving over the first 16 pictures, with what each sees.",
-            rich_help_panel=OUTPUTS,
+        option(
+            "Write a GIF of the glimpses moving over the first 16 pictures, with what each sees.", OUTPUTS
         ),
     ] = None,
-    invert: InvertOption = False,
-    fps: FpsOption = None,
-    scale: ScaleOption = None,
-    provider: ProviderOption = "auto",
-    threads: ThreadsOption = None,
-    batch: BatchOption = None,
+    invert: options.Invert = False,
+    fps: options.Fps = None,
+    scale: options.Scale = None,
+    provider: options.Provider = "auto",
+    threads: options.Threads = None,
+    batch: options.Batch = None,
     version: Annotated[bool, VersionOption] = False,
 ) -> None:
     """Classify pictures with an exported glimpse classifier.

@@ -12,24 +12,14 @@ import typer
 
 from ...console import VersionOption, check_outputs, make_app, note, progress, run_app
 from ...errors import DrawError
-from .options import (
-    APPEARANCE,
-    OUTPUTS,
-    SEED_MAX,
-    BatchOption,
-    FpsOption,
-    ProviderOption,
-    ScaleOption,
-    ThreadsOption,
-    summary,
-)
+from . import options
+from .options import APPEARANCE, OUTPUTS, SEED_MAX, WHICH, option, summary
 
 if TYPE_CHECKING:
     from ..check_line import CheckLine
     from ..sampler import Sampler, Samples
 
 app = make_app()
-_WHICH = "Which pictures"
 
 
 @dataclass(frozen=True)
@@ -55,93 +45,70 @@ def command(
     context: typer.Context,
     onnx: Annotated[
         str,
-        typer.Option(
-            help="Decoder: an .onnx file that draw-export wrote, or the name of a packaged model.",
+        option(
+            "Decoder: an .onnx file that draw-export wrote, or the name of a packaged model.",
             metavar="FILE|NAME",
         ),
     ] = "mnist",
     gif: Annotated[
-        Path | None,
-        typer.Option(help="Write a GIF of the pictures being painted step by step.", rich_help_panel=OUTPUTS),
+        Path | None, option("Write a GIF of the pictures being painted step by step.", OUTPUTS)
     ] = None,
     png: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write a sheet: one row per picture, one column per chosen step.", rich_help_panel=OUTPUTS
-        ),
+        Path | None, option("Write a sheet: one row per picture, one column per chosen step.", OUTPUTS)
     ] = None,
     grid: Annotated[
-        Path | None,
-        typer.Option(help="Write the finished pictures side by side as a PNG.", rich_help_panel=OUTPUTS),
+        Path | None, option("Write the finished pictures side by side as a PNG.", OUTPUTS)
     ] = None,
     npz: Annotated[
         Path | None,
-        typer.Option(
-            help="Write the numbers: images, noise, canvases and write_attention where the file gives them, seed,"
-            " start.",
-            rich_help_panel=OUTPUTS,
+        option(
+            "Write the numbers: images, noise, seed, start and, where the file gives them, the steps.",
+            OUTPUTS,
         ),
     ] = None,
     check: Annotated[
         bool,
-        typer.Option(
+        option(
+            "Print the line by which programs in other languages are compared with this one.",
+            OUTPUTS,
             "--check",
-            help="Print the line by which programs in other languages are compared with this one.",
-            rich_help_panel=OUTPUTS,
         ),
     ] = False,
-    count: Annotated[
-        int, typer.Option("-n", "--count", min=1, help="Number of pictures.", rich_help_panel=_WHICH)
-    ] = 64,
-    seed: Annotated[
-        int,
-        typer.Option(
-            min=0, max=SEED_MAX, help="Seed, up to 2^64 - 1.", metavar="SEED", rich_help_panel=_WHICH
-        ),
-    ] = 0,
+    count: Annotated[int, option("Number of pictures.", WHICH, "-n", "--count", min=1)] = 64,
+    seed: Annotated[int, option("Seed, up to 2^64 - 1.", WHICH, min=0, max=SEED_MAX, metavar="SEED")] = 0,
     start: Annotated[
         int,
-        typer.Option(
+        option(
+            "Number of the first picture; picture k of a seed is always the same.",
+            WHICH,
             min=0,
             max=SEED_MAX,
-            help="Number of the first picture; picture k of a seed is always the same.",
             metavar="K",
-            rich_help_panel=_WHICH,
         ),
     ] = 0,
     interpolate: Annotated[
         tuple[int, int] | None,
-        typer.Option(
-            help="With --gif: go from the pictures of seed A to those of seed B and back.",
-            metavar="A B",
-            rich_help_panel=_WHICH,
+        option(
+            "With --gif: go from the pictures of seed A to those of seed B and back.", WHICH, metavar="A B"
         ),
     ] = None,
-    frames: Annotated[
-        int,
-        typer.Option(min=2, max=1000, help="Frames from A to B with --interpolate.", rich_help_panel=_WHICH),
-    ] = 24,
+    frames: Annotated[int, option("Frames from A to B with --interpolate.", WHICH, min=2, max=1000)] = 24,
     steps: Annotated[
         str | None,
-        typer.Option(
-            help="Columns of the sheet: step numbers from 1, as in 1,2,4,8. Unless given, ten spread over all.",
+        option(
+            "Columns of the sheet: step numbers from 1, as in 1,2,4,8. Ten unless given.",
+            APPEARANCE,
             metavar="LIST",
-            rich_help_panel=APPEARANCE,
         ),
     ] = None,
     boxes: Annotated[
-        bool,
-        typer.Option(
-            "--boxes/--no-boxes",
-            help="Draw the write window: a red frame, thick where the filters are wide.",
-            rich_help_panel=APPEARANCE,
-        ),
+        bool, option("Draw the write window: a red frame, thick where the filters are wide.", APPEARANCE)
     ] = True,
-    fps: FpsOption = None,
-    scale: ScaleOption = None,
-    provider: ProviderOption = "auto",
-    threads: ThreadsOption = None,
-    batch: BatchOption = None,
+    fps: options.Fps = None,
+    scale: options.Scale = None,
+    provider: options.Provider = "auto",
+    threads: options.Threads = None,
+    batch: options.Batch = None,
     version: Annotated[bool, VersionOption] = False,
 ) -> None:
     """Draw pictures with an exported decoder: as a GIF, a sheet, a grid, or numbers.

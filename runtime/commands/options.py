@@ -1,9 +1,12 @@
-"""Options and lines that the runtime's commands share."""
+"""How options are declared, and the options and lines that the runtime's commands share.
+
+An option is ``name: Annotated[type, option("help", PANEL)] = default``; what several commands have has a name here.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,56 +16,29 @@ if TYPE_CHECKING:
     from ..session import OpenedModel
 
 # Groups of --help.
-OUTPUTS, APPEARANCE, RUNNING = "Outputs", "Appearance", "Running"
+WHICH, OUTPUTS, APPEARANCE, RUNNING = "Which pictures", "Outputs", "Appearance", "Running"
 SEED_MAX = 2**64 - 1
 
-ProviderOption = Annotated[
-    Literal["auto", "cpu", "cuda"],
-    typer.Option(
-        help="Where to run. auto takes the GPU when it works; cuda fails with the reason when it does not.",
-        rich_help_panel=RUNNING,
-    ),
-]
-ThreadsOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        max=1024,
-        help="Batches run at the same time. The CPUs at hand unless given.",
-        rich_help_panel=RUNNING,
-    ),
-]
-BatchOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        max=65536,
-        help="Pictures through the graph at once, 32 on a CPU and 256 on a GPU unless given. Speed only.",
-        rich_help_panel=RUNNING,
-    ),
-]
-ScaleOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        max=64,
-        help="Screen pixels per pixel. Fitting about 1000 pixels unless given.",
-        rich_help_panel=APPEARANCE,
-    ),
-]
-FpsOption = Annotated[
-    float | None,
-    typer.Option(
-        help="Frames per second of the GIF, up to 50. Unless given: 10, and 2 for glimpses and finished pictures.",
-        rich_help_panel=APPEARANCE,
-    ),
-]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print JSON in place of the table.", rich_help_panel=OUTPUTS)
-]
-InvertOption = Annotated[
-    bool, typer.Option("--invert", help="The pictures are dark on light; the model reads light on dark.")
-]
+
+def option(text: str, panel: str | None = None, *names: str, **more: Any) -> Any:
+    """``typer.Option``, its help first; ``names`` where the parameter's own will not do."""
+    return typer.Option(*names, help=text, rich_help_panel=panel, **more)
+
+
+_PROVIDER = "Where to run. auto takes the GPU when it works; cuda fails with the reason when it does not."
+_THREADS = "Batches run at the same time. The CPUs at hand unless given."
+_BATCH = "Pictures through the graph at once, 32 on a CPU and 256 on a GPU unless given. Speed only."
+_SCALE = "Screen pixels per pixel. Fitting about 1000 pixels unless given."
+_FPS = "Frames per second of the GIF, up to 50. Unless given: 10, and 2 for glimpses and finished pictures."
+_INVERT = "The pictures are dark on light; the model reads light on dark."
+
+Provider = Annotated[Literal["auto", "cpu", "cuda"], option(_PROVIDER, RUNNING)]
+Threads = Annotated[int | None, option(_THREADS, RUNNING, min=1, max=1024)]
+Batch = Annotated[int | None, option(_BATCH, RUNNING, min=1, max=65536)]
+Scale = Annotated[int | None, option(_SCALE, APPEARANCE, min=1, max=64)]
+Fps = Annotated[float | None, option(_FPS, APPEARANCE)]
+Json = Annotated[bool, option("Print JSON in place of the table.", OUTPUTS, "--json")]
+Invert = Annotated[bool, option(_INVERT, None, "--invert")]
 
 
 def summary(count: int, seconds: float, model: OpenedModel) -> str:

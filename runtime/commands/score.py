@@ -12,19 +12,8 @@ import typer
 from ...console import VersionOption, check_outputs, make_app, note, run_app
 from ...errors import DrawError
 from ..metadata import COVER, PAD
-from .options import (
-    OUTPUTS,
-    SEED_MAX,
-    BatchOption,
-    FpsOption,
-    InvertOption,
-    JsonOption,
-    ProviderOption,
-    ScaleOption,
-    ThreadsOption,
-    shown_in,
-    summary,
-)
+from . import options
+from .options import OUTPUTS, SEED_MAX, option, shown_in, summary
 from .picture_files import PictureFiles
 
 if TYPE_CHECKING:
@@ -40,59 +29,43 @@ def command(
     ],
     onnx: Annotated[
         str,
-        typer.Option(
-            help="Scorer: an .onnx file that draw-export --graph scorer wrote, or the name of a packaged model.",
+        option(
+            "Scorer: an .onnx file that draw-export --graph scorer wrote, or the name of a packaged model.",
             metavar="FILE|NAME",
         ),
     ],
-    as_json: JsonOption = False,
+    as_json: options.Json = False,
     gif: Annotated[
         Path | None,
-        typer.Option(
-            help="Write a GIF of the first 16 pictures being read (blue) and painted again (red).",
-            rich_help_panel=OUTPUTS,
-        ),
+        option("Write a GIF of the first 16 pictures being read (blue) and painted again (red).", OUTPUTS),
     ] = None,
-    png: Annotated[
-        Path | None,
-        typer.Option(help="Write each picture beside its reconstruction.", rich_help_panel=OUTPUTS),
-    ] = None,
+    png: Annotated[Path | None, option("Write each picture beside its reconstruction.", OUTPUTS)] = None,
     npz: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write the numbers: images, bound in nats, reconstruction.", rich_help_panel=OUTPUTS
-        ),
+        Path | None, option("Write the numbers: images, bound in nats, reconstruction.", OUTPUTS)
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(
-            min=0,
-            max=SEED_MAX,
-            help="Seed of the noise; picture k takes the noise of picture k.",
-            metavar="SEED",
-        ),
+        option("Seed of the noise; picture k takes that of picture k.", min=0, max=SEED_MAX, metavar="SEED"),
     ] = 0,
     binarise: Annotated[
         bool | None,
-        typer.Option(
-            "--binarise/--no-binarise",
-            help="Make pixels 0 or 1 at one half. Unless given: if the model was trained on such pictures.",
-        ),
+        option("Make pixels 0 or 1 at one half. Unless given: if the model was trained on such pictures."),
     ] = None,
     cover: Annotated[
         bool | None,
-        typer.Option(
+        option(
+            "Crop and resize to fill the model's frame, or shrink if larger and centre on black. Unless given: as the"
+            " model's training pictures were made.",
+            None,
             "--cover/--pad",
-            help="Crop and resize to fill the model's frame, or shrink if larger and centre on black. Unless given: as"
-            " the model's training pictures were made.",
         ),
     ] = None,
-    invert: InvertOption = False,
-    fps: FpsOption = None,
-    scale: ScaleOption = None,
-    provider: ProviderOption = "auto",
-    threads: ThreadsOption = None,
-    batch: BatchOption = None,
+    invert: options.Invert = False,
+    fps: options.Fps = None,
+    scale: options.Scale = None,
+    provider: options.Provider = "auto",
+    threads: options.Threads = None,
+    batch: options.Batch = None,
     version: Annotated[bool, VersionOption] = False,
 ) -> None:
     """Score pictures: the bound in nats (lower is better) and how the network would paint them.
