@@ -12,20 +12,18 @@ from numpy.typing import ArrayLike, NDArray
 from .batches import join, map_in_order
 from .metadata import CLASSIFIER, GLIMPSES, IMAGE, LOGITS, PROBABILITIES, READ_ATTENTION
 from .pictures.reading import check_images
-from .session import OpenedModel
+from .session import Floats, OpenedModel
 
 
 @dataclass(frozen=True)
 class Classification:
     """n pictures, T glimpses of N x N filters."""
 
-    logits: NDArray[np.float32]  # [n, classes] after the last glimpse
-    probabilities: NDArray[np.float32]  # [n, classes]
+    logits: Floats  # [n, classes] after the last glimpse
+    probabilities: Floats  # [n, classes]
     labels: tuple[str, ...]  # names of the classes
-    glimpses: NDArray[np.float32] | None  # [n, T, C, N, N] what the network saw, gamma included
-    read_attention: (
-        NDArray[np.float32] | None
-    )  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
+    glimpses: Floats | None  # [n, T, C, N, N] what the network saw, gamma included
+    read_attention: Floats | None  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -80,10 +78,10 @@ class Classifier(OpenedModel):
         array, size = check_images(images, self.metadata.image_shape), self.batch_size(batch)
         return join(list(self.stream((array[i : i + size] for i in range(0, len(array), size)), steps)))
 
-    def stream(self, batches: Iterable[NDArray[np.float32]], steps: bool = True) -> Iterator[Classification]:
+    def stream(self, batches: Iterable[Floats], steps: bool = True) -> Iterator[Classification]:
         """Classify batches [n, C, H, W] in [0, 1] one after the other: memory does not grow with their number."""
 
-        def classify(images: NDArray[np.float32]) -> Classification:
+        def classify(images: Floats) -> Classification:
             got = self._run({IMAGE: images}, steps)
             return Classification(
                 got[LOGITS],

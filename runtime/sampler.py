@@ -8,25 +8,23 @@ from dataclasses import dataclass
 from typing import SupportsIndex
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..errors import DrawError
 from .batches import join, map_in_order
 from .metadata import CANVASES, DECODER, IMAGE, NOISE, WRITE_ATTENTION
 from .noise import check_range, check_seed, noise
-from .session import OpenedModel
+from .session import Floats, OpenedModel
 
 
 @dataclass(frozen=True)
 class Samples:
     """n pictures of C x H x W pixels, painted in T steps from Z latents a step."""
 
-    images: NDArray[np.float32]  # [n, C, H, W] Bernoulli means in [0, 1]; canvases[:, -1] where there are any
-    noise: NDArray[np.float32]  # [n, T, Z]
-    canvases: NDArray[np.float32] | None  # [n, T, C, H, W] the picture after each step
-    write_attention: (
-        NDArray[np.float32] | None
-    )  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
+    images: Floats  # [n, C, H, W] Bernoulli means in [0, 1]; canvases[:, -1] where there are any
+    noise: Floats  # [n, T, Z]
+    canvases: Floats | None  # [n, T, C, H, W] the picture after each step
+    write_attention: Floats | None  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
     seed: int | None  # None for noise of the caller's own
     start: int  # number of the first picture
 
@@ -121,6 +119,6 @@ class Sampler(OpenedModel):
 
         return join(list(map_in_order(draw, range(0, len(own), size), self.threads)))
 
-    def _draw(self, noise: NDArray[np.float32], seed: int | None, start: int, steps: bool) -> Samples:
+    def _draw(self, noise: Floats, seed: int | None, start: int, steps: bool) -> Samples:
         got = self._run({NOISE: noise}, steps)
         return Samples(got[IMAGE], noise, got.get(CANVASES), got.get(WRITE_ATTENTION), seed, start)

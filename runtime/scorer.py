@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import SupportsIndex
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .batches import join, map_in_order
 from .metadata import (
@@ -21,20 +20,18 @@ from .metadata import (
 )
 from .noise import check_range, check_seed, noise
 from .pictures.reading import check_images
-from .session import OpenedModel
+from .session import Floats, OpenedModel
 
 
 @dataclass(frozen=True)
 class Scores:
     """n pictures of C x H x W pixels, T steps."""
 
-    bound: NDArray[np.float32]  # [n] L_x + sum KL in nats, equation (12); lower is better
-    reconstruction: NDArray[np.float32]  # [n, C, H, W] Bernoulli means in [0, 1]
-    canvases: NDArray[np.float32] | None  # [n, T, C, H, W] the reconstruction after each step
-    read_attention: (
-        NDArray[np.float32] | None
-    )  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
-    write_attention: NDArray[np.float32] | None  # [n, T, 5]
+    bound: Floats  # [n] L_x + sum KL in nats, equation (12); lower is better
+    reconstruction: Floats  # [n, C, H, W] Bernoulli means in [0, 1]
+    canvases: Floats | None  # [n, T, C, H, W] the reconstruction after each step
+    read_attention: Floats | None  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
+    write_attention: Floats | None  # [n, T, 5]
 
     def __len__(self) -> int:
         return len(self.bound)

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..classifier import Classification, Classifier
+    from ..classifier import Classifier
     from ..error_rate import ErrorRate
+    from ..pictures.labelled import LabelledPictures
 
 app = make_app()
 
@@ -71,15 +72,35 @@ def command(
         raise typer.BadParameter("--json and --csv exclude each other.")
     check_outputs({"--gif": gif})
 
+    import numpy as np
+
     from ..classifier import Classifier
+    from ..pictures.attention_gifs import MAX_PICTURES
     from ..pictures.gif import check_fps
 
     check_fps(fps)
     classifier = Classifier(onnx, provider, threads)
     if gif is not None and not classifier.has_steps:
         raise DrawError(f"{onnx} gives answers only, no glimpses for --gif: export it with --outputs steps")
-    source = _Source(images, classifier, classifier.batch_size(batch), invert)
-    result = _classify(classifier, source, gif, fps, scale)
+    labels, shape = classifier.metadata.labels, classifier.metadata.image_shape
+    source = _source(images, labels)
+    first: list[NDArray[np.float32]] = []  # what a GIF shows
+
+    def batches() -> Iterator[NDArray[np.float32]]:
+        for pictures in source.batches(classifier.batch_size(batch), shape, invert):
+            if gif is not None and sum(map(len, first)) < MAX_PICTURES:
+                first.append(pictures)
+            yield pictures
+
+    started, probabilities = time.perf_counter(), []
+    with progress("classifying", len(source.names)) as bar:
+        for part in classifier.stream(batches(), steps=False):
+            probabilities.append(part.probabilities)
+            bar.advance(len(part))
+    result = _Result(source.names, np.concatenate(probabilities), labels, source.labels)
+    note(summary(len(result.names), time.perf_counter() - started, classifier))
+    if gif is not None:
+        _write_gif(gif, classifier, np.concatenate(first), result, scale, fps or 2)
     if as_json:
         print(json.dumps(result.as_json(), indent=1, ensure_ascii=False))
     elif as_csv:
@@ -88,90 +109,32 @@ def command(
         result.print_table()
 
 
-class _Source:
-    """Batches of pictures, from files or from an npz."""
+def _source(arguments: list[Path], classes: tuple[str, ...]) -> PictureFiles | LabelledPictures:
+    from ..pictures.labelled import read_labelled
 
-    def __init__(self, arguments: list[Path], classifier: Classifier, size: int, invert: bool) -> None:
-        from ..pictures.labelled import read_labelled
-
-        self._shape = classifier.metadata.image_shape
-        self._size, self._invert = size, invert
-        archives = [path for path in arguments if path.suffix.lower() == ".npz"]
-        if archives and len(arguments) > 1:
-            raise DrawError(f"{archives[0]} must be the only argument: its pictures are counted on their own")
-        self._archive = read_labelled(archives[0], classifier.metadata.labels) if archives else None
-        self._files = PictureFiles([] if archives else arguments, self._shape, invert)
-
-    @property
-    def names(self) -> list[str]:
-        """Of the pictures; those that could not be read are gone once all batches have been."""
-        return self._files.names if self._archive is None else [str(k) for k in range(len(self._archive))]
-
-    @property
-    def truth(self) -> NDArray[np.int64] | None:
-        """[n] numbers of the right classes, where they are known."""
-        return None if self._archive is None else self._archive.labels
-
-    def batches(self) -> Iterator[NDArray[np.float32]]:
-        """[k, C, H, W]"""
-        import numpy as np
-
-        if self._archive is not None:
-            for begin in range(0, len(self._archive), self._size):
-                yield self._archive.batch(begin, begin + self._size, self._shape, self._invert)
-            return
-        ready: list[NDArray[np.float32]] = []
-        for picture in self._files:
-            ready.append(picture)
-            if len(ready) == self._size:
-                yield np.stack(ready)
-                ready = []
-        if ready:
-            yield np.stack(ready)
+    archives = [path for path in arguments if path.suffix.lower() == ".npz"]
+    if archives and len(arguments) > 1:
+        raise DrawError(f"{archives[0]} must be the only argument: its pictures are counted on their own")
+    return read_labelled(archives[0], classes) if archives else PictureFiles(arguments)
 
 
-def _classify(
-    classifier: Classifier, source: _Source, gif: Path | None, fps: float | None, scale: int | None
-) -> _Result:
-    import numpy as np
+def _write_gif(
+    gif: Path,
+    classifier: Classifier,
+    images: NDArray[np.float32],
+    result: _Result,
+    scale: int | None,
+    fps: float,
+) -> None:
+    from ..pictures.attention_gifs import write_glimpse_gif
 
-    from ..batches import join
-    from ..pictures.attention_gifs import MAX_PICTURES, write_glimpse_gif
-
-    # Of the first pictures only: what the GIF shows.
-    pictures: list[NDArray[np.float32]] = []
-    looks: list[Classification] = []
-
-    def batches() -> Iterator[NDArray[np.float32]]:
-        for images in source.batches():
-            if gif is not None and sum(map(len, pictures)) < MAX_PICTURES:
-                pictures.append(images)
-            yield images
-
-    started, probabilities = time.perf_counter(), []
-    with progress("classifying", len(source.names)) as bar:
-        for part in classifier.stream(batches(), steps=gif is not None):
-            if len(looks) < len(pictures):
-                looks.append(part)
-            probabilities.append(part.probabilities)
-            bar.advance(len(part))
-    result = _Result(source.names, np.concatenate(probabilities), classifier.metadata.labels, source.truth)
-    note(summary(len(result.names), time.perf_counter() - started, classifier))
-    if gif is not None:
-        look, count = join(looks), shown_in(gif, len(result.names))
-        assert look.glimpses is not None
-        assert look.read_attention is not None
-        write_glimpse_gif(
-            gif,
-            np.concatenate(pictures)[:count],
-            look.glimpses[:count],
-            look.read_attention[:count],
-            [f"{answer}  {share:.1%}" for answer, share in result.answers()[:count]],
-            scale,
-            fps or 2,
-        )
-        note(f"wrote {gif}")
-    return result
+    images = images[: shown_in(gif, len(result.names))]
+    look = classifier(images)
+    assert look.glimpses is not None
+    assert look.read_attention is not None
+    texts = [f"{answer}  {share:.1%}" for answer, share in result.answers()[: len(images)]]
+    write_glimpse_gif(gif, images, look.glimpses, look.read_attention, texts, scale, fps)
+    note(f"wrote {gif}")
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,8 @@ def command(
     if gif is not None and not scorer.has_steps:
         raise DrawError(f"{onnx} gives results only, no steps for --gif: export it with --outputs steps")
     fit = metadata.picture_fit if cover is None else COVER if cover else PAD
-    files = PictureFiles(images, metadata.image_shape, invert, fit)
-    array = np.stack(list(files))
+    files = PictureFiles(images)
+    array = np.concatenate(list(files.batches(64, metadata.image_shape, invert, fit)))
     if binarise is None:
         binarise = metadata.binary_pictures
         if binarise and ((array > 0) & (array < 1)).any():
