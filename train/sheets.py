@@ -64,9 +64,13 @@ def glimpse_sheet(model: GlimpseClassifier, dataset: Dataset, count: int = PICTU
         for t in range(config.time_steps):
             tiles.append(draw_windows(to_rgb(image, scale), rows[k, t], config.read_size, READ_COLOUR, scale))
         for t in range(config.time_steps):
-            glimpse = glimpses[k, t] / max(float(glimpses[k, t].max()), 1e-6)  # its brightest value white
-            tiles.append(centred(glimpse, *tiles[0].shape[:2]))
+            tiles.append(enlarged(glimpses[k, t], *tiles[0].shape[:2]))
     return arrange(tiles, config.time_steps, gap_width(2 * scale))
+
+
+def enlarged(glimpse: np.ndarray, height: int, width: int) -> Rgb:
+    """A glimpse [C, N, N], brightest value white, in the middle of a tile."""
+    return centred(glimpse / max(float(glimpse.max()), 1e-6), height, width)
 
 
 def window_rows(params: Tensor, n: int, config: object) -> np.ndarray:
