@@ -149,7 +149,7 @@ def _check_declared_size(path: Path, broken: str) -> None:
 def _check_weights(checkpoint: Checkpoint) -> None:
     if checkpoint.picture_fit not in (PAD, COVER):
         raise ValueError("unknown picture_fit")
-    if checkpoint.binary not in (None, False, True):
+    if not isinstance(checkpoint.binary, bool | None):
         raise ValueError("binary is neither true nor false")
     if not isinstance(checkpoint.dataset, str) or not isinstance(checkpoint.weights, dict):
         raise ValueError("wrong types")

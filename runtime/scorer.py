@@ -40,8 +40,8 @@ class Scores:
 class Scorer(OpenedModel):
     """Scores with a ``draw.scorer`` file. One scorer may be used from many threads.
 
-    The picture is taken as it is: for a model of binary pictures (``mnist`` and its kin) binarise it first, or the bound
-    cannot be compared with published figures.
+    The picture is taken as it is: for a model of binary pictures (``metadata.binary_pictures``) binarise it first, or
+    the bound cannot be compared with published figures.
 
     Args:
         path: an ``.onnx`` file, or the name of a packaged model.

@@ -39,9 +39,8 @@ class Palette:
     """256 colours: the marks (windows, gaps) exactly, and greys or the colours of given frames."""
 
     def __init__(self, colours: NDArray[np.uint8]) -> None:
-        self.flat = np.concatenate(
-            [colours, np.array(_MARKS, np.uint8)]
-        ).tobytes()  # 256 times red, green, blue
+        # 256 times red, green, blue
+        self.flat = np.concatenate([colours, np.array(_MARKS, np.uint8)]).tobytes()
         self._grey = bool((colours == colours[:, :1]).all())
 
     @classmethod

@@ -65,9 +65,10 @@ def test_whether_pictures_are_binary_is_kept(tmp_path: Path, binary: bool | None
     content = torch.load(tmp_path / "a.ckpt", weights_only=True)
     torch.save({k: v for k, v in content.items() if k != "binary"}, tmp_path / "older.ckpt")
     assert load_checkpoint(tmp_path / "older.ckpt").binary is None
-    torch.save({**content, "binary": "yes"}, tmp_path / "wrong.ckpt")
-    with pytest.raises(DrawError, match="binary is neither true nor false"):
-        load_checkpoint(tmp_path / "wrong.ckpt")
+    for wrong in ("yes", 1, [True]):
+        torch.save({**content, "binary": wrong}, tmp_path / "wrong.ckpt")
+        with pytest.raises(DrawError, match="binary is neither true nor false"):
+            load_checkpoint(tmp_path / "wrong.ckpt")
 
 
 def _kind(config: Any) -> tuple[str, dict[str, Any]]:
