@@ -8,18 +8,21 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from . import __version__
 from .errors import DrawError
+from .files import check_writable
 
 # Typer carries its own copy of click since 0.26 and used the real one before: the classes are
 # reached through the one that Typer exports in both.
 _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+_SUFFIXES = {"--gif": ".gif", "--npz": ".npz"}  # of what options write; the others write PNG
 # What the extras [train] and [export] bring.
 _EXTRA_PACKAGES = (
     *("torch", "safetensors", "lightning_fabric", "tensorboard", "sklearn", "scipy", "h5py", "pooch"),
@@ -89,6 +92,21 @@ def run_app(app: typer.Typer, name: str) -> None:
 def _fail(name: str, message: str, code: int) -> None:
     print(f"{name}: error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)
+
+
+def check_outputs(outputs: Mapping[str, Path | None]) -> None:
+    """Refuse, before the work, outputs that cannot be written, are named like another kind, or have one name."""
+    paths = [path for path in outputs.values() if path is not None]
+    if len({path.absolute() for path in paths}) < len(paths):
+        raise typer.BadParameter("two outputs have the same name.")
+    for path in paths:
+        check_writable(path)
+    for option, path in outputs.items():
+        suffix = _SUFFIXES.get(option, ".png")
+        if path is not None and path.suffix.lower() != suffix:
+            raise typer.BadParameter(
+                f"{option} writes a {suffix[1:].upper()} file: {path.name} should end in {suffix}."
+            )
 
 
 def note(message: str) -> None:

@@ -134,6 +134,7 @@ def _metadata(checkpoint: Checkpoint, options: ExportOptions, graph: str, steps:
         noise_stream=NOISE_STREAM if draws else "",
         labels=() if draws else config.labels,
         picture_fit=checkpoint.picture_fit,
+        binary=checkpoint.binary,
     )
 
 

@@ -21,14 +21,18 @@ from torch import Tensor, nn
 
 from ..errors import DrawError
 from ..files import write_atomically
-from ..runtime.metadata import COVER, PAD
 from .classifier import GlimpseClassifier
 from .config import ModelConfig, config_from_dict, config_to_dict, model_kind
 from .draw import Draw
 from .safetensors_file import is_safetensors, read_header, read_tensors, strict_json, write_safetensors
 
 FORMAT_VERSION = 1
+PAD, COVER = (
+    "pad",
+    "cover",
+)  # how pictures of other sizes become a model's input; runtime/metadata.py has the same
 _MAGIC = "draw-onnx checkpoint"
+_FLAGS = {"true": True, "false": False}
 
 
 @dataclass
@@ -44,7 +48,8 @@ class Checkpoint:
     iteration: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] | None = None  # None in a weights-only file
-    picture_fit: str = PAD  # how files become its input: "pad" or "cover" (runtime/images.py)
+    picture_fit: str = PAD  # how files become its input: "pad" or "cover" (runtime/pictures/reading.py)
+    binary: bool | None = None  # whether its pictures are 0 and 1; None in older files, which do not say
 
     def build(self, dtype: torch.dtype = torch.float32) -> Draw | GlimpseClassifier:
         """The model with ``weights``, in evaluation mode on the CPU."""
@@ -99,8 +104,10 @@ def save_weights(path: str | Path, checkpoint: Checkpoint) -> None:
     facts |= {
         name: _canonical_json(value) for name, value in (("config", facts["config"]), ("metrics", figures))
     }
+    if checkpoint.binary is not None:
+        facts["binary"] = _canonical_json(checkpoint.binary)
     facts["weights_sha256"] = weights_sha256(checkpoint.weights, checkpoint.config)
-    write_safetensors(path, checkpoint.weights, {k: str(v) for k, v in facts.items()})
+    write_safetensors(path, checkpoint.weights, {k: str(v) for k, v in facts.items() if v is not None})
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -112,6 +119,7 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "config": config_to_dict(checkpoint.config),
         "dataset": checkpoint.dataset,
         "picture_fit": checkpoint.picture_fit,
+        "binary": checkpoint.binary,
         "iteration": checkpoint.iteration,
         "metrics": checkpoint.metrics,
     }
@@ -147,6 +155,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             dataset=content["dataset"],
             weights=content["weights"],
             picture_fit=content.get("picture_fit", PAD),  # absent in older files
+            binary=content.get("binary"),
             iteration=content["iteration"],
             metrics=content["metrics"],
             training=content["training"],
@@ -193,6 +202,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         if not re.fullmatch("[0-9]{1,18}", content[name]):
             raise ValueError(f"{name} is not a whole number")
         content[name] = int(content[name])
+    if "binary" in content:
+        content["binary"] = _FLAGS.get(content["binary"], content["binary"])
     for name in ("config", "metrics"):
         content[name] = strict_json(content[name])
     dtypes = {"F32": torch.float32}
@@ -216,6 +227,8 @@ def _check_declared_size(path: Path, broken: str) -> None:
 def _check_facts(checkpoint: Checkpoint) -> None:
     if checkpoint.picture_fit not in (PAD, COVER):
         raise ValueError("unknown picture_fit")
+    if not isinstance(checkpoint.binary, bool | None):
+        raise ValueError("binary is neither true nor false")
     if not isinstance(checkpoint.dataset, str) or not isinstance(checkpoint.weights, dict):
         raise ValueError("wrong types")
     if not isinstance(checkpoint.iteration, int) or not isinstance(checkpoint.metrics, dict):

@@ -1,1 +1,1 @@
-"""How it is used: sessions, noise, sampling, classifying, scoring, pictures. NumPy and ONNX Runtime only."""
+"""How it is used: sessions, noise, sampling, classifying, scoring. NumPy and ONNX Runtime only."""

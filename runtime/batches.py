@@ -1,11 +1,14 @@
-"""Running batches on several threads, in order and with flat memory."""
+"""Running batches on several threads, in order and with flat memory, and joining what they gave."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 from ..errors import DrawError
 from .providers import available_cpus
@@ -61,3 +64,18 @@ def map_in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -
             yield pending.popleft().result()
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def join(parts: Sequence[R]) -> R:
+    """Consecutive batches, dataclasses of one kind, as one: arrays are concatenated, all else is the first's."""
+    first: Any = parts[0]
+    if len(parts) == 1:
+        return first
+    arrays = [
+        field.name
+        for field in dataclasses.fields(first)
+        if isinstance(getattr(first, field.name), np.ndarray)
+    ]
+    return dataclasses.replace(
+        first, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
+    )

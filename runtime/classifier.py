@@ -9,23 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .batches import map_in_order
-from .images import check_images
+from .batches import join, map_in_order
 from .metadata import CLASSIFIER, GLIMPSES, IMAGE, LOGITS, PROBABILITIES, READ_ATTENTION
-from .opened import OpenedModel
+from .pictures.reading import check_images
+from .session import Floats, OpenedModel
 
 
 @dataclass(frozen=True)
 class Classification:
     """n pictures, T glimpses of N x N filters."""
 
-    logits: NDArray[np.float32]  # [n, classes] after the last glimpse
-    probabilities: NDArray[np.float32]  # [n, classes]
+    logits: Floats  # [n, classes] after the last glimpse
+    probabilities: Floats  # [n, classes]
     labels: tuple[str, ...]  # names of the classes
-    glimpses: NDArray[np.float32] | None  # [n, T, C, N, N] what the network saw, gamma included
-    read_attention: (
-        NDArray[np.float32] | None
-    )  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
+    glimpses: Floats | None  # [n, T, C, N, N] what the network saw, gamma included
+    read_attention: Floats | None  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -54,7 +52,8 @@ class Classifier(OpenedModel):
     """
 
     _model_type = CLASSIFIER
-    _step_output = GLIMPSES
+    _results = (LOGITS, PROBABILITIES)
+    _steps = (GLIMPSES, READ_ATTENTION)
 
     def __init__(
         self,
@@ -69,7 +68,7 @@ class Classifier(OpenedModel):
 
         Args:
             images: [n, C, H, W], or [n, H, W] for one channel; uint8, or floats in [0, 1]. Files become such
-                arrays through :func:`draw_onnx.runtime.images.read_picture`.
+                arrays through :func:`draw_onnx.runtime.pictures.read_picture`.
             batch: pictures through the graph at once.
             steps: also glimpses and windows, where the file gives them.
 
@@ -79,14 +78,11 @@ class Classifier(OpenedModel):
         array, size = check_images(images, self.metadata.image_shape), self.batch_size(batch)
         return join(list(self.stream((array[i : i + size] for i in range(0, len(array), size)), steps)))
 
-    def stream(self, batches: Iterable[NDArray[np.float32]], steps: bool = True) -> Iterator[Classification]:
+    def stream(self, batches: Iterable[Floats], steps: bool = True) -> Iterator[Classification]:
         """Classify batches [n, C, H, W] in [0, 1] one after the other: memory does not grow with their number."""
-        wanted = [LOGITS, PROBABILITIES]
-        if steps:
-            wanted += [name for name in (GLIMPSES, READ_ATTENTION) if self._model.has(name)]
 
-        def classify(images: NDArray[np.float32]) -> Classification:
-            got = self._model.run({IMAGE: images}, wanted)
+        def classify(images: Floats) -> Classification:
+            got = self._run({IMAGE: images}, steps)
             return Classification(
                 got[LOGITS],
                 got[PROBABILITIES],
@@ -96,19 +92,3 @@ class Classifier(OpenedModel):
             )
 
         return map_in_order(classify, batches, self.threads)
-
-
-def join(parts: list[Classification]) -> Classification:
-    """Consecutive batches as one."""
-
-    def joined(arrays: list[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
-        present = [a for a in arrays if a is not None]
-        return np.concatenate(present) if present else None
-
-    return Classification(
-        np.concatenate([p.logits for p in parts]),
-        np.concatenate([p.probabilities for p in parts]),
-        parts[0].labels,
-        joined([p.glimpses for p in parts]),
-        joined([p.read_attention for p in parts]),
-    )

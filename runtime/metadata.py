@@ -6,8 +6,9 @@ All values are plain strings, integers in decimal, as ONNX ``metadata_props`` de
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import DrawError
 
@@ -17,7 +18,6 @@ NOISE_STREAM = "splitmix64-boxmuller-1"
 DECODER = "draw.decoder"
 CLASSIFIER = "draw.classifier"
 SCORER = "draw.scorer"
-MODEL_TYPES = (DECODER, CLASSIFIER, SCORER)
 
 # Names of graph inputs and outputs: public API, the same in every language.
 NOISE, IMAGE, CANVASES = "noise", "image", "canvases"
@@ -58,42 +58,24 @@ class Metadata:
     noise_stream: str = ""  # decoder and scorer
     labels: tuple[str, ...] = ()  # classifier
     picture_fit: str = PAD  # scorer: what the training pictures were made with
+    binary: bool | None = None  # scorer: whether they are 0 and 1; None: the file does not say
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(channels, height, width)"""
         return self.image_channels, self.image_height, self.image_width
 
+    @property
+    def binary_pictures(self) -> bool:
+        """Whether the training pictures are 0 and 1: a grey picture has no comparable bound under such a model."""
+        # Files from before the key: whatever DRAW was trained on with MNIST in its name was binarised.
+        return "mnist" in self.dataset if self.binary is None else self.binary
+
     def to_props(self) -> dict[str, str]:
         """``metadata_props``, in the order of the design."""
-        props = {
-            "format_version": str(FORMAT_VERSION),
-            "model_type": self.model_type,
-            "draw_onnx_version": self.draw_onnx_version,
-            "dataset": self.dataset,
-            "time_steps": str(self.time_steps),
-            "hidden_size": str(self.hidden_size),
-            "image_channels": str(self.image_channels),
-            "image_height": str(self.image_height),
-            "image_width": str(self.image_width),
-            "attention": "true" if self.attention else "false",
-            "outputs": self.outputs,
-            "weights_sha256": self.weights_sha256,
-            "parity_atol": self.parity_atol,
-            "model_license": self.model_license,
-            "model_author": self.model_author,
-        }
-        if self.model_type in (DECODER, SCORER):
-            props["latent_size"] = str(self.latent_size)
-            props["write_size"] = str(self.write_size)
-            props["noise_stream"] = self.noise_stream
-        if self.model_type in (CLASSIFIER, SCORER):
-            props["read_size"] = str(self.read_size)
-        if self.model_type == CLASSIFIER:
-            props["labels"] = ",".join(self.labels)
-        if self.model_type == SCORER:
-            props["picture_fit"] = self.picture_fit
-        return props
+        values = {key: getattr(self, key) for key in _KEYS[self.model_type]}
+        shown = {key: _shown(value) for key, value in values.items() if value is not None}
+        return {"format_version": str(FORMAT_VERSION), **shown}
 
     @classmethod
     def from_props(cls, props: Mapping[str, str]) -> Metadata:
@@ -109,52 +91,54 @@ class Metadata:
             raise DrawError(
                 f"format_version {version} is newer than this package reads ({FORMAT_VERSION}); upgrade draw-onnx"
             )
-        model_type = _text(props, "model_type")
-        if model_type not in MODEL_TYPES:
-            raise DrawError(f"unknown model_type {model_type!r} in the metadata")
-        attention = _text(props, "attention")
-        if attention not in ("true", "false"):
-            raise DrawError(f"metadata key attention must be true or false, not {attention!r}")
-        outputs = _text(props, "outputs")
-        if outputs not in (STEPS, LEAN):
-            raise DrawError(f"metadata key outputs must be {STEPS} or {LEAN}, not {outputs!r}")
-        latent = model_type in (DECODER, SCORER)
-        reads = model_type in (CLASSIFIER, SCORER)
-        noise_stream = _text(props, "noise_stream") if latent else ""
-        if latent and noise_stream != NOISE_STREAM:
+        keys = _KEYS.get(props["model_type"])
+        if keys is None:
+            raise DrawError(f"unknown model_type {props['model_type']!r} in the metadata")
+        there = [key for key in keys if key not in _OPTIONAL or key in props]
+        values: dict[str, Any] = {key: _READ.get(key, _text)(props, key) for key in there}
+        metadata = cls(**values)
+        if metadata.noise_stream not in ("", NOISE_STREAM):
             raise DrawError(
-                f"unknown noise_stream {noise_stream!r} in the metadata; this package makes {NOISE_STREAM}"
+                f"unknown noise_stream {metadata.noise_stream!r} in the metadata; this package makes {NOISE_STREAM}"
             )
-        labels = tuple(_text(props, "labels").split(",")) if model_type == CLASSIFIER else ()
-        # Older files have no such key.
-        picture_fit = props.get("picture_fit", PAD) if model_type == SCORER else PAD
-        if picture_fit not in (PAD, COVER):
-            raise DrawError(f"metadata key picture_fit must be {PAD} or {COVER}, not {picture_fit!r}")
-        metadata = cls(
-            model_type=model_type,
-            dataset=_text(props, "dataset"),
-            time_steps=_size(props, "time_steps"),
-            hidden_size=_size(props, "hidden_size"),
-            image_channels=_size(props, "image_channels"),
-            image_height=_size(props, "image_height"),
-            image_width=_size(props, "image_width"),
-            attention=attention == "true",
-            outputs=outputs,
-            weights_sha256=_text(props, "weights_sha256"),
-            parity_atol=_text(props, "parity_atol"),
-            model_license=_text(props, "model_license"),
-            model_author=_text(props, "model_author"),
-            draw_onnx_version=_text(props, "draw_onnx_version"),
-            latent_size=_size(props, "latent_size") if latent else 0,
-            write_size=_integer(props, "write_size") if latent else 0,
-            read_size=_integer(props, "read_size") if reads else 0,
-            noise_stream=noise_stream,
-            labels=labels,
-            picture_fit=picture_fit,
-        )
-        if model_type == CLASSIFIER and (len(labels) < 2 or not all(labels)):
+        if metadata.model_type == CLASSIFIER and (len(metadata.labels) < 2 or not all(metadata.labels)):
             raise DrawError("metadata key labels must list at least two names")
         return metadata
+
+
+def interface(metadata: Metadata) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """Inputs and outputs that a file of this metadata has: name to shape without the batch axis."""
+    image, steps = metadata.image_shape, metadata.time_steps
+    noise = (steps, metadata.latent_size)
+    inputs: dict[str, tuple[int, ...]]
+    outputs: dict[str, tuple[int, ...]]
+    if metadata.model_type == CLASSIFIER:
+        classes = (len(metadata.labels),)
+        inputs = {IMAGE: image}
+        outputs = {LOGITS: classes, PROBABILITIES: classes}
+        if metadata.outputs == STEPS:
+            patch = (metadata.image_channels, metadata.read_size, metadata.read_size)
+            outputs[GLIMPSES] = (steps, *patch)
+            outputs[READ_ATTENTION] = (steps, 5)
+        return inputs, outputs
+    if metadata.model_type == DECODER:
+        inputs, outputs = {NOISE: noise}, {IMAGE: image}
+    else:
+        inputs = {IMAGE: image, NOISE: noise}
+        outputs = {BOUND: (), RECONSTRUCTION: image}
+    if metadata.outputs == STEPS:
+        outputs[CANVASES] = (steps, *image)
+        if metadata.attention:
+            outputs[WRITE_ATTENTION] = (steps, 5)
+            if metadata.model_type == SCORER:
+                outputs[READ_ATTENTION] = (steps, 5)
+    return inputs, outputs
+
+
+def _shown(value: str | int | tuple[str, ...]) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _text(props: Mapping[str, str], key: str) -> str:
@@ -175,3 +159,52 @@ def _size(props: Mapping[str, str], key: str) -> int:
     if not 1 <= value <= 65536:
         raise DrawError(f"metadata key {key} is out of range: {value}")
     return value
+
+
+def _one_of(*allowed: str) -> Callable[[Mapping[str, str], str], str]:
+    def read(props: Mapping[str, str], key: str) -> str:
+        text = _text(props, key)
+        if text not in allowed:
+            raise DrawError(f"metadata key {key} must be {' or '.join(allowed)}, not {text!r}")
+        return text
+
+    return read
+
+
+def _flag(props: Mapping[str, str], key: str) -> bool:
+    return _one_of("true", "false")(props, key) == "true"
+
+
+def _names(props: Mapping[str, str], key: str) -> tuple[str, ...]:
+    return tuple(_text(props, key).split(","))
+
+
+# Keys in the order of the design. Those that came later are optional.
+_IMAGE = ("image_channels", "image_height", "image_width")
+_ALL = (
+    "model_type",
+    "draw_onnx_version",
+    "dataset",
+    "time_steps",
+    "hidden_size",
+    *_IMAGE,
+    "attention",
+    "outputs",
+)
+_ALL += ("weights_sha256", "parity_atol", "model_license", "model_author")
+_LATENT = ("latent_size", "write_size", "noise_stream")
+_KEYS = {
+    DECODER: (*_ALL, *_LATENT),
+    CLASSIFIER: (*_ALL, "read_size", "labels"),
+    SCORER: (*_ALL, *_LATENT, "read_size", "picture_fit", "binary"),
+}
+_OPTIONAL = ("picture_fit", "binary")
+# How they are read, where not as plain text.
+_READ: dict[str, Callable[[Mapping[str, str], str], Any]] = {
+    **dict.fromkeys(("time_steps", "hidden_size", *_IMAGE, "latent_size"), _size),
+    **dict.fromkeys(("write_size", "read_size"), _integer),
+    **dict.fromkeys(("attention", "binary"), _flag),
+    "outputs": _one_of(STEPS, LEAN),
+    "picture_fit": _one_of(PAD, COVER),
+    "labels": _names,
+}

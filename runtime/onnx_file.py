@@ -29,7 +29,6 @@ class OnnxFile:
 
     ir_version: int = 0
     metadata: dict[str, str] = field(default_factory=dict)
-    nodes: int = 0
     external_data: bool = False  # some weight lies in another file
     foreign_ops: set[str] = field(default_factory=set)  # "domain.Operator" outside the default domain
 
@@ -41,16 +40,16 @@ def parse(data: bytes) -> OnnxFile:
         DrawError: the bytes are no ONNX model, or they end too early.
     """
     result = OnnxFile()
-    view = memoryview(data)
     graphs = 0
-    for number, wire, value in _fields(view):
-        if number == _MODEL_IR_VERSION and wire == _VARINT:
-            result.ir_version = _integer(value)
-        elif number == _MODEL_GRAPH and wire == _BYTES:
+    for number, value in _fields(memoryview(data)):
+        if isinstance(value, int):
+            if number == _MODEL_IR_VERSION:
+                result.ir_version = value
+        elif number == _MODEL_GRAPH:
             graphs += 1
-            _graph(_view(value), result, 0)
-        elif number == _MODEL_METADATA and wire == _BYTES:
-            entry = {n: v for n, w, v in _fields(_view(value)) if w == _BYTES}
+            _graph(value, result, 0)
+        elif number == _MODEL_METADATA:
+            entry = dict(_messages(value))
             result.metadata[_text(entry.get(_ENTRY_KEY))] = _text(entry.get(_ENTRY_VALUE))
         elif number == _MODEL_FUNCTIONS:
             result.foreign_ops.add("a model-local function")
@@ -62,72 +61,67 @@ def parse(data: bytes) -> OnnxFile:
 def _graph(view: memoryview, result: OnnxFile, depth: int) -> None:
     if depth > _MAX_DEPTH:
         raise DrawError("its graphs are nested too deeply")
-    for number, wire, value in _fields(view):
-        if wire != _BYTES:
-            continue
+    for number, value in _messages(view):
         if number == _GRAPH_NODE:
-            _node(_view(value), result, depth)
+            _node(value, result, depth)
         elif number == _GRAPH_INITIALIZER:
-            _tensor(_view(value), result)
+            _tensor(value, result)
 
 
 def _node(view: memoryview, result: OnnxFile, depth: int) -> None:
-    result.nodes += 1
     op_type = domain = ""
-    for number, wire, value in _fields(view):
-        if wire != _BYTES:
-            continue
+    for number, value in _messages(view):
         if number == _NODE_OP_TYPE:
             op_type = _text(value)
         elif number == _NODE_DOMAIN:
             domain = _text(value)
         elif number == _NODE_ATTRIBUTE:
-            for inner, inner_wire, content in _fields(_view(value)):
-                if inner_wire != _BYTES:
-                    continue
+            for inner, content in _messages(value):
                 if inner in (_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS):
-                    _tensor(_view(content), result)
+                    _tensor(content, result)
                 elif inner in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
-                    _graph(_view(content), result, depth + 1)
+                    _graph(content, result, depth + 1)
     if domain not in ("", "ai.onnx"):
         result.foreign_ops.add(f"{domain}.{op_type}")
 
 
 def _tensor(view: memoryview, result: OnnxFile) -> None:
-    for number, _, value in _fields(view):
+    for number, value in _fields(view):
         if number == _TENSOR_EXTERNAL_DATA or (number == _TENSOR_DATA_LOCATION and value != 0):
             result.external_data = True
 
 
-def _fields(view: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
-    """(field number, wire type, value) of one message."""
+def _messages(view: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Those of the fields that are messages, texts or bytes."""
+    return ((number, value) for number, value in _fields(view) if isinstance(value, memoryview))
+
+
+def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """(field number, value) of one message: bytes where the field has a length, else a number."""
     position, end = 0, len(view)
     while position < end:
         key, position = _varint(view, position)
         number, wire = key >> 3, key & 7
         if wire == _VARINT:
             value, position = _varint(view, position)
-            yield number, wire, value
+            yield number, value
             continue
+        if number == 0 or wire not in (_BYTES, _FIXED64, _FIXED32):
+            raise DrawError("it is not in ONNX's format")
         if wire == _BYTES:
             length, position = _varint(view, position)
-        elif wire == _FIXED64:
-            length = 8
-        elif wire == _FIXED32:
-            length = 4
         else:
-            raise DrawError("it is not in ONNX's format")
-        if number == 0:
-            raise DrawError("it is not in ONNX's format")
+            length = 8 if wire == _FIXED64 else 4
         if length > end - position:
             raise DrawError("it ends too early")
-        yield number, wire, view[position : position + length]
+        content = view[position : position + length]
         position += length
+        yield number, content if wire == _BYTES else int.from_bytes(content, "little")
 
 
 def _varint(view: memoryview, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
+    value = 0
+    for shift in range(0, 64, 7):
         if position >= len(view):
             raise DrawError("it ends too early")
         byte = view[position]
@@ -135,25 +129,11 @@ def _varint(view: memoryview, position: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, position
-        shift += 7
-        if shift > 63:
-            raise DrawError("it is not in ONNX's format")
+    raise DrawError("it is not in ONNX's format")
 
 
-def _view(value: int | memoryview) -> memoryview:
-    assert isinstance(value, memoryview)
-    return value
-
-
-def _integer(value: int | memoryview) -> int:
-    assert isinstance(value, int)
-    return value
-
-
-def _text(value: int | memoryview | None) -> str:
-    if not isinstance(value, memoryview):
-        return ""
+def _text(value: memoryview | None) -> str:
     try:
-        return bytes(value).decode()
+        return bytes(value or b"").decode()
     except UnicodeDecodeError:
         raise DrawError("its texts are not UTF-8") from None

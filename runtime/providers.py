@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DrawError
+from ..errors import DrawError, first_line
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -194,9 +194,3 @@ def _library_problem(ort: Any) -> str | None:
     except OSError as error:
         return first_line(error)
     return None
-
-
-def first_line(error: BaseException, limit: int = 300) -> str:
-    """An exception's message on one line of at most ``limit`` characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= limit else f"{text[:limit]}…"

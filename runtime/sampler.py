@@ -8,25 +8,23 @@ from dataclasses import dataclass
 from typing import SupportsIndex
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..errors import DrawError
-from .batches import map_in_order
+from .batches import join, map_in_order
 from .metadata import CANVASES, DECODER, IMAGE, NOISE, WRITE_ATTENTION
 from .noise import check_range, check_seed, noise
-from .opened import OpenedModel
+from .session import Floats, OpenedModel
 
 
 @dataclass(frozen=True)
 class Samples:
     """n pictures of C x H x W pixels, painted in T steps from Z latents a step."""
 
-    images: NDArray[np.float32]  # [n, C, H, W] Bernoulli means in [0, 1]; canvases[:, -1] where there are any
-    noise: NDArray[np.float32]  # [n, T, Z]
-    canvases: NDArray[np.float32] | None  # [n, T, C, H, W] the picture after each step
-    write_attention: (
-        NDArray[np.float32] | None
-    )  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
+    images: Floats  # [n, C, H, W] Bernoulli means in [0, 1]; canvases[:, -1] where there are any
+    noise: Floats  # [n, T, Z]
+    canvases: Floats | None  # [n, T, C, H, W] the picture after each step
+    write_attention: Floats | None  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
     seed: int | None  # None for noise of the caller's own
     start: int  # number of the first picture
 
@@ -50,7 +48,8 @@ class Sampler(OpenedModel):
     """
 
     _model_type = DECODER
-    _step_output = CANVASES
+    _results = (IMAGE,)
+    _steps = (CANVASES, WRITE_ATTENTION)
 
     def __init__(
         self, path: str | os.PathLike[str] = "mnist", provider: str = "auto", threads: int | None = None
@@ -97,7 +96,7 @@ class Sampler(OpenedModel):
 
         def draw(begin: int) -> Samples:
             count = min(size, first + n - begin)
-            return self._run(noise(s, begin, count, t, z), s, begin, steps)
+            return self._draw(noise(s, begin, count, t, z), s, begin, steps)
 
         return map_in_order(draw, range(first, first + n, size), self.threads)
 
@@ -116,32 +115,10 @@ class Sampler(OpenedModel):
         size = self.batch_size(batch)
 
         def draw(begin: int) -> Samples:
-            return self._run(own[begin : begin + size], None, begin, steps)
+            return self._draw(own[begin : begin + size], None, begin, steps)
 
         return join(list(map_in_order(draw, range(0, len(own), size), self.threads)))
 
-    def _run(self, noise: NDArray[np.float32], seed: int | None, start: int, steps: bool) -> Samples:
-        wanted = [IMAGE]
-        if steps:
-            wanted += [name for name in (CANVASES, WRITE_ATTENTION) if self._model.has(name)]
-        got = self._model.run({NOISE: noise}, wanted)
+    def _draw(self, noise: Floats, seed: int | None, start: int, steps: bool) -> Samples:
+        got = self._run({NOISE: noise}, steps)
         return Samples(got[IMAGE], noise, got.get(CANVASES), got.get(WRITE_ATTENTION), seed, start)
-
-
-def join(parts: list[Samples]) -> Samples:
-    """Consecutive batches as one."""
-
-    def joined(arrays: list[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
-        present = [a for a in arrays if a is not None]
-        return np.concatenate(present) if present else None
-
-    if len(parts) == 1:
-        return parts[0]
-    return Samples(
-        np.concatenate([p.images for p in parts]),
-        np.concatenate([p.noise for p in parts]),
-        joined([p.canvases for p in parts]),
-        joined([p.write_attention for p in parts]),
-        parts[0].seed,
-        parts[0].start,
-    )

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import SupportsIndex
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from .batches import map_in_order
-from .images import check_images
+from .batches import join, map_in_order
 from .metadata import (
     BOUND,
     CANVASES,
@@ -21,20 +19,19 @@ from .metadata import (
     WRITE_ATTENTION,
 )
 from .noise import check_range, check_seed, noise
-from .opened import OpenedModel
+from .pictures.reading import check_images
+from .session import Floats, OpenedModel
 
 
 @dataclass(frozen=True)
 class Scores:
     """n pictures of C x H x W pixels, T steps."""
 
-    bound: NDArray[np.float32]  # [n] L_x + sum KL in nats, equation (12); lower is better
-    reconstruction: NDArray[np.float32]  # [n, C, H, W] Bernoulli means in [0, 1]
-    canvases: NDArray[np.float32] | None  # [n, T, C, H, W] the reconstruction after each step
-    read_attention: (
-        NDArray[np.float32] | None
-    )  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
-    write_attention: NDArray[np.float32] | None  # [n, T, 5]
+    bound: Floats  # [n] L_x + sum KL in nats, equation (12); lower is better
+    reconstruction: Floats  # [n, C, H, W] Bernoulli means in [0, 1]
+    canvases: Floats | None  # [n, T, C, H, W] the reconstruction after each step
+    read_attention: Floats | None  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
+    write_attention: Floats | None  # [n, T, 5]
 
     def __len__(self) -> int:
         return len(self.bound)
@@ -43,8 +40,8 @@ class Scores:
 class Scorer(OpenedModel):
     """Scores with a ``draw.scorer`` file. One scorer may be used from many threads.
 
-    The picture is taken as it is: for a model of binary pictures (``mnist`` and its kin) binarise it first, or the bound
-    cannot be compared with published figures.
+    The picture is taken as it is: for a model of binary pictures (``metadata.binary_pictures``) binarise it first, or
+    the bound cannot be compared with published figures.
 
     Args:
         path: an ``.onnx`` file, or the name of a packaged model.
@@ -56,7 +53,8 @@ class Scorer(OpenedModel):
     """
 
     _model_type = SCORER
-    _step_output = CANVASES
+    _results = (BOUND, RECONSTRUCTION)
+    _steps = (CANVASES, READ_ATTENTION, WRITE_ATTENTION)
 
     def __call__(
         self,
@@ -64,7 +62,7 @@ class Scorer(OpenedModel):
         seed: SupportsIndex = 0,
         start: SupportsIndex = 0,
         batch: int | None = None,
-        steps: bool = False,
+        steps: bool = True,
     ) -> Scores:
         """Score pictures.
 
@@ -73,7 +71,7 @@ class Scorer(OpenedModel):
             seed: picture k takes the noise of picture ``start`` + k of this seed's stream.
             start: number of the first picture in the stream.
             batch: pictures through the graph at once; speed only.
-            steps: also canvases and windows, where the file gives them.
+            steps: also canvases and windows, where the file gives them. They take T times the memory.
 
         Raises:
             DrawError: images of another shape or range, numbers out of range, or ONNX Runtime fails.
@@ -82,20 +80,16 @@ class Scorer(OpenedModel):
         s, first = check_seed(seed), check_range(start, len(array))
         size = self.batch_size(batch)
         t, z = self.metadata.time_steps, self.metadata.latent_size
-        wanted = [BOUND, RECONSTRUCTION]
-        if steps:
-            wanted += [n for n in (CANVASES, READ_ATTENTION, WRITE_ATTENTION) if self._model.has(n)]
 
-        def score(begin: int) -> dict[str, NDArray[np.float32]]:
+        def score(begin: int) -> Scores:
             part = array[begin : begin + size]
-            return self._model.run({IMAGE: part, NOISE: noise(s, first + begin, len(part), t, z)}, wanted)
+            got = self._run({IMAGE: part, NOISE: noise(s, first + begin, len(part), t, z)}, steps)
+            return Scores(
+                got[BOUND],
+                got[RECONSTRUCTION],
+                got.get(CANVASES),
+                got.get(READ_ATTENTION),
+                got.get(WRITE_ATTENTION),
+            )
 
-        parts = list(map_in_order(score, range(0, len(array), size), self.threads))
-        whole = {name: np.concatenate([part[name] for part in parts]) for name in wanted}
-        return Scores(
-            whole[BOUND],
-            whole[RECONSTRUCTION],
-            whole.get(CANVASES),
-            whole.get(READ_ATTENTION),
-            whole.get(WRITE_ATTENTION),
-        )
+        return join(list(map_in_order(score, range(0, len(array), size), self.threads)))

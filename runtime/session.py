@@ -6,17 +6,18 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DrawError
+from ..errors import DrawError, first_line
 from ..pretrained import find_packaged
 from . import metadata as names
-from .metadata import Metadata
+from .batches import batch_size, thread_count
+from .metadata import Metadata, interface
 from .onnx_file import OnnxFile, parse
-from .providers import CUDA, ProviderError, create_session, first_line
+from .providers import CUDA, ProviderError, create_session
 
 MAX_BYTES = 1 << 30  # the largest model of the paper has some 40 MB
 
@@ -75,6 +76,48 @@ class Model:
         if not np.isfinite(results[0][:rows]).all():
             raise DrawError(f"{self.name}: its {outputs[0]} is not finite: the file is damaged")
         return {key: value[:rows] for key, value in zip(outputs, results, strict=True)}
+
+
+class OpenedModel:
+    """What Sampler, Classifier and Scorer share: a file of one model type, opened."""
+
+    _model_type: ClassVar[str]
+    _results: ClassVar[tuple[str, ...]]  # outputs of every such file
+    _steps: ClassVar[tuple[str, ...]]  # outputs of files with `--outputs steps`, the first in all of these
+
+    def __init__(
+        self, path: str | os.PathLike[str], provider: str = "auto", threads: int | None = None
+    ) -> None:
+        self._model: Model = open_model(path, self._model_type, provider)
+        self.threads = thread_count(threads, self._model.provider)
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the file says of itself."""
+        return self._model.metadata
+
+    @property
+    def provider(self) -> str:
+        """``cpu`` or ``cuda``: where it really runs."""
+        return self._model.provider
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether the file gives what happens at every step, not the result alone."""
+        return self._model.has(self._steps[0])
+
+    def batch_size(self, asked: int | None = None) -> int:
+        """Pictures that go through the graph at once.
+
+        Raises:
+            DrawError: less than 1, or not the size that the file was exported for.
+        """
+        return batch_size(asked, self._model.fixed_batch, self.provider)
+
+    def _run(self, inputs: Mapping[str, Floats], steps: bool) -> dict[str, Floats]:
+        """One batch: its results and, where asked for and given, what happened at every step."""
+        more = [name for name in self._steps if steps and self._model.has(name)]
+        return self._model.run(inputs, [*self._results, *more])
 
 
 def open_model(path: str | os.PathLike[str], model_type: str, provider: str = "auto") -> Model:
@@ -177,35 +220,6 @@ def _check_interface(session: Any, metadata: Metadata) -> int | None:
     if batch is not None and batch < 1:
         raise DrawError(f"its batch size is {batch}")
     return batch
-
-
-def interface(metadata: Metadata) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
-    """Inputs and outputs that a file of this metadata has: name to shape without the batch axis."""
-    image, steps = metadata.image_shape, metadata.time_steps
-    noise = (steps, metadata.latent_size)
-    inputs: dict[str, tuple[int, ...]]
-    outputs: dict[str, tuple[int, ...]]
-    if metadata.model_type == names.CLASSIFIER:
-        classes = (len(metadata.labels),)
-        inputs = {names.IMAGE: image}
-        outputs = {names.LOGITS: classes, names.PROBABILITIES: classes}
-        if metadata.outputs == names.STEPS:
-            patch = (metadata.image_channels, metadata.read_size, metadata.read_size)
-            outputs[names.GLIMPSES] = (steps, *patch)
-            outputs[names.READ_ATTENTION] = (steps, 5)
-        return inputs, outputs
-    if metadata.model_type == names.DECODER:
-        inputs, outputs = {names.NOISE: noise}, {names.IMAGE: image}
-    else:
-        inputs = {names.IMAGE: image, names.NOISE: noise}
-        outputs = {names.BOUND: (), names.RECONSTRUCTION: image}
-    if metadata.outputs == names.STEPS:
-        outputs[names.CANVASES] = (steps, *image)
-        if metadata.attention:
-            outputs[names.WRITE_ATTENTION] = (steps, 5)
-            if metadata.model_type == names.SCORER:
-                outputs[names.READ_ATTENTION] = (steps, 5)
-    return inputs, outputs
 
 
 def _shown(shape: Sequence[Any]) -> str:

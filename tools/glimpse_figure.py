@@ -12,7 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from draw_onnx import Classifier
-from draw_onnx.runtime.pictures import READ_COLOUR, arrange, draw_windows, gap_width, to_rgb, write_png
+from draw_onnx.runtime.pictures.drawing import (
+    READ_COLOUR,
+    arrange,
+    draw_windows,
+    gap_width,
+    to_rgb,
+    write_png,
+)
 from draw_onnx.train.data.registry import load_dataset
 from draw_onnx.train.sheets import enlarged
 
@@ -38,7 +45,7 @@ def main() -> None:
         for t in range(steps):
             tiles.append(draw_windows(to_rgb(images[k]), result.read_attention[k, t], n, READ_COLOUR, 1))
         for t in range(steps):
-            tiles.append(enlarged(result.glimpses[k, t], tiles[0].shape[:2]))
+            tiles.append(enlarged(result.glimpses[k, t], *tiles[0].shape[:2]))
     write_png(arguments.out, arrange(tiles, steps, gap_width(4)))
     labels = test.labels[arguments.pictures].tolist() if test.labels is not None else []
     print(f"wrote {arguments.out}; answers {' '.join(result.answers)}, labels {labels}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from draw_onnx.runtime.pictures import to_rgb, write_png
+from draw_onnx.runtime.pictures.drawing import to_rgb, write_png
 from draw_onnx.train.data.registry import load_dataset
 
 

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..console import VersionOption, make_app, run_app
-from ..runtime.cli_options import check_outputs
+from ..console import VersionOption, check_outputs, make_app, run_app
 
 app = make_app()
 

@@ -15,7 +15,7 @@ from ..models.checkpoint import load_checkpoint
 from ..models.draw import Draw
 from ..pretrained import find_packaged
 from ..runtime.metadata import CLASSIFIER, SCORER, Metadata
-from ..runtime.pictures import MAX_SIDE, arrange, fitting_scale, gap_width, to_rgb, write_png
+from ..runtime.pictures.drawing import MAX_SIDE, fitting_scale, gap_width, pairs, write_png
 from .data.dataset import Dataset, Split
 from .data.registry import load_dataset
 from .evaluation import (
@@ -170,7 +170,7 @@ def evaluate_onnx(
             scorer = Scorer(path, provider=provider, threads=threads)
             bounds = []
             for start, part in slices(evaluation, batch, limit):
-                bounds.append(scorer(part.images.numpy(), seed=seed, start=start).bound)
+                bounds.append(scorer(part.images.numpy(), seed, start, steps=False).bound)
                 bar.advance(len(part.images))
             figures = bound_figures(np.concatenate(bounds).astype(np.float64))
         else:
@@ -178,7 +178,7 @@ def evaluate_onnx(
             wrong, entropy = 0, 0.0
             for _, part in slices(evaluation, batch, limit):
                 assert part.labels is not None
-                logits = torch.from_numpy(classifier(part.images.numpy()).logits)
+                logits = torch.from_numpy(classifier(part.images.numpy(), steps=False).logits)
                 wrong += int((logits.argmax(1) != part.labels).sum())
                 entropy += float(torch.nn.functional.cross_entropy(logits, part.labels, reduction="sum"))
                 bar.advance(len(part.images))
@@ -207,12 +207,7 @@ def nearest_sheet(found: Uniqueness) -> np.ndarray:
     order = np.argsort(found.distances)
     samples, neighbours = found.samples.cpu().numpy(), found.neighbours.cpu().numpy()
     scale = _nearest_scale(len(order), samples.shape[-1], samples.shape[-2])
-    gap = gap_width(scale)
-    pairs = []
-    for k in order:
-        pair = [to_rgb(picture, scale) for picture in (samples[k], neighbours[k])]
-        pairs.append(np.concatenate(pair, axis=1))
-    return arrange(pairs, min(_PAIRS_A_ROW, len(pairs)), 2 * gap)
+    return pairs(samples[order], neighbours[order], min(_PAIRS_A_ROW, len(order)), scale)
 
 
 def _device(name: str) -> torch.device:
@@ -264,7 +259,7 @@ def _add_figures(result: Result, figures: BoundFigures | ErrorFigures) -> None:
     if isinstance(figures, ErrorFigures):
         result.values |= {
             "error_percent": figures.error,
-            "interval": figures.interval,
+            "interval": tuple(100 * end for end in figures.interval),
             "wrong": figures.wrong,
         }
         result.values["cross_entropy"] = figures.cross_entropy

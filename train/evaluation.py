@@ -16,7 +16,7 @@ from ..console import Progress
 from ..errors import DrawError
 from ..models.classifier import GlimpseClassifier
 from ..models.draw import Draw
-from ..runtime.intervals import wilson_interval
+from ..runtime.error_rate import ErrorRate
 from ..runtime.noise import noise as stream_noise
 
 if TYPE_CHECKING:
@@ -49,25 +49,15 @@ class BoundFigures:
 
 
 @dataclass(frozen=True)
-class ErrorFigures:
-    """Share of wrong answers, in percent, with a 95 % interval (Wilson)."""
+class ErrorFigures(ErrorRate):
+    """Wrong answers and how sure the right ones were."""
 
-    images: int
-    wrong: int
     cross_entropy: float  # nats
 
     @property
     def error(self) -> float:
-        return 100 * self.wrong / self.images
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        low, high = wilson_interval(self.wrong, self.images)
-        return 100 * low, 100 * high
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.error:.2f} % error (95 % interval {low:.2f} to {high:.2f}, {self.images:,} images)"
+        """Per cent."""
+        return 100 * self.rate
 
 
 def evaluate(

@@ -11,11 +11,12 @@ from torch import Tensor
 from ..models.attention import window_from
 from ..models.classifier import GlimpseClassifier
 from ..models.draw import Draw
-from ..runtime.pictures import (
+from ..runtime.pictures.drawing import (
     READ_COLOUR,
     WRITE_COLOUR,
     Rgb,
     arrange,
+    centred,
     draw_windows,
     gap_width,
     sheet,
@@ -63,18 +64,13 @@ def glimpse_sheet(model: GlimpseClassifier, dataset: Dataset, count: int = PICTU
         for t in range(config.time_steps):
             tiles.append(draw_windows(to_rgb(image, scale), rows[k, t], config.read_size, READ_COLOUR, scale))
         for t in range(config.time_steps):
-            tiles.append(enlarged(glimpses[k, t], tiles[0].shape[:2]))
+            tiles.append(enlarged(glimpses[k, t], *tiles[0].shape[:2]))
     return arrange(tiles, config.time_steps, gap_width(2 * scale))
 
 
-def enlarged(glimpse: np.ndarray, size: tuple[int, int]) -> Rgb:
-    """A glimpse [C, N, N], brightest value white, in the middle of a tile of ``size``."""
-    scale = max(1, min(size) // glimpse.shape[-1])
-    picture = to_rgb(glimpse / max(float(glimpse.max()), 1e-6), scale)
-    tile = np.zeros((*size, 3), np.uint8)
-    y, x = ((s - p) // 2 for s, p in zip(size, picture.shape[:2], strict=True))
-    tile[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
-    return tile
+def enlarged(glimpse: np.ndarray, height: int, width: int) -> Rgb:
+    """A glimpse [C, N, N], brightest value white, in the middle of a tile."""
+    return centred(glimpse / max(float(glimpse.max()), 1e-6), height, width)
 
 
 def window_rows(params: Tensor, n: int, config: object) -> np.ndarray:

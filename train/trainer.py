@@ -269,6 +269,7 @@ class Trainer:
             self.iteration,
             dict(self._metrics),
             picture_fit=self.dataset.picture_fit,
+            binary=self.dataset.binary,
         )
 
     def save(self) -> None:

@@ -1,5 +1,5 @@
-// A picture file becomes what a model reads, by the rule of the Python runtime (runtime/images.py): turned as EXIF
-// says, transparent parts over black, grey by Rec. 601, shrunk only if larger, aspect kept, centred on black.
+// A picture file becomes what a model reads, by the rule of the Python runtime (runtime/pictures/reading.py): turned
+// as EXIF says, transparent parts over black, grey by Rec. 601, shrunk only if larger, aspect kept, centred on black.
 
 const MAX_PIXELS = 64_000_000;
 const REC601 = [0.299, 0.587, 0.114];

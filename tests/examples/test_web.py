@@ -23,8 +23,8 @@ from PIL import Image
 
 from draw_onnx import Classifier, Sampler
 from draw_onnx.runtime.check_line import CheckLine
-from draw_onnx.runtime.images import read_picture
-from draw_onnx.runtime.pictures import to_rgb
+from draw_onnx.runtime.pictures.drawing import to_rgb
+from draw_onnx.runtime.pictures.reading import read_picture
 
 pytestmark = pytest.mark.examples
 

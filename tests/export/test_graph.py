@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -194,6 +195,14 @@ def test_metadata_says_what_the_model_is(models, checkpoints):
     other = build(checkpoints["attention"], model_license="CC0-1.0", model_author="Ada, Bert")
     written = props(onnx.load_from_string(other))
     assert (written["model_license"], written["model_author"]) == ("CC0-1.0", "Ada, Bert")
+
+
+@pytest.mark.parametrize(("binary", "written"), [(True, "true"), (False, "false"), (None, None)])
+def test_a_scorer_says_whether_its_pictures_are_binary(checkpoints, binary, written):
+    """A checkpoint that does not say gives a file that does not: how it is read is decided in one place."""
+    checkpoint = dataclasses.replace(checkpoints["attention"], binary=binary)
+    assert props(onnx.load_from_string(build(checkpoint, graph="scorer"))).get("binary") == written
+    assert "binary" not in props(onnx.load_from_string(build(checkpoint)))
 
 
 @pytest.mark.parametrize("attention", [True, False])

@@ -249,6 +249,7 @@ def scorer(channels: int = 1, attention: bool = True, lean: bool = False) -> onn
         "noise_stream": "splitmix64-boxmuller-1",
         "read_size": str(READ if attention else 0),
         "picture_fit": "cover" if channels == 3 else "pad",
+        "binary": "false",
     }
     return finish(
         b, {"image": [channels, HEIGHT, WIDTH], "noise": [T, Z]}, outputs, metadata, batch="batch_size"

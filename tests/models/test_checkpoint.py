@@ -56,6 +56,21 @@ def test_round_trip(tmp_path: Path, config: Any) -> None:
     assert config_from_dict(*_kind(config)) == config
 
 
+@pytest.mark.parametrize("binary", [True, False, None])
+def test_whether_pictures_are_binary_is_kept(tmp_path: Path, binary: bool | None) -> None:
+    saved = make(CONFIGS[0])
+    saved.binary = binary
+    save_checkpoint(tmp_path / "a.ckpt", saved)
+    assert load_checkpoint(tmp_path / "a.ckpt").binary is binary
+    content = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    torch.save({k: v for k, v in content.items() if k != "binary"}, tmp_path / "older.ckpt")
+    assert load_checkpoint(tmp_path / "older.ckpt").binary is None
+    for wrong in ("yes", 1, [True]):
+        torch.save({**content, "binary": wrong}, tmp_path / "wrong.ckpt")
+        with pytest.raises(DrawError, match="binary is neither true nor false"):
+            load_checkpoint(tmp_path / "wrong.ckpt")
+
+
 def _kind(config: Any) -> tuple[str, dict[str, Any]]:
     return ("draw" if isinstance(config, DrawConfig) else "classifier"), config_to_dict(config)
 

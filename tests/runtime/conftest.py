@@ -34,7 +34,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     """``run("gen", "--gif", path)``: draw-gen with these arguments, in this process."""
 
     def call(command: str, *arguments: object) -> Ran:
-        module = importlib.import_module(f"draw_onnx.runtime.cli_{command}")
+        module = importlib.import_module(f"draw_onnx.runtime.commands.{command}")
         monkeypatch.setattr(sys, "argv", [f"draw-{command}", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as exit_:

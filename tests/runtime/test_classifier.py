@@ -17,8 +17,8 @@ from PIL import Image
 
 from draw_onnx import Classifier
 from draw_onnx.errors import DrawError
-from draw_onnx.runtime.intervals import wilson_interval
-from draw_onnx.runtime.labelled import read_labelled
+from draw_onnx.runtime.error_rate import ErrorRate
+from draw_onnx.runtime.pictures.labelled import read_labelled
 
 RNG = np.random.default_rng(3)
 SCENES = RNG.integers(0, 256, (11, 20, 24), dtype=np.uint8)
@@ -69,17 +69,6 @@ def test_colour(fake: Path) -> None:
     assert got.glimpses.shape == (2, 3, 3, 4, 4)
     with pytest.raises(DrawError, match=r"shape \[n, 3, 20, 24\], not \[11, 20, 24\]"):
         model(SCENES)
-
-
-def test_wilson_interval_against_its_equation() -> None:
-    """The ends are the proportions p with |share - p| = z sqrt(p (1 - p) / n): Wilson's definition."""
-    for hits, total in ((0, 10), (3, 10), (336, 10_000), (10, 10)):
-        for end in wilson_interval(hits, total):
-            if 0 < end < 1:
-                distance = abs(hits / total - end) / np.sqrt(end * (1 - end) / total)
-                assert distance == pytest.approx(1.959963984540054, rel=1e-9)
-    assert wilson_interval(0, 10)[0] == 0
-    assert wilson_interval(10, 10)[1] == 1
 
 
 @pytest.fixture
@@ -144,16 +133,16 @@ def test_a_folder_with_a_bad_file_goes_on_without_it(
 def test_error_rate_of_an_npz(run, fake: Path, classifier: Classifier, tmp_path: Path) -> None:
     truth = classifier(SCENES).classes.copy()
     truth[:2] = (truth[:2] + 1) % 3  # two wrong answers of eleven
-    low, high = wilson_interval(2, 11)
+    rate = ErrorRate(11, 2)
     for labels in (truth, np.array(["circle", "cross", "line"])[truth]):
         np.savez(tmp_path / "x.npz", images=SCENES, labels=labels)
         got = run("classify", "--onnx", fake / "classifier.onnx", tmp_path / "x.npz", "--batch", 3)
         assert got.code == 0, got.err
-        assert got.out == f"error rate 18.18% (2 of 11; 95 % interval {low:.2%} to {high:.2%})\n"
+        assert got.out == f"{rate}\n"
     figures = json.loads(
         run("classify", "--onnx", fake / "classifier.onnx", tmp_path / "x.npz", "--json").out
     )
-    assert figures == {"images": 11, "errors": 2, "error_rate": 2 / 11, "interval": [low, high]}
+    assert figures == {"images": 11, "errors": 2, "error_rate": 2 / 11, "interval": list(rate.interval)}
 
 
 def test_an_npz_without_labels_lists_answers(run, fake: Path, classifier: Classifier, tmp_path: Path) -> None:
@@ -164,7 +153,7 @@ def test_an_npz_without_labels_lists_answers(run, fake: Path, classifier: Classi
 
 def test_smaller_pictures_of_an_npz_are_centred(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", images=SCENES[:, :10, :10])
-    got = read_labelled(tmp_path / "x.npz", ("a", "b")).batch(0, 4, (1, 20, 24))
+    got = next(read_labelled(tmp_path / "x.npz", ("a", "b")).batches(4, (1, 20, 24)))
     np.testing.assert_array_equal(got[:, 0, 5:15, 7:17], SCENES[:4, :10, :10] / np.float32(255))
     assert got.sum() == pytest.approx((SCENES[:4, :10, :10] / 255).sum(), rel=1e-5)
 

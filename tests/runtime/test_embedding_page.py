@@ -11,9 +11,10 @@ import pytest
 from draw_onnx import Classifier, Sampler
 from draw_onnx.runtime import metadata as names
 from draw_onnx.runtime.check_line import CheckLine, fnv1a64
-from draw_onnx.runtime.images import fit
+from draw_onnx.runtime.metadata import interface
 from draw_onnx.runtime.noise import noise, raw, raw_of_pictures, uniform
-from draw_onnx.runtime.session import interface, peek
+from draw_onnx.runtime.pictures.reading import fit
+from draw_onnx.runtime.session import peek
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "embedding.md").read_text(encoding="utf-8")
 

@@ -26,7 +26,7 @@ BLOCKED = set(sys.argv.pop(1).split(","))
 sys.meta_path.insert(0, Block())
 command = sys.argv.pop(1)
 sys.argv[0] = f"draw-{command}"
-importlib.import_module(f"draw_onnx.runtime.cli_{command}").main()
+importlib.import_module(f"draw_onnx.runtime.commands.{command}").main()
 """
 
 
@@ -92,7 +92,7 @@ def test_every_option_has_a_help_text(command: str) -> None:
 
     import typer
 
-    module = importlib.import_module(f"draw_onnx.runtime.cli_{command}")
+    module = importlib.import_module(f"draw_onnx.runtime.commands.{command}")
     for parameter in typer.main.get_command(module.app).params:
         assert getattr(parameter, "help", None), f"draw-{command} {parameter.name}"
 

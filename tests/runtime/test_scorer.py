@@ -11,7 +11,9 @@ from PIL import Image
 
 from draw_onnx import Scorer
 from draw_onnx.errors import DrawError
+from draw_onnx.runtime.metadata import Metadata
 from draw_onnx.runtime.noise import noise
+from draw_onnx.runtime.onnx_file import parse
 
 RNG = np.random.default_rng(4)
 
@@ -25,7 +27,7 @@ def test_the_fake_equation(scorer: Scorer) -> None:
     """Also: picture k takes the noise of picture start + k."""
     m = scorer.metadata
     images = RNG.random((7, *m.image_shape)).astype(np.float32)
-    got = scorer(images, seed=5, start=9, steps=True)
+    got = scorer(images, seed=5, start=9)
     eps = noise(5, 9, 7, m.time_steps, m.latent_size).astype(np.float64)
     expected = ((images - got.reconstruction.astype(np.float64)) ** 2).sum((1, 2, 3)) + (eps**2).sum((1, 2))
     np.testing.assert_allclose(got.bound, expected, rtol=1e-5)
@@ -81,10 +83,17 @@ def test_all_outputs(run, fake: Path, tmp_path: Path, pictures: list[Path], name
         assert getattr(picture, "n_frames", 1) == 3 + 1
 
 
-def test_binarising(run, fake: Path, tmp_path: Path, pictures: list[Path], with_metadata) -> None:
-    """By the data set of the file, unless told otherwise; and it says so."""
+@pytest.mark.parametrize(
+    "metadata",
+    [{"binary": "true"}, {"dataset": "mnist-two-digit", "binary": None}],
+    ids=["key", "older file"],
+)
+def test_binarising(
+    run, fake: Path, tmp_path: Path, pictures: list[Path], with_metadata, metadata: dict[str, str | None]
+) -> None:
+    """As the file says (older ones by the name of their data set), unless told otherwise; and it says so."""
     mnist = tmp_path / "mnist.onnx"
-    mnist.write_bytes(with_metadata((fake / "scorer.onnx").read_bytes(), {"dataset": "mnist"}))
+    mnist.write_bytes(with_metadata((fake / "scorer.onnx").read_bytes(), metadata))
 
     def images(*arguments: object) -> tuple[np.ndarray, str]:
         got = run("score", *arguments, pictures[0], "--npz", tmp_path / "x.npz")
@@ -100,6 +109,19 @@ def test_binarising(run, fake: Path, tmp_path: Path, pictures: list[Path], with_
     assert "--no-binarise" in said
     assert np.array_equal(images("--onnx", mnist, "--no-binarise")[0], grey)
     assert np.array_equal(images("--onnx", fake / "scorer.onnx", "--binarise")[0], binary)
+
+
+def test_what_the_file_says_goes_before_its_name(fake: Path, with_metadata) -> None:
+    for changes, binary in (
+        ({"dataset": "mnist", "binary": "false"}, False),
+        ({"dataset": "svhn", "binary": "true"}, True),
+        ({"dataset": "svhn", "binary": None}, False),
+        ({"dataset": "binarized-mnist", "binary": None}, True),
+    ):
+        data = with_metadata((fake / "scorer.onnx").read_bytes(), changes)
+        metadata = Metadata.from_props(parse(data).metadata)
+        assert metadata.binary_pictures is binary
+        assert metadata.to_props().get("binary") == changes["binary"]
 
 
 def test_the_file_says_how_pictures_fill_the_frame(run, fake: Path, tmp_path: Path) -> None:

@@ -128,8 +128,8 @@ def test_a_foreign_model_is_refused(tmp_path: Path, fake: Path, with_metadata: E
 @pytest.mark.parametrize("name", ["decoder", "classifier", "scorer"])
 def test_every_missing_key_is_named(tmp_path: Path, fake: Path, with_metadata: Edit, name: str) -> None:
     data = (fake / f"{name}.onnx").read_bytes()
-    # picture_fit came later: a file without it is read as files were before.
-    for key in parse(data).metadata.keys() - {"picture_fit"}:
+    # These came later: a file without them is read as files were before.
+    for key in parse(data).metadata.keys() - {"picture_fit", "binary"}:
         (tmp_path / "x.onnx").write_bytes(with_metadata(data, {key: None}))
         with pytest.raises(DrawError) as error:
             open_model(tmp_path / "x.onnx", TYPES[name], "cpu")
@@ -148,6 +148,8 @@ def test_every_missing_key_is_named(tmp_path: Path, fake: Path, with_metadata: E
             r"image has shape \[batch, 1, 7, 6\], but its metadata says \[batch, 1, 8, 6\]",
         ),
         ("decoder", {"image_channels": "3"}, "image has shape"),
+        ("scorer", {"binary": "yes"}, "binary must be true or false, not 'yes'"),
+        ("scorer", {"picture_fit": "stretch"}, "picture_fit must be pad or cover, not 'stretch'"),
         ("decoder", {"time_steps": "4"}, "noise has shape"),
         ("decoder", {"latent_size": "3"}, "noise has shape"),
         ("decoder", {"latent_size": "-2"}, "latent_size must be a decimal number"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from draw_onnx.runtime.images import picture_paths, read_picture
+from draw_onnx.runtime.pictures.reading import picture_paths, read_picture
 from draw_onnx.train.data.registry import load_dataset
 
 

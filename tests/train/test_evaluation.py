@@ -11,7 +11,6 @@ import torch
 from draw_onnx.errors import DrawError
 from draw_onnx.models.config import DrawConfig
 from draw_onnx.models.draw import Draw
-from draw_onnx.runtime.intervals import wilson_interval
 from draw_onnx.train.data.dataset import Dataset, Split
 from draw_onnx.train.evaluation import evaluate_bound, evaluate_importance, log_weight
 from draw_onnx.train.nearest import find_nearest, nearest
@@ -87,17 +86,6 @@ def test_importance_sampling_is_exact_where_nothing_is_latent(model: Draw, bars:
     plain = evaluate_bound(blind, valid).bound
     for k in (1, 3):
         assert evaluate_importance(blind, valid, k)[0] == pytest.approx(plain, rel=1e-6)
-
-
-def test_wilson_interval() -> None:
-    low, high = wilson_interval(336, 10_000)
-    assert (round(100 * low, 2), round(100 * high, 2)) == (3.02, 3.73)
-    assert wilson_interval(0, 50)[0] == pytest.approx(0, abs=1e-12)
-    assert wilson_interval(50, 50)[1] == pytest.approx(1)
-    for wrong in range(0, 41, 5):
-        low, high = wilson_interval(wrong, 40)
-        assert low <= wrong / 40 <= high
-        assert low == pytest.approx(1 - wilson_interval(40 - wrong, 40)[1])
 
 
 def test_nearest_finds_what_brute_force_finds() -> None:

@@ -17,11 +17,10 @@ import torch
 from ... import console
 from ...errors import DrawError
 from ...models.config import ImageSize
-from ...runtime.images import SUFFIXES, covering_box
 from ...runtime.metadata import COVER
+from ...runtime.pictures.reading import SUFFIXES, cover, open_picture
 from .dataset import Dataset, Split
-from .pictures import each, open_picture
-from .prepared import cached_images, listing
+from .prepared import cached_images, each, listing
 from .stream import FOLDER_SPLIT, permutation
 
 MAX_BYTES = 16 << 30  # of prepared pictures, which have to fit the device
@@ -87,7 +86,7 @@ def _pictures(folder: Path) -> Iterator[Path]:
 def _prepare(folder: Path, names: list[str], size: ImageSize) -> np.ndarray:
     def prepare(name: str) -> np.ndarray | DrawError:
         try:
-            return cover(folder / name, size)
+            return cover(open_picture(folder / name, size.channels), size.width, size.height)
         except DrawError as error:
             return error
 
@@ -104,17 +103,3 @@ def _prepare(folder: Path, names: list[str], size: ImageSize) -> np.ndarray:
     if not images:
         raise DrawError(f"{folder} holds no readable picture")
     return np.stack(images)
-
-
-def cover(path: Path, size: ImageSize) -> np.ndarray:
-    """The picture's centre at the model's size: uint8 [C, H, W].
-
-    Raises:
-        DrawError: it cannot be read as a picture.
-    """
-    from PIL import Image
-
-    picture = open_picture(path, size.channels)
-    frame = size.width, size.height
-    resized = picture.resize(frame, Image.Resampling.BILINEAR, box=covering_box(picture.size, frame))
-    return np.atleast_3d(np.asarray(resized)).transpose(2, 0, 1)

@@ -1,18 +1,25 @@
-"""Prepared arrays kept in the user's cache, so that thousands of pictures are decoded once."""
+"""Preparing picture files, many at once, and keeping them in the user's cache: thousands are decoded once."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import warnings
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from ... import console
 from ...errors import DrawError
 from ...files import atomic_write
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def cached_images(name: str, key: object, prepare: Callable[[], np.ndarray]) -> np.ndarray:
@@ -38,6 +45,24 @@ def cached_images(name: str, key: object, prepare: Callable[[], np.ndarray]) -> 
     except (DrawError, OSError) as error:
         console.note(f"pictures are prepared again next time: {error}")
     return images
+
+
+def each(items: Sequence[Item], work: Callable[[Item], Result], text: str) -> list[Result]:
+    """``work(item)`` for all items, in order, on a few threads (decoders release the lock), with a bar."""
+    results: list[Result] = []
+    with (
+        warnings.catch_warnings(),  # several threads that silence warnings may leave them silenced
+        console.progress(text, len(items)) as bar,
+        ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
+    ):
+        try:
+            for result in pool.map(work, items):
+                results.append(result)
+                bar.advance()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return results
 
 
 def listing(folder: Path, paths: Iterable[Path]) -> list[list[str | int]]:

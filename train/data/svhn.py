@@ -16,11 +16,11 @@ import torch
 from ...errors import DrawError
 from ...models.config import ImageSize
 from ...runtime.metadata import COVER
+from ...runtime.pictures.reading import open_picture
 from .dataset import Batch, Dataset, Split
 from .digit_struct import HouseNumber, read_digit_struct
 from .downloads import SVHN_TEST, SVHN_TRAIN, find_folder
-from .pictures import each, open_picture
-from .prepared import cached_images, listing
+from .prepared import cached_images, each, listing
 from .stream import SVHN_SPLIT, permutation
 
 STORED, CROP = 64, 54

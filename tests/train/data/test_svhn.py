@@ -183,10 +183,10 @@ def test_prepared_cached_and_split(tmp_path: Path, cache: Path, monkeypatch: pyt
     again = load_dataset("svhn", tmp_path, "cpu", download=False)  # damaged: made anew
     assert torch.equal(again.evaluation("train").images, data.evaluation("train").images)
     (tmp_path / "svhn" / "train" / "3.png").write_bytes(b"no picture")  # changed: another key
-    with pytest.raises(DrawError, match=r"3\.png is not a picture \(PNG,"):
+    with pytest.raises(DrawError, match=r"3\.png is no picture that can be read \(PNG,"):
         load_dataset("svhn", tmp_path, "cpu", download=False)
     (tmp_path / "svhn" / "train" / "3.png").unlink()
-    with pytest.raises(DrawError, match=r"cannot read .*3\.png as a picture: No such file"):
+    with pytest.raises(DrawError, match=r"no picture at .*3\.png"):
         load_dataset("svhn", tmp_path, "cpu", download=False)
 
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from draw_onnx.errors import DrawError
-from draw_onnx.runtime.animation import write_gif, write_images_gif, write_steps_gif
-from draw_onnx.runtime.pictures import GAP_COLOUR, WRITE_COLOUR, to_rgb
+from draw_onnx.runtime.pictures.drawing import GAP_COLOUR, WRITE_COLOUR, to_rgb
+from draw_onnx.runtime.pictures.gif import write_gif, write_images_gif, write_steps_gif
 
 
 def frames_of(path: Path) -> tuple[list[np.ndarray], list[int]]:

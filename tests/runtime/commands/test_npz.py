@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from draw_onnx.errors import DrawError
-from draw_onnx.runtime.npz import NpzWriter
+from draw_onnx.runtime.commands.npz import NpzWriter
 
 
 def test_numpy_reads_what_was_appended(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ..errors import DrawError
-from ..files import atomic_write, check_writable
+from ...errors import DrawError
+from ...files import atomic_write, check_writable
 
 
 class NpzWriter:

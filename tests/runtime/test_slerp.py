@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from draw_onnx.runtime.interpolation import slerp
-from draw_onnx.runtime.noise import noise
+from draw_onnx.runtime.noise import noise, slerp
 
 
 def test_ends_are_exact_and_the_path_is_symmetric() -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from draw_onnx import Sampler
 from draw_onnx.runtime.noise import noise
-from draw_onnx.runtime.pictures import grid
+from draw_onnx.runtime.pictures.drawing import grid
 
 
 def test_all_outputs_at_once(run, fake: Path, tmp_path: Path) -> None:
@@ -77,14 +77,21 @@ def test_the_same_command_the_same_bytes(run, fake: Path, tmp_path: Path) -> Non
     assert contents[0] == contents[1] == contents[2]
 
 
+def durations(path: Path) -> list[int]:
+    """Milliseconds of every frame."""
+    with Image.open(path) as picture:
+        return [frame.info["duration"] for frame in ImageSequence.Iterator(picture)]
+
+
 def test_a_lean_file_gives_what_it_can(run, fake: Path, tmp_path: Path) -> None:
     lean = fake / "decoder-lean.onnx"
     got = run("gen", "--onnx", lean, "-n", 3, "--gif", tmp_path / "x.gif", "--npz", tmp_path / "x.npz")
     assert got.code == 0
     assert "one picture per frame" in got.err
     assert "--outputs steps" in got.err
-    with Image.open(tmp_path / "x.gif") as picture:
-        assert getattr(picture, "n_frames", 1) == 3
+    assert durations(tmp_path / "x.gif") == [500, 500, 2000]  # whole pictures: slower than steps
+    assert run("gen", "--onnx", lean, "-n", 3, "--gif", tmp_path / "y.gif", "--fps", 10).code == 0
+    assert durations(tmp_path / "y.gif") == [100, 100, 2000]
     with np.load(tmp_path / "x.npz") as arrays:
         assert sorted(arrays.files) == ["images", "noise", "seed", "start"]
     got = run("gen", "--onnx", lean, "--png", tmp_path / "sheet.png")
@@ -98,17 +105,15 @@ def test_interpolation_starts_at_a_and_turns_at_b(run, fake: Path, tmp_path: Pat
     arguments = ("--interpolate", 1, 2, "-n", 4, "--frames", 5, "--fps", 10, "--scale", 2)
     got = run("gen", "--onnx", decoder, "--gif", tmp_path / "x.gif", *arguments)
     assert got.code == 0, got.err
-    durations = []
     with Image.open(tmp_path / "x.gif") as picture:
         for index in range(getattr(picture, "n_frames", 1)):
             picture.seek(index)
-            durations.append(picture.info["duration"])
             rgb = np.asarray(picture.convert("RGB")).astype(int)
             seed = {0: 1, 4: 2}.get(index)
             if seed is not None:
                 expected = grid(Sampler(decoder, "cpu").sample_noise(noise(seed, 0, 4, 3, 2)).images, 2)
                 assert np.abs(rgb - expected).max() <= 1
-    assert durations == [500, 100, 100, 100, 500, 100, 100, 100]  # both ends rest
+    assert durations(tmp_path / "x.gif") == [500, 100, 100, 100, 500, 100, 100, 100]  # both ends rest
 
 
 def usage_and_errors() -> list[tuple[list[str], int, str]]:
@@ -192,7 +197,7 @@ def test_a_full_disk_leaves_nothing_behind(fake: Path, tmp_path: Path, option: s
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500));"
-        "from draw_onnx.runtime.cli_gen import main; main()"
+        "from draw_onnx.runtime.commands.gen import main; main()"
     )
     out = tmp_path / "out"
     out.mkdir()

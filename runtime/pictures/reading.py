@@ -1,28 +1,30 @@
 """Picture files and arrays become what a model reads: [C, H, W] float32 in [0, 1].
 
-The rule: the first frame of an animation; rotated as EXIF says; transparent parts over black; grey by
-Rec. 601 (0.299 R + 0.587 G + 0.114 B) for a model of one channel; 16-bit values divided by 65535; shrunk, aspect
-kept, only if larger than the model's picture; centred on black. Never enlarged: a classifier trained on
-28-pixel digits in a 100-pixel scene would not know a digit of 100 pixels.
+For all pictures: the first frame of an animation; rotated as EXIF says; transparent parts over black; grey by
+Rec. 601 (0.299 R + 0.587 G + 0.114 B) for a model of one channel; 16-bit values divided by 65535.
 
-Photographs fill their frame: for models trained on those the rule is the trainer's, "cover": the largest centred box
-of the model's aspect, resized to its size, whether that shrinks or enlarges.
+Then ``pad``: shrunk, aspect kept, only if larger than the model's picture; centred on black. Never enlarged: a
+classifier trained on 28-pixel digits in a 100-pixel scene would not know a digit of 100 pixels.
+
+Or ``cover``, for models of photographs, which fill their frame: the largest centred box of the model's aspect,
+resized to its size, whether that shrinks or enlarges. Training prepares its pictures by the same
+:func:`open_picture` and :func:`cover`, in whole bytes.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import DrawError
-from .metadata import COVER, PAD
-from .providers import first_line
+from ...errors import DrawError, first_line
+from ..metadata import COVER, PAD
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,19 +33,8 @@ MAX_PIXELS = 64_000_000
 
 # Formats that Pillow decodes itself: it would hand an EPS file to an interpreter.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")
-SUFFIXES = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".gif",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".webp",
-    ".pgm",
-    ".ppm",
-    ".pbm",
-    ".avif",
+SUFFIXES = tuple(
+    [".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm", ".avif"]
 )
 
 _REC601 = np.array([0.299, 0.587, 0.114], np.float32)
@@ -69,6 +60,59 @@ def read_picture(
     Raises:
         DrawError: missing, a folder, no picture, damaged, or more than 64 megapixels.
     """
+    channels, height, width = shape
+    if picture_fit == COVER:
+        levels = cover(open_picture(path, channels, invert), width, height)
+        return levels.astype(np.float32) / np.float32(255)
+    with _decoded(path) as picture:
+        levels, alpha = _channels(_reduced(picture, shape))
+    if invert:
+        levels = 1 - levels
+    return fit(levels if alpha is None else levels * alpha, shape)
+
+
+def open_picture(path: str | os.PathLike[str], channels: int, invert: bool = False) -> Image.Image:
+    """A picture at its own size and in whole bytes, as Pillow's ``L`` (1 channel) or ``RGB`` (3).
+
+    Raises:
+        DrawError: as :func:`read_picture` does.
+    """
+    from PIL import Image
+
+    with _decoded(path) as picture:
+        if picture.mode.startswith(("I", "F")):
+            levels = np.clip(_channels(picture)[0][0], 0, 1)
+            picture = Image.fromarray(((1 - levels if invert else levels) * 255 + 0.5).astype(np.uint8))
+        else:
+            # Palettes go through RGB: their direct way to grey rounds differently.
+            picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+            if invert:
+                bands = len(picture.getbands())
+                picture = picture.point([*range(255, -1, -1)] * 3 + [*range(256)] * (bands - 3))
+            if picture.mode == "RGBA":
+                black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+                picture = Image.alpha_composite(black, picture).convert("RGB")
+        return picture.convert("RGB" if channels == 3 else "L")
+
+
+def cover(picture: Image.Image, width: int, height: int) -> NDArray[np.uint8]:
+    """The largest centred box of the frame's aspect, resized to the frame: [C, height, width]."""
+    from PIL import Image
+
+    factor = min(picture.width / width, picture.height / height)
+    # Rounding must not push the box over the picture's edge.
+    left, top = (
+        max((picture.width - factor * width) / 2, 0.0),
+        max((picture.height - factor * height) / 2, 0.0),
+    )
+    box = left, top, min(left + factor * width, picture.width), min(top + factor * height, picture.height)
+    resized = picture.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    return np.atleast_3d(np.asarray(resized)).transpose(2, 0, 1)
+
+
+@contextmanager
+def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """A file's first frame, upright. What goes wrong in the block is the file's fault as well."""
     from PIL import Image, ImageOps
 
     path = Path(path)
@@ -78,38 +122,32 @@ def read_picture(
         raise DrawError(f"no picture at {path}")
     Image.init()
     formats = [name for name in FORMATS if name in Image.OPEN]
+    limit = f"more than the {MAX_PIXELS // 10**6} megapixels that are read"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns where this function raises
             with Image.open(path, formats=formats) as picture:  # reads the header
                 width, height = picture.size
                 if width * height > MAX_PIXELS:
-                    raise DrawError(
-                        f"{path} has {width} x {height} pixels, more than the {MAX_PIXELS // 10**6} megapixels that are read"
-                    )
+                    raise DrawError(f"{path} has {width} x {height} pixels, {limit}")
                 picture.load()
-                levels, alpha = _channels(_reduced(ImageOps.exif_transpose(picture), shape, picture_fit))
+                yield ImageOps.exif_transpose(picture)
     except (DrawError, MemoryError):
         raise
     except Image.UnidentifiedImageError:
         raise DrawError(f"{path} is no picture that can be read ({', '.join(formats)})") from None
-    except Image.DecompressionBombError:
-        raise DrawError(f"{path} has more than the {MAX_PIXELS // 10**6} megapixels that are read") from None
+    except Image.DecompressionBombError:  # Pillow's own limit, met while opening
+        raise DrawError(f"{path} has {limit}") from None
     except OSError as error:
         if error.filename is not None:
             raise DrawError(f"cannot read {path}: {error.strerror}") from error
         raise DrawError(f"{path} is damaged: {first_line(error, 120)}") from error
     except Exception as error:  # decoders raise whatever damaged bytes lead them to
         raise DrawError(f"{path} is damaged: {first_line(error, 120)}") from error
-    if invert:
-        levels = 1 - levels
-    if alpha is not None:
-        levels = levels * alpha
-    return fit(levels, shape, picture_fit)
 
 
-def fit(image: ArrayLike, shape: Shape, picture_fit: str = PAD) -> NDArray[np.float32]:
-    """An array [c, h, w] in [0, 1] (c = 1 or 3) by the same rules: grey or three channels, then padded or covering."""
+def fit(image: ArrayLike, shape: Shape) -> NDArray[np.float32]:
+    """An array [c, h, w] in [0, 1] (c = 1 or 3) by the same rules: grey or three channels, then padded."""
     levels = np.asarray(image, np.float32)
     channels, height, width = shape
     if levels.shape[0] == 3 and channels == 1:
@@ -118,9 +156,6 @@ def fit(image: ArrayLike, shape: Shape, picture_fit: str = PAD) -> NDArray[np.fl
         levels = np.repeat(levels, 3, axis=0)
     elif levels.shape[0] != channels:
         raise DrawError(f"a picture of {levels.shape[0]} channels does not fit a model of {channels}")
-    if picture_fit == COVER:
-        frame = width, height
-        return np.clip(_resized(levels, frame, covering_box(levels.shape[:0:-1], frame)), 0, 1)
     levels = _shrunk(levels, height, width)
     out = np.zeros(shape, np.float32)
     top, left = (height - levels.shape[1]) // 2, (width - levels.shape[2]) // 2
@@ -173,7 +208,7 @@ def check_images(images: ArrayLike, shape: Shape) -> NDArray[np.float32]:
     return array
 
 
-def _reduced(picture: Image.Image, shape: Shape, picture_fit: str = PAD) -> Image.Image:
+def _reduced(picture: Image.Image, shape: Shape) -> Image.Image:
     """8-bit pictures as L, LA, RGB or RGBA, much larger ones averaged down to about twice the model's size.
 
     The averaging keeps a picture of 64 megapixels from becoming gigabytes of floats.
@@ -188,8 +223,7 @@ def _reduced(picture: Image.Image, shape: Shape, picture_fit: str = PAD) -> Imag
         picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[picture.mode])
     elif picture.mode not in ("L", "LA", "RGB", "RGBA"):
         picture = picture.convert("RGB")
-    factors = picture.width / shape[2], picture.height / shape[1]
-    times = min((min(factors) if picture_fit == COVER else max(factors)) / 2, *picture.size)
+    times = min(max(picture.width / shape[2], picture.height / shape[1]) / 2, *picture.size)
     return picture.reduce(int(times)) if times >= 2 else picture
 
 
@@ -209,29 +243,13 @@ def _channels(picture: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.flo
     return array, None
 
 
-def covering_box(picture: tuple[int, int], frame: tuple[int, int]) -> Box:
-    """(left, top, right, bottom) of the largest centred box of the frame's aspect. Sizes are (width, height)."""
-    factor = min(picture[0] / frame[0], picture[1] / frame[1])
-    width, height = factor * frame[0], factor * frame[1]
-    # Rounding must not push the box over the picture's edge.
-    left, top = max((picture[0] - width) / 2, 0.0), max((picture[1] - height) / 2, 0.0)
-    return left, top, min(left + width, picture[0]), min(top + height, picture[1])
-
-
 def _shrunk(levels: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Pillow widens the triangle filter when it shrinks: every pixel counts, nothing overshoots."""
+    from PIL import Image
+
     factor = min(height / levels.shape[1], width / levels.shape[2])
     if factor >= 1:
         return levels
-    return _resized(
-        levels, (max(1, round(levels.shape[2] * factor)), max(1, round(levels.shape[1] * factor)))
-    )
-
-
-def _resized(
-    levels: NDArray[np.float32], size: tuple[int, int], box: Box | None = None
-) -> NDArray[np.float32]:
-    """To (width, height). Pillow widens the triangle filter when it shrinks: every pixel counts, nothing overshoots."""
-    from PIL import Image
-
-    planes = [Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR, box=box) for plane in levels]
+    size = max(1, round(levels.shape[2] * factor)), max(1, round(levels.shape[1] * factor))
+    planes = [Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR) for plane in levels]
     return np.stack([np.asarray(plane, np.float32) for plane in planes])

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import DrawError
-from ..files import atomic_write
-from .pictures import (
+from ...errors import DrawError
+from ...files import atomic_write
+from .drawing import (
     GAP_COLOUR,
     READ_COLOUR,
     WRITE_COLOUR,
@@ -27,9 +26,6 @@ from .pictures import (
     to_rgb,
 )
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 HOLD_SECONDS = 2.0  # how long the last frame stays
 MAX_FPS = 50  # GIF counts in hundredths of a second, and viewers slow down below two of them
 FITTING_SIDE = 800  # screen pixels; a GIF grows with its area
@@ -43,8 +39,8 @@ class Palette:
     """256 colours: the marks (windows, gaps) exactly, and greys or the colours of given frames."""
 
     def __init__(self, colours: NDArray[np.uint8]) -> None:
-        self._colours = np.concatenate([colours, np.array(_MARKS, np.uint8)])  # [256, 3]
-        self._flat = self._colours.astype(np.uint8).tobytes()
+        # 256 times red, green, blue
+        self.flat = np.concatenate([colours, np.array(_MARKS, np.uint8)]).tobytes()
         self._grey = bool((colours == colours[:, :1]).all())
 
     @classmethod
@@ -68,23 +64,21 @@ class Palette:
         missing = _GREYS - len(colours)
         return cls(np.concatenate([colours, np.zeros((missing, 3), np.uint8)]))
 
-    def image(self, rgb: Rgb) -> Image.Image:
-        """The frame in this palette: nearest colours, no dithering."""
+    def indices(self, rgb: Rgb) -> NDArray[np.uint8]:
+        """[height, width] places of the nearest colours, not dithered."""
         from PIL import Image
 
         if self._grey:
             indices = np.round(rgb[..., 0] * np.float32((_GREYS - 1) / 255)).astype(np.uint8)
         else:
             reference = Image.new("P", (1, 1))
-            reference.putpalette(self._flat)
+            reference.putpalette(self.flat)
             reduced = Image.fromarray(rgb).quantize(palette=reference, dither=Image.Dither.NONE)
             indices = np.array(reduced, np.uint8)
         packed = _packed(rgb)
         for offset, mark in enumerate(_MARKS):
             indices[packed == _packed(np.array(mark, np.uint8))] = _GREYS + offset
-        picture = Image.fromarray(indices)
-        picture.putpalette(self._flat)
-        return picture
+        return indices
 
 
 def _packed(rgb: NDArray[np.uint8]) -> NDArray[np.uint32]:
@@ -116,6 +110,8 @@ def write_gif(
     Raises:
         DrawError: ``fps`` out of range, more pixels than a viewer can take, or the file cannot be written.
     """
+    from imageio.v3 import imwrite
+
     check_fps(fps)
     first = frame(0)
     check_frames(first.shape[1], first.shape[0], count)
@@ -124,22 +120,22 @@ def write_gif(
     else:
         sample = sorted({round(i * (count - 1) / 7) for i in range(8)})
         palette = Palette.of(frame(index) for index in sample)
-    images = []
+    indices = np.empty((count, *first.shape[:2]), np.uint8)
     for index in range(count):
-        images.append(palette.image(first if index == 0 else frame(index)))
+        indices[index] = palette.indices(first if index == 0 else frame(index))
         advance()
     duration = round(100 / fps) * 10  # milliseconds, in GIF's unit
-    durations = [duration] * (count - 1) + [max(duration, round(hold * 100) * 10)]
+    last = max(duration, round(hold * 100) * 10)
+    options = {
+        "palette": palette.flat,
+        "duration": [duration] * (count - 1) + [last] if count > 1 else last,
+        "loop": 0,
+        "optimize": False,  # it would merge and reorder the palette
+    }
+    # Into memory: after an error in a file imageio tries again when the file is closed.
+    data = imwrite("<bytes>", indices, extension=".gif", plugin="pillow", is_batch=True, **options)
     with atomic_write(path) as file:
-        images[0].save(
-            file,
-            format="GIF",
-            save_all=True,
-            append_images=images[1:],
-            duration=durations if count > 1 else durations[0],
-            loop=0,
-            optimize=False,
-        )
+        file.write(data)
 
 
 def check_frames(width: int, height: int, count: int) -> None:
@@ -152,9 +148,9 @@ def check_frames(width: int, height: int, count: int) -> None:
         )
 
 
-def check_fps(fps: float) -> None:
-    """Raise DrawError unless a GIF can run at ``fps``."""
-    if not 0.05 <= fps <= MAX_FPS:
+def check_fps(fps: float | None) -> None:
+    """Raise DrawError unless a GIF can run at ``fps``; None is a default."""
+    if fps is not None and not 0.05 <= fps <= MAX_FPS:
         raise DrawError(f"a GIF runs at 0.05 to {MAX_FPS} frames per second, not {fps:g}")
 
 
@@ -199,7 +195,7 @@ def write_steps_gif(
 
 def write_images_gif(
     path: str | os.PathLike[str],
-    frames: Sequence[NDArray[np.float32]],
+    frames: Sequence[NDArray[np.float32]] | NDArray[np.float32],
     scale: int | None = None,
     fps: float = 10.0,
     hold: float = HOLD_SECONDS,

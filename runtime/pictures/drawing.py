@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import DrawError
-from ..files import atomic_write
+from ...errors import DrawError
+from ...files import atomic_write
 
 Rgb = NDArray[np.uint8]  # [height, width, 3]
 Colour = tuple[int, int, int]
@@ -109,6 +109,28 @@ def grid(images: ArrayLike, scale: int | None = None) -> Rgb:
     scale = scale or fitting_scale(columns, math.ceil(len(array) / columns), width, height)
     check_size(columns * width * scale, math.ceil(len(array) / columns) * height * scale)
     return arrange([to_rgb(image, scale) for image in array], columns, gap_width(scale))
+
+
+def pairs(left: ArrayLike, right: ArrayLike, columns: int | None = None, scale: int | None = None) -> Rgb:
+    """Pictures [n, C, H, W] beside others of their size, ``columns`` pairs in a row, as nearly square as can be."""
+    lefts, rights = np.asarray(left, np.float32), np.asarray(right, np.float32)
+    height, width = lefts.shape[-2:]
+    columns = columns or grid_columns(len(lefts), 2 * width, height)
+    scale = scale or fitting_scale(2 * columns, math.ceil(len(lefts) / columns), width, height)
+    tiles = [
+        np.concatenate([to_rgb(a, scale), to_rgb(b, scale)], 1) for a, b in zip(lefts, rights, strict=True)
+    ]
+    return arrange(tiles, columns, 2 * gap_width(scale))
+
+
+def centred(image: ArrayLike, height: int, width: int) -> Rgb:
+    """A picture [C, h, w] enlarged by a whole number into the middle of a black tile [height, width, 3]."""
+    array = np.asarray(image, np.float32)
+    picture = to_rgb(array, max(1, min(height, width) // array.shape[-1]))[:height, :width]
+    tile = np.zeros((height, width, 3), np.uint8)
+    y, x = (height - picture.shape[0]) // 2, (width - picture.shape[1]) // 2
+    tile[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+    return tile
 
 
 def chosen_steps(time_steps: int, count: int = 10) -> list[int]:

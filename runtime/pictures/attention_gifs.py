@@ -8,9 +8,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .animation import grid_layout, write_gif
 from .captions import captioned
-from .pictures import READ_COLOUR, WRITE_COLOUR, Rgb, arrange, draw_windows, gap_width, grid_columns, to_rgb
+from .drawing import (
+    READ_COLOUR,
+    WRITE_COLOUR,
+    Rgb,
+    arrange,
+    centred,
+    draw_windows,
+    gap_width,
+    grid_columns,
+    to_rgb,
+)
+from .gif import grid_layout, write_gif
 
 MAX_PICTURES = 16  # in one GIF: more are too small to follow
 
@@ -42,7 +52,7 @@ def write_glimpse_gif(
     def pair(k: int, step: int, scale: int) -> tuple[Rgb, Rgb]:
         t = min(step, steps - 1)
         tile = draw_windows(to_rgb(images[k], scale), windows[k, t], size, READ_COLOUR, scale)
-        return tile, _centred(seen[k, t], tile.shape[:2])
+        return tile, centred(seen[k, t], *tile.shape[:2])
 
     def text(k: int, step: int) -> str:
         return f"glimpse {step + 1} of {steps}" if step < steps else answers[k]
@@ -111,18 +121,8 @@ def _write_pairs(
         tiles = []
         for k in range(count):
             left, right = pair(k, index, scale)
-            both = arrange([left, right], 2, gap)[:, gap:-gap] if gap else np.concatenate([left, right], 1)
+            both = arrange([left, right], 2, gap)[:, gap:-gap]
             tiles.append(captioned(both, text(k, index)))
         return arrange(tiles, columns, 3 * gap)
 
     write_gif(path, frame, frames, fps, grey=channels == 1)
-
-
-def _centred(glimpse: NDArray[np.float32], size: tuple[int, ...]) -> Rgb:
-    """A glimpse [C, N, N] enlarged by a whole number into the middle of a tile of ``size`` (height, width)."""
-    height, width = size
-    picture = to_rgb(glimpse, max(1, min(height, width) // glimpse.shape[-1]))[:height, :width]
-    tile = np.zeros((height, width, 3), np.uint8)
-    y, x = (height - picture.shape[0]) // 2, (width - picture.shape[1]) // 2
-    tile[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
-    return tile

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ..errors import DrawError
-from .images import Shape, check_images, fit
-from .providers import first_line
+from ...errors import DrawError, first_line
+from .reading import Shape, check_images, fit
 
 MAX_BYTES = 4 << 30  # of an array, unpacked
 
@@ -27,22 +27,25 @@ class LabelledPictures:
     pictures: NDArray[Any]  # [n, c, h, w] uint8 or float
     labels: NDArray[np.int64] | None  # [n] class numbers
 
-    def __len__(self) -> int:
-        return len(self.pictures)
+    @property
+    def names(self) -> list[str]:
+        """Their numbers."""
+        return [str(k) for k in range(len(self.pictures))]
 
-    def batch(self, begin: int, end: int, shape: Shape, invert: bool = False) -> NDArray[np.float32]:
-        """Pictures ``begin`` .. ``end - 1`` as [n, C, H, W] in [0, 1]."""
-        part = self.pictures[begin:end]
-        levels = check_images(part, part.shape[1:])
-        if invert:
-            levels = 1 - levels
-        return levels if levels.shape[1:] == shape else np.stack([fit(image, shape) for image in levels])
+    def batches(self, size: int, shape: Shape, invert: bool = False) -> Iterator[NDArray[np.float32]]:
+        """[up to ``size``, C, H, W] in [0, 1] each."""
+        for begin in range(0, len(self.pictures), size):
+            part = self.pictures[begin : begin + size]
+            levels = check_images(part, part.shape[1:])
+            if invert:
+                levels = 1 - levels
+            yield levels if levels.shape[1:] == shape else np.stack([fit(image, shape) for image in levels])
 
 
-def read_labelled(path: str | os.PathLike[str], labels: tuple[str, ...]) -> LabelledPictures:
+def read_labelled(path: str | os.PathLike[str], classes: tuple[str, ...]) -> LabelledPictures:
     """Read ``images`` ([n, h, w], [n, c, h, w] or [n, h, w, c]; uint8 or 0..1) and, if there, ``labels``.
 
-    Labels are class numbers, or names among ``labels``. Nothing is unpickled, and an array that claims to be
+    Labels are class numbers, or names among ``classes``. Nothing is unpickled, and an array that claims to be
     larger than its file can hold is refused before memory is asked for.
 
     Raises:
@@ -64,9 +67,8 @@ def read_labelled(path: str | os.PathLike[str], labels: tuple[str, ...]) -> Labe
         raise DrawError(f"{path} is not an npz file, or it is damaged: {first_line(error, 120)}") from error
     try:
         pictures = _as_channels_first(images)
-        return LabelledPictures(
-            pictures, None if found is None else _class_numbers(found, labels, len(pictures))
-        )
+        labels = None if found is None else _class_numbers(found, classes, len(pictures))
+        return LabelledPictures(pictures, labels)
     except DrawError as error:
         raise DrawError(f"{path}: {error}") from error
 

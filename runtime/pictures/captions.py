@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .pictures import GAP_COLOUR, Rgb
+from .drawing import GAP_COLOUR, Rgb
 
 
 def caption(text: str, width: int) -> Rgb:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from draw_onnx.runtime.attention_gifs import write_glimpse_gif, write_score_gif
-from draw_onnx.runtime.captions import caption
-from draw_onnx.runtime.pictures import READ_COLOUR, WRITE_COLOUR
+from draw_onnx.runtime.pictures.attention_gifs import write_glimpse_gif, write_score_gif
+from draw_onnx.runtime.pictures.captions import caption
+from draw_onnx.runtime.pictures.drawing import READ_COLOUR, WRITE_COLOUR
 
 
 def frames_of(path: Path) -> list[np.ndarray]:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..console import VersionOption, make_app, run_app
-from ..errors import DrawError
+from ...console import VersionOption, make_app, run_app
+from ...errors import DrawError, first_line
 
 app = make_app()
 
@@ -31,7 +31,7 @@ def command(version: Annotated[bool, VersionOption] = False) -> None:
 
     Exits with 1 when something that draw-gen needs does not work. A missing GPU is no fault.
     """
-    from .. import __version__
+    from ... import __version__
 
     _line("draw-onnx", __version__)
     _line("Python", f"{platform.python_version()} on {platform.platform()}")
@@ -51,7 +51,7 @@ def command(version: Annotated[bool, VersionOption] = False) -> None:
 
 
 def _check_runtime() -> list[str]:
-    from .providers import available_cpus, cuda_problem, import_onnxruntime, wheel_conflict
+    from ..providers import available_cpus, cuda_problem, import_onnxruntime, wheel_conflict
 
     try:
         ort = import_onnxruntime()
@@ -80,7 +80,7 @@ def _check_runtime() -> list[str]:
 def _try_provider(provider: str) -> None:
     import numpy as np
 
-    from .providers import create_session, first_line
+    from ..providers import create_session
 
     session: Any = create_session(_TINY_MODEL, provider)
     try:
@@ -92,8 +92,8 @@ def _try_provider(provider: str) -> None:
 
 
 def _check_models() -> list[str]:
-    from ..pretrained import packaged_models
-    from .session import open_model, peek
+    from ...pretrained import packaged_models
+    from ..session import open_model, peek
 
     problems = []
     models = packaged_models(".onnx")

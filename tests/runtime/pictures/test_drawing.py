@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from draw_onnx.errors import DrawError
-from draw_onnx.runtime.pictures import (
+from draw_onnx.runtime.pictures.drawing import (
     GAP_COLOUR,
     WRITE_COLOUR,
     arrange,

@@ -1,0 +1,1 @@
+"""What one types: draw-gen, draw-classify, draw-score and draw-doctor."""

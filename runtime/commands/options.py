@@ -1,0 +1,60 @@
+"""How options are declared, and the options and lines that the runtime's commands share.
+
+An option is ``name: Annotated[type, option("help", PANEL)] = default``; what several commands have has a name here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from ...console import note
+
+if TYPE_CHECKING:
+    from ..session import OpenedModel
+
+# Groups of --help.
+WHICH, OUTPUTS, APPEARANCE, RUNNING = "Which pictures", "Outputs", "Appearance", "Running"
+SEED_MAX = 2**64 - 1
+
+
+def option(text: str, panel: str | None = None, *names: str, **more: Any) -> Any:
+    """``typer.Option``, its help first; ``names`` where the parameter's own will not do."""
+    return typer.Option(*names, help=text, rich_help_panel=panel, **more)
+
+
+_PROVIDER = "Where to run. auto takes the GPU when it works; cuda fails with the reason when it does not."
+_THREADS = "Batches run at the same time. The CPUs at hand unless given."
+_BATCH = "Pictures through the graph at once, 32 on a CPU and 256 on a GPU unless given. Speed only."
+_SCALE = "Screen pixels per pixel. Fitting about 1000 pixels unless given."
+_FPS = "Frames per second of the GIF, up to 50. Unless given: 10, and 2 for glimpses and finished pictures."
+_INVERT = "The pictures are dark on light; the model reads light on dark."
+
+Provider = Annotated[Literal["auto", "cpu", "cuda"], option(_PROVIDER, RUNNING)]
+Threads = Annotated[int | None, option(_THREADS, RUNNING, min=1, max=1024)]
+Batch = Annotated[int | None, option(_BATCH, RUNNING, min=1, max=65536)]
+Scale = Annotated[int | None, option(_SCALE, APPEARANCE, min=1, max=64)]
+Fps = Annotated[float | None, option(_FPS, APPEARANCE)]
+Json = Annotated[bool, option("Print JSON in place of the table.", OUTPUTS, "--json")]
+Invert = Annotated[bool, option(_INVERT, None, "--invert")]
+
+
+def summary(count: int, seconds: float, model: OpenedModel) -> str:
+    """One line for stderr: how many pictures, how fast and where."""
+    threads = f"{model.threads} CPU thread{'s' if model.threads > 1 else ''}"
+    rate = count / seconds if seconds > 0 else float("inf")
+    where = threads if model.provider == "cpu" else "CUDA"
+    return (
+        f"{count} picture{'s' if count != 1 else ''} in {seconds:.2f} s ({rate:,.0f} pictures/s) on {where}"
+    )
+
+
+def shown_in(gif: Path, count: int) -> int:
+    """How many of ``count`` pictures a GIF of looks shows; one line where it is not all."""
+    from ..pictures.attention_gifs import MAX_PICTURES
+
+    if count > MAX_PICTURES:
+        note(f"{gif} shows the first {MAX_PICTURES} of {count} pictures")
+    return min(count, MAX_PICTURES)

@@ -1,0 +1,61 @@
+"""The picture arguments that draw-classify and draw-score share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...console import note
+from ...errors import DrawError
+from ..metadata import PAD
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..pictures.reading import Shape
+
+
+class PictureFiles:
+    """Files and folders of pictures, read one by one.
+
+    A file that the user named must be readable. One that merely lies in a folder is named on stderr and
+    left out, also from ``names`` once all batches have been.
+    """
+
+    labels: None = None  # nobody says what is in them
+
+    def __init__(self, arguments: list[Path]) -> None:
+        from ..pictures.reading import picture_paths
+
+        self._paths = picture_paths(arguments)
+        self._must = set(arguments)
+        self.names = [str(path) for path in self._paths]
+
+    def batches(
+        self, size: int, shape: Shape, invert: bool = False, picture_fit: str = PAD
+    ) -> Iterator[NDArray[np.float32]]:
+        """[up to ``size``, C, H, W] in [0, 1] each; raises DrawError when no picture could be read."""
+        import numpy as np
+
+        from ..pictures.reading import read_picture
+
+        names, ready = [], []
+        for path in self._paths:
+            try:
+                ready.append(read_picture(path, shape, invert, picture_fit))
+            except DrawError as error:
+                if path in self._must:
+                    raise
+                note(f"skipped: {error}")
+                continue
+            names.append(str(path))
+            if len(ready) == size:
+                yield np.stack(ready)
+                ready = []
+        if not names:
+            raise DrawError("none of the pictures could be read")
+        self.names = names
+        if ready:
+            yield np.stack(ready)

@@ -1,0 +1,142 @@
+"""draw-score: the bound and the reconstruction of pictures, by an exported scorer."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...console import VersionOption, check_outputs, make_app, note, run_app
+from ...errors import DrawError
+from ..metadata import COVER, PAD
+from . import options
+from .options import OUTPUTS, SEED_MAX, option, shown_in, summary
+from .picture_files import PictureFiles
+
+if TYPE_CHECKING:
+    from ..scorer import Scores
+
+app = make_app()
+
+
+@app.command()
+def command(
+    images: Annotated[
+        list[Path], typer.Argument(help="Picture files, or folders of them.", metavar="IMAGE|FOLDER")
+    ],
+    onnx: Annotated[
+        str,
+        option(
+            "Scorer: an .onnx file that draw-export --graph scorer wrote, or the name of a packaged model.",
+            metavar="FILE|NAME",
+        ),
+    ],
+    as_json: options.Json = False,
+    gif: Annotated[
+        Path | None,
+        option("Write a GIF of the first 16 pictures being read (blue) and painted again (red).", OUTPUTS),
+    ] = None,
+    png: Annotated[Path | None, option("Write each picture beside its reconstruction.", OUTPUTS)] = None,
+    npz: Annotated[
+        Path | None, option("Write the numbers: images, bound in nats, reconstruction.", OUTPUTS)
+    ] = None,
+    seed: Annotated[
+        int,
+        option("Seed of the noise; picture k takes that of picture k.", min=0, max=SEED_MAX, metavar="SEED"),
+    ] = 0,
+    binarise: Annotated[
+        bool | None,
+        option("Make pixels 0 or 1 at one half. Unless given: if the model was trained on such pictures."),
+    ] = None,
+    cover: Annotated[
+        bool | None,
+        option(
+            "Crop and resize to fill the model's frame, or shrink if larger and centre on black. Unless given: as the"
+            " model's training pictures were made.",
+            None,
+            "--cover/--pad",
+        ),
+    ] = None,
+    invert: options.Invert = False,
+    fps: options.Fps = None,
+    scale: options.Scale = None,
+    provider: options.Provider = "auto",
+    threads: options.Threads = None,
+    batch: options.Batch = None,
+    version: Annotated[bool, VersionOption] = False,
+) -> None:
+    """Score pictures: the bound in nats (lower is better) and how the network would paint them.
+
+    A picture unlike those it was trained on tends to score higher, a plain one low all the same.
+
+        draw-score --onnx scorer.onnx digit.png --gif reading.gif
+    """
+    check_outputs({"--gif": gif, "--png": png, "--npz": npz})
+
+    import numpy as np
+
+    from ..pictures.attention_gifs import write_score_gif
+    from ..pictures.drawing import pairs, write_png
+    from ..pictures.gif import check_fps
+    from ..scorer import Scorer
+    from .npz import NpzWriter
+
+    check_fps(fps)
+    scorer = Scorer(onnx, provider, threads)
+    metadata = scorer.metadata
+    if gif is not None and not scorer.has_steps:
+        raise DrawError(f"{onnx} gives results only, no steps for --gif: export it with --outputs steps")
+    fit = metadata.picture_fit if cover is None else COVER if cover else PAD
+    files = PictureFiles(images)
+    array = np.concatenate(list(files.batches(64, metadata.image_shape, invert, fit)))
+    if binarise is None:
+        binarise = metadata.binary_pictures
+        if binarise and ((array > 0) & (array < 1)).any():
+            note(f"pixels made 0 or 1 at one half, as in {metadata.dataset}; --no-binarise leaves them grey")
+    if binarise:
+        array = (array >= 0.5).astype(np.float32)
+    started = time.perf_counter()
+    scores = scorer(array, seed, batch=batch, steps=False)
+    note(summary(len(scores), time.perf_counter() - started, scorer))
+    if npz is not None:
+        with NpzWriter(npz) as writer:
+            writer.append("images", array)
+            writer.append("bound", scores.bound)
+            writer.append("reconstruction", scores.reconstruction)
+        note(f"wrote {npz}")
+    if png is not None:
+        write_png(png, pairs(array, scores.reconstruction, scale=scale))
+        note(f"wrote {png}")
+    if gif is not None:
+        count = shown_in(gif, len(array))
+        steps = scorer(array[:count], seed, batch=batch)
+        assert steps.canvases is not None
+        windows = steps.read_attention, steps.write_attention
+        sizes = metadata.read_size, metadata.write_size
+        write_score_gif(
+            gif, array[:count], steps.canvases, *windows, *sizes, steps.bound.tolist(), scale, fps or 10
+        )
+        note(f"wrote {gif}")
+    _print(files.names, scores, as_json, array[0].size)
+
+
+def _print(names: list[str], scores: Scores, as_json: bool, values: int) -> None:
+    """Nats, also per value (C x H x W of them): bits per dimension would claim a likelihood of 8-bit pixels."""
+    if as_json:
+        rows = [
+            {"picture": name, "bound": float(bound), "bound_per_value": float(bound) / values}
+            for name, bound in zip(names, scores.bound, strict=True)
+        ]
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    width = max(len("picture"), *map(len, names))
+    print(f"{'picture':<{width}}  bound (nats)  nats per value")
+    for name, bound in zip(names, scores.bound, strict=True):
+        print(f"{name:<{width}}  {bound:>12.2f}  {bound / values:>14.4f}")
+
+
+def main() -> None:
+    run_app(app, "draw-score")
