@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -145,7 +145,7 @@ class GlimpseClassifier(nn.Module):
         state = State(*lstm_cell(product(into_lstm, weights[1], biases[1]), state.cell))
         return state, Glimpse(params, seen, entered)
 
-    def compile_chunk(self, backend: str = "inductor") -> None:
+    def compile_chunk(self, backend: str | Callable[..., Any] = "inductor") -> None:
         """Compile a few glimpses together with torch.compile."""
         self._chunk = torch.compile(self._chunk, dynamic=False, backend=backend)  # type: ignore[method-assign]
 

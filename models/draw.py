@@ -5,9 +5,9 @@ Equation numbers are the paper's. K images, T steps, Z latents, H units, C x B x
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -242,7 +242,7 @@ class Draw(nn.Module):
             params.append(painted.write)
         return DrawSamples(torch.stack(canvases, 1), torch.stack(hidden, 1), _stack(params))
 
-    def compile_chunk(self, backend: str = "inductor") -> None:
+    def compile_chunk(self, backend: str | Callable[..., Any] = "inductor") -> None:
         """Compile a few time steps together with torch.compile: the T-step loop as a whole takes minutes."""
         self._chunk = torch.compile(self._chunk, dynamic=False, backend=backend)  # type: ignore[method-assign]
 

@@ -67,9 +67,12 @@ def begin(
         return Start(Place((Stage(*make(preset, changes=changes, sizes=sizes)),)), initial=initial)
     plan = []
     for stage in preset.stages:
-        of_model = {name: value for name, value in stage.items() if name == "time_steps"}
-        of_run = {name: value for name, value in stage.items() if name not in of_model}
-        plan.append(Stage(*apply_options(preset, {**of_run, **changes}, {**of_model, **sizes})))
+        steps = stage.get("time_steps", preset.model.time_steps)
+        settings = preset.settings.replace(**{k: v for k, v in stage.items() if k != "time_steps"})
+        model = dataclasses.replace(preset.model, time_steps=steps)
+        plan.append(
+            Stage(*apply_options(dataclasses.replace(preset, model=model, settings=settings), changes, sizes))
+        )
     index = from_stage - 1 if from_stage else 0
     if initial is not None:
         check_kind(preset, initial)

@@ -278,3 +278,27 @@ def test_compiled_chunks_train_alike(kind: str, backend: str) -> None:
         model.compile_chunk(backend)
     for got, want in zip(*reversed(results), strict=True):
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["attention", "whole", "classifier"])
+def test_all_chunks_share_one_graph(kind: str) -> None:
+    """The first chunk's states are laid out as the later ones': nothing is compiled twice."""
+    graphs = []
+
+    def count(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> object:
+        graphs.append(graph)
+        return graph.forward
+
+    torch.manual_seed(0)
+    x = torch.rand(2, 1, 8, 9)
+    if kind == "classifier":
+        model = GlimpseClassifier(ClassifierConfig(1, 8, 9, time_steps=12, hidden_size=6, read_size=3))
+        model.compile_chunk(count)
+        loss = model(x).logits.sum()
+    else:
+        sizes = {} if kind == "attention" else {"attention": False, "read_size": 0, "write_size": 0}
+        model = Draw(DrawConfig(1, 8, 9, 12, 6, 3, **{"read_size": 2, "write_size": 3, **sizes}))
+        model.compile_chunk(count)
+        loss = model(x, torch.randn(2, 12, 3)).bound.mean()
+    loss.backward()
+    assert len(graphs) == 1
