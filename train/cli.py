@@ -144,6 +144,29 @@ def command(
             rich_help_panel=_OPTIMISER,
         ),
     ] = None,
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(
+            help="Of matrices, as AdamW takes it. Default: the preset's.", rich_help_panel=_OPTIMISER
+        ),
+    ] = None,
+    deform: Annotated[
+        float | None,
+        typer.Option(
+            help="cluttered-mnist: training digits are rotated, stretched, slanted and shifted, 1 by up to 12° and 12 %."
+            " Default: the preset's.",
+            rich_help_panel=_OPTIMISER,
+        ),
+    ] = None,
+    all_digits: Annotated[
+        bool | None,
+        typer.Option(
+            "--all-digits/--no-all-digits",
+            help="cluttered-mnist: train on the 10,000 validation digits as well; the last weights are then the best."
+            " Default: the preset's.",
+            rich_help_panel=_OPTIMISER,
+        ),
+    ] = None,
     glimpse_loss: Annotated[
         str | None,
         typer.Option(
@@ -218,6 +241,9 @@ def command(
         "write_window": write_window,
         "clip_norm": clip,
         "ema_decay": ema,
+        "weight_decay": weight_decay,
+        "deform": deform,
+        "all_digits": all_digits,
         "glimpse_loss": glimpse_loss,
         "precision": precision,
         # Whole: the run may go on from another folder.

@@ -19,7 +19,7 @@ from .data.dataset import Dataset
 from .data.registry import load_dataset
 from .evaluation import evaluate
 from .machine import decide_compile, flushed_subnormals, make_fabric, warn_of_slow_bfloat16
-from .settings import Hardware, RunFolder
+from .settings import Hardware, RunFolder, TrainSettings
 from .sheets import write_sheet
 from .stages import Place, Stage, Start
 from .trainer import Trainer
@@ -66,7 +66,7 @@ def _train(start: Start, folder: RunFolder, hardware: Hardware, data_dir: Path |
             break
         before = start.settings
         start = Start(place.next(), None, trainer.weights_only(), trainer.clock.seconds)
-        if start.settings.dataset != before.dataset:
+        if _data(start.settings) != _data(before):
             dataset = _load(start, data_dir, fabric.device)
     if main:
         _finish(dataset, folder, trainer)
@@ -140,6 +140,11 @@ def resume_command(folder: RunFolder, hardware: Hardware, data_dir: Path | None)
     return shlex.join(words)
 
 
+def _data(settings: TrainSettings) -> tuple[object, ...]:
+    """What decides the training pictures."""
+    return settings.dataset, settings.deform, settings.all_digits
+
+
 def _load(start: Start, data_dir: Path | None, device: torch.device) -> Dataset:
     """The stage's data set, checked to fit the model."""
     settings, config = start.settings, start.place.stage.config
@@ -150,6 +155,8 @@ def _load(start: Start, data_dir: Path | None, device: torch.device) -> Dataset:
         image_dir=Path(settings.image_dir) if settings.image_dir else None,
         image_size=(settings.image_height, settings.image_width) if settings.image_height else None,
         channels=settings.image_channels or None,
+        strength=settings.deform,
+        all_digits=settings.all_digits,
     )
     if config.image != dataset.image:
         have, want = dataset.image, config.image

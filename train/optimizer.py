@@ -32,25 +32,29 @@ def attention_scale(settings: TrainSettings, iteration: int) -> float:
 
 def make_optimizer(
     module: nn.Module, settings: TrainSettings, device: torch.device, recorded: bool
-) -> torch.optim.Adam:
-    """Adam over all weights; the attention heads are a second group where they have a rate of their own.
+) -> torch.optim.Optimizer:
+    """Adam over all weights, AdamW with a weight decay, which is the matrices' alone.
+
+    The attention heads are groups of their own where they have a rate of their own, and so are matrices with a decay.
 
     Args:
         recorded: a CUDA graph will hold the update, which then reads the rates from tensors.
     """
     on_gpu = device.type == "cuda"
-    groups: list[dict[str, Any]] = [{"params": []}]
-    if settings.attention_lr_scale != 1:
-        groups.append({"params": []})
+    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
     for name, parameter in module.named_parameters():
-        head = any(part in ATTENTION_HEADS for part in name.split("."))
-        groups[-1 if head else 0]["params"].append(parameter)
-    for group in groups:  # one tensor each: they are filled with different rates
-        group["lr"] = (
-            torch.tensor(settings.learning_rate, device=device) if recorded else settings.learning_rate
+        head = settings.attention_lr_scale != 1 and any(part in ATTENTION_HEADS for part in name.split("."))
+        decays = settings.weight_decay > 0 and name.rpartition(".")[2].startswith("weight")
+        # A tensor each where rates are tensors: they are filled with different ones.
+        rate = torch.tensor(settings.learning_rate, device=device) if recorded else settings.learning_rate
+        decay = settings.weight_decay if decays else 0.0
+        group = groups.setdefault(
+            (head, decays), {"params": [], "lr": rate, "weight_decay": decay, "attention_head": head}
         )
-    return torch.optim.Adam(
-        [group for group in groups if group["params"]],
+        group["params"].append(parameter)
+    kind = torch.optim.AdamW if settings.weight_decay else torch.optim.Adam
+    return kind(
+        [groups[key] for key in sorted(groups)],
         betas=(0.9, settings.adam_beta2),
         fused=on_gpu,
         foreach=not on_gpu,
@@ -61,9 +65,9 @@ def make_optimizer(
 def set_rates(optimizer: torch.optim.Optimizer, settings: TrainSettings, iteration: int) -> None:
     """Give every group its rate for this iteration, counted from 0."""
     rate = learning_rate(settings, iteration)
-    for group, scale in zip(
-        optimizer.param_groups, (1.0, attention_scale(settings, iteration)), strict=False
-    ):
+    of_heads = attention_scale(settings, iteration)
+    for group in optimizer.param_groups:
+        scale = of_heads if group["attention_head"] else 1.0
         if isinstance(group["lr"], torch.Tensor):
             group["lr"].fill_(rate * scale)
         else:
@@ -73,7 +77,8 @@ def set_rates(optimizer: torch.optim.Optimizer, settings: TrainSettings, iterati
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """``load_state_dict`` that keeps this machine's kind of Adam: a GPU run's file may go on on the CPU."""
     kept = [
-        {k: group[k] for k in ("lr", "fused", "foreach", "capturable")} for group in optimizer.param_groups
+        {k: group[k] for k in ("lr", "fused", "foreach", "capturable", "attention_head")}
+        for group in optimizer.param_groups
     ]
     optimizer.load_state_dict(state)
     for group, own in zip(optimizer.param_groups, kept, strict=True):

@@ -95,7 +95,7 @@ PRESETS: dict[str, Preset] = dict(
             DrawConfig(time_steps=16, latent_size=32, read_size=0, write_size=0, attention=False),
             "mnist-no-attention",
             dataset="mnist",
-            iterations=20_000,
+            iterations=16_000,
             learning_rate=4e-3,
             warmup=500,
             eval_every=1000,

@@ -29,6 +29,7 @@ class TrainSettings:
     # Pixels: write windows of this width all along (write_window.py); 0 leaves them free.
     write_window: float = 0.0
     adam_beta2: float = 0.999
+    weight_decay: float = 0.0  # of matrices, decoupled from the gradient (AdamW); biases and states have none
     # Of the whole gradient. For DRAW a guard against spikes only: the norm of a healthy batch is 100 to 500
     # nats, and the 10 that others use cuts every step (183 nats after 400 iterations against 166). 0 never cuts.
     clip_norm: float = 1000.0
@@ -43,6 +44,11 @@ class TrainSettings:
     precision: str = "32-true"  # "bf16-mixed": the LSTMs' products in bfloat16, all else in float32
     compile: bool = False  # a few time steps together with torch.compile; other bits, the same figures
     init_from: str = ""  # SHA-256 of the weights that the run started from; empty for random ones
+    # `cluttered-mnist` only
+    deform: float = (
+        0.0  # training digits are rotated, stretched, slanted and shifted; 1 is 12 degrees and the like
+    )
+    all_digits: bool = False  # train on the validation digits as well: best.ckpt is then the last
     # `images` only
     image_dir: str = ""
     image_height: int = 0
@@ -66,6 +72,10 @@ class TrainSettings:
             raise DrawError(f"the warm-up must be at least 0 iterations, not {self.warmup}")
         if not self.clip_norm >= 0:
             raise DrawError(f"the largest gradient norm must be at least 0, not {self.clip_norm}")
+        if not 0 <= self.weight_decay < 1:
+            raise DrawError(f"the weight decay must be at least 0 and below 1, not {self.weight_decay}")
+        if not 0 <= self.deform <= 3:
+            raise DrawError(f"the deformation must be between 0 and 3, not {self.deform}")
         if not 0 <= self.write_window < math.inf:
             raise DrawError(f"the write window must be at least 0 pixels wide, not {self.write_window}")
         if not 0 <= self.ema_decay < 1:

@@ -254,7 +254,8 @@ class Trainer:
 
     def _keep_best(self, row: dict[str, Any]) -> None:
         value = row[f"valid_{self._objective.metric}"]
-        if self.best is None or value < self.best:
+        # Of digits that were trained on, the figure cannot choose.
+        if self.best is None or value < self.best or self.settings.all_digits:
             self.best = value
             save_checkpoint(self.folder.best, self.weights_only())
             save_weights(self.folder.weights, self.weights_only())

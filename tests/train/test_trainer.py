@@ -277,3 +277,32 @@ def test_best_is_weights_only(make_trainer: Make) -> None:
     assert trainer.folder.best.stat().st_size < trainer.folder.last.stat().st_size / 2
     with pytest.raises(DrawError, match="weights-only"):
         make_trainer(folder="other", resume=best)
+
+
+@pytest.mark.parametrize("model", ["draw", "classifier"])
+def test_weight_decay_is_the_matrices_alone(make_trainer: Make, model: str) -> None:
+    """AdamW: before Adam's step every matrix shrinks by rate times decay, biases and learned states do not."""
+    plain, decayed = (make_trainer(model, str(d), warmup=0, weight_decay=d) for d in (0.0, 0.1))
+    before = {n: p.detach().clone() for n, p in plain.model.named_parameters()}
+    for trainer in (plain, decayed):
+        trainer.step()
+    own = dict(decayed.model.named_parameters())
+    for name, value in plain.model.named_parameters():
+        matrix = value.dim() == 2
+        shrunk = 5e-3 * 0.1 * before[name] if matrix else torch.zeros(())
+        torch.testing.assert_close(own[name], value - shrunk, msg=name)
+
+
+def test_the_last_weights_are_the_best_where_validation_digits_are_trained_on(make_trainer: Make) -> None:
+    trainer = make_trainer("classifier", all_digits=True)
+    worse = iter([1.0, 1.1, 1.2, 1.1])
+    validate = trainer._validate
+
+    trainer._objective.diverged = 1e9  # the guard has a test of its own
+
+    def worsening() -> dict[str, float]:
+        return {**validate(), "valid_error": next(worse)}
+
+    trainer._validate = worsening  # type: ignore[method-assign]
+    run(trainer)
+    assert load_checkpoint(trainer.folder.best).iteration == 20

@@ -17,6 +17,7 @@ place's row and column. They are sums of whole numbers, the same on every machin
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from ...models.config import ImageSize
 from .dataset import Batch, Dataset, Split
+from .deform import deform
 from .mnist import LABELS, Digits, test_digits, training_digits, training_note
 from .placing import add_square, add_squares
 from .stream import CLUTTER_TEST, CLUTTER_VALID, below, draws
@@ -37,14 +39,25 @@ CROPS = DIGIT - PIECE + 1  # 21
 DRAWS = 2 + 5 * PIECES  # choices a fixed picture
 
 
-def load_cluttered(root: Path, device: torch.device, download: bool) -> Dataset:
+def load_cluttered(
+    root: Path, device: torch.device, download: bool, *, strength: float = 0.0, all_digits: bool = False
+) -> Dataset:
     """``cluttered-mnist``: 50,000 training digits in ever new clutter, 10,000 fixed pictures each to
     validate (the last digits of MNIST's training file) and to test (its test file).
+
+    Args:
+        strength: training digits are deformed (deform.py).
+        all_digits: train on the validation digits as well; the validation figure then says nothing of new digits.
 
     Raises:
         DrawError: a file is missing (and could not be downloaded) or damaged.
     """
     train, valid = training_digits(root, download)
+    note = training_note(train)
+    if all_digits:
+        train = Digits(
+            np.concatenate([train.images, valid.images]), np.concatenate([train.labels, valid.labels])
+        )
     return Dataset(
         name="cluttered-mnist",
         image=ImageSize(1, SIDE, SIDE),
@@ -55,16 +68,16 @@ def load_cluttered(root: Path, device: torch.device, download: bool) -> Dataset:
         },
         binary=False,
         labels=LABELS,
-        draw=draw_cluttered,
-        note=training_note(train),
+        draw=functools.partial(draw_cluttered, strength=strength),
+        note=note,
     )
 
 
-def draw_cluttered(train: Split, indices: Tensor, generator: torch.Generator) -> Batch:
+def draw_cluttered(train: Split, indices: Tensor, generator: torch.Generator, strength: float = 0.0) -> Batch:
     """A training batch: digit ``indices[k]`` in picture k, everything else from ``generator``.
 
     Drawn in this order, each for the whole batch: the digits' places [k, 2], the pieces' sources [k, 8],
-    their crops [k, 8, 2] and their places [k, 8, 2] (row before column).
+    their crops [k, 8, 2] and their places [k, 8, 2] (row before column), and with a ``strength`` the digits' maps.
     """
     device, count = indices.device, len(indices)
 
@@ -78,7 +91,10 @@ def draw_cluttered(train: Split, indices: Tensor, generator: torch.Generator) ->
 
     pictures = train.images[:, 0]
     pieces = pictures.unfold(1, PIECE, 1).unfold(2, PIECE, 1)[source, crop[..., 0], crop[..., 1]]
-    digits = (pictures[indices][:, None], place[:, None])
+    whole = pictures[indices]
+    if strength:
+        whole = deform(whole, strength, generator)
+    digits = (whole[:, None], place[:, None])
     images = add_squares(SIDE, [digits, (pieces, piece_place)], maximum=255)
     return Batch(images, None if train.labels is None else train.labels[indices])
 

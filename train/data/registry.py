@@ -33,6 +33,8 @@ def load_dataset(
     image_dir: Path | None = None,
     image_size: tuple[int, int] | None = None,
     channels: int | None = None,
+    strength: float = 0.0,
+    all_digits: bool = False,
     download: bool = True,
 ) -> Dataset:
     """Load a data set onto a device.
@@ -45,6 +47,7 @@ def load_dataset(
         image_dir: ``images`` only: the folder of pictures.
         image_size: ``images`` only: height and width in pixels.
         channels: ``images`` only: 1 (grey) or 3 (colour, the default).
+        strength, all_digits: ``cluttered-mnist`` only: see :func:`~.cluttered.load_cluttered`.
         download: fetch what is missing. Without it a missing file is an error at once.
 
     Raises:
@@ -60,6 +63,12 @@ def load_dataset(
         raise DrawError(
             f"a folder, size or channels of pictures can be chosen for images only, not for {name}"
         )
+    if name == "cluttered-mnist":
+        from .cluttered import load_cluttered
+
+        return load_cluttered(data_root(data_dir), device, download, strength=strength, all_digits=all_digits)
+    if strength or all_digits:
+        raise DrawError(f"--deform and --all-digits are for cluttered-mnist, not for {name}")
     if name == "digits":
         from .digits import load_digits
 
@@ -76,8 +85,6 @@ def _loader(name: str) -> Callable[[Path, torch.device, bool], Dataset]:
             from .mnist import load_dynamic as load
         case "mnist-two-digit":
             from .two_digit import load_two_digit as load
-        case "cluttered-mnist":
-            from .cluttered import load_cluttered as load
         case "cifar10":
             from .cifar import load_cifar10 as load
         case "svhn":

@@ -1,0 +1,82 @@
+"""Deformed digits: what a strength means, and what it leaves alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from draw_onnx.errors import DrawError
+from draw_onnx.train.data.deform import deform
+from draw_onnx.train.data.registry import load_dataset
+
+
+def bars(count: int) -> torch.Tensor:
+    """A thick upright bar in the middle of 28x28."""
+    squares = torch.zeros(count, 28, 28, dtype=torch.uint8)
+    squares[:, 6:22, 11:17] = 255
+    return squares
+
+
+def moments(squares: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Ink, centre (row, column) in pixels and the angle of the long axis in degrees, each [k]."""
+    ink = squares.double()
+    total = ink.sum((1, 2))
+    line = torch.arange(28, dtype=torch.float64)
+    row, column = (ink.sum(2) @ line) / total, (ink.sum(1) @ line) / total
+    y, x = line[:, None] - row[:, None, None], line - column[:, None, None]
+    yy, xx, xy = (ink * y * y).sum((1, 2)), (ink * x * x).sum((1, 2)), (ink * x * y).sum((1, 2))
+    return total, row, column, torch.rad2deg(0.5 * torch.atan2(2 * xy, yy - xx))
+
+
+def test_almost_no_strength_is_almost_no_change() -> None:
+    squares = bars(8)
+    same = deform(squares, 1e-6, torch.Generator().manual_seed(0))
+    assert same.dtype == torch.uint8
+    assert (same.int() - squares.int()).abs().max() <= 1
+
+
+def test_strength_one_is_as_much_as_it_says() -> None:
+    ink, row, column, angle = moments(deform(bars(4000), 1.0, torch.Generator().manual_seed(0)))
+    before = moments(bars(1))
+    # Both stretches by up to e^0.12, each axis for itself.
+    assert float((ink / before[0]).log().abs().max()) == pytest.approx(0.24, abs=0.05)
+    # 0.07 of half a side of 28 pixels is one pixel.
+    for centre, own in ((row, before[1]), (column, before[2])):
+        assert 0.8 < float((centre - own).abs().max()) < 1.4
+    # 12 degrees, and 0.15 columns a row of slant, which are 8.5 more.
+    assert 14 < float(angle.abs().max()) < 25
+    assert abs(float(angle.mean())) < 0.5
+
+
+def test_the_same_generator_state_gives_the_same_digits() -> None:
+    first, second = (deform(bars(5), 1.0, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first[0], first[1])
+
+
+def test_only_training_digits_change(data_dir: Path) -> None:
+    plain, deformed = (load_dataset("cluttered-mnist", data_dir, "cpu", strength=s) for s in (0.0, 1.0))
+    a, b = (d.batch(torch.arange(4), torch.Generator().manual_seed(0)) for d in (plain, deformed))
+    assert a.labels is not None
+    assert b.labels is not None
+    assert torch.equal(a.labels, b.labels)
+    assert not torch.equal(a.images, b.images)
+    # The clutter and the places are drawn first, and are the same.
+    assert ((a.images - b.images).abs() > 0).float().mean() < 0.05
+    assert torch.equal(plain.evaluation("valid").images, deformed.evaluation("valid").images)
+
+
+def test_all_digits_are_those_of_the_training_file(data_dir: Path) -> None:
+    data = load_dataset("cluttered-mnist", data_dir, "cpu", all_digits=True)
+    assert data.train_size == 60_000
+    assert len(data.evaluation("valid")) == 10_000
+    assert data.note == ""
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist", "mnist-two-digit"])
+def test_others_have_neither(name: str, data_dir: Path) -> None:
+    for options in ({"strength": 1.0}, {"all_digits": True}):
+        with pytest.raises(DrawError, match="are for cluttered-mnist"):
+            load_dataset(name, data_dir, "cpu", **options)
