@@ -19,9 +19,9 @@ import numpy as np
 
 from ..errors import DrawError
 from ..models.draw import Draw
-from ..runtime.captions import captioned
-from ..runtime.intervals import wilson_interval
-from ..runtime.pictures import Rgb, arrange, fitting_scale, gap_width, to_rgb
+from ..runtime.pictures.captions import captioned
+from ..runtime.error_rate import ErrorRate
+from ..runtime.pictures.drawing import Rgb, arrange, fitting_scale, gap_width, to_rgb
 from .data.dataset import Dataset
 from .data.mnist import Digits, test_digits, training_digits
 from .data.registry import data_root
@@ -57,8 +57,8 @@ class Readings:
     @property
     def interval(self) -> tuple[float, float]:
         """Of the share, 95 % (Wilson), in percent."""
-        low, high = wilson_interval(int(self.sure.sum()), len(self.sure))
-        return 100 * low, 100 * high
+        low, high = ErrorRate(len(self.sure), int((~self.sure).sum())).interval
+        return 100 * (1 - high), 100 * (1 - low)
 
     @property
     def counts(self) -> np.ndarray:
