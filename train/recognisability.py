@@ -19,8 +19,8 @@ import numpy as np
 
 from ..errors import DrawError
 from ..models.draw import Draw
-from ..runtime.pictures.captions import captioned
 from ..runtime.error_rate import ErrorRate
+from ..runtime.pictures.captions import captioned
 from ..runtime.pictures.drawing import Rgb, arrange, fitting_scale, gap_width, to_rgb
 from .data.dataset import Dataset
 from .data.mnist import Digits, test_digits, training_digits
