@@ -62,9 +62,9 @@ def worker(name: str, flush: bool, batch: int, seconds: float) -> float:
         # Random pixels would keep every window in the middle; a bright square draws it somewhere.
         generator = np.random.default_rng(0)
         pictures = np.zeros((batch, *shape[1:]), np.float32)
-        for picture in pictures:
+        for k in range(batch):
             y, x = generator.integers(0, shape[2] - 20, 2)
-            picture[:, y : y + 20, x : x + 8] = 1
+            pictures[k, :, y : y + 20, x : x + 8] = 1
         feed = {"image": pictures}
     return best_of(lambda: session.run(None, feed), seconds)
 

@@ -53,7 +53,7 @@ def begin(
     Raises:
         DrawError: an option that does not fit the model, or a value out of range.
     """
-    own = preset.stages and {name for stage in preset.stages for name in stage} & {*changes, *sizes}
+    own = {name for stage in preset.stages for name in stage} & {*changes, *sizes}
     if from_stage is not None:
         if own:
             raise DrawError(f"--from-stage trains the preset's stages: leave out {option_names(sorted(own))}")

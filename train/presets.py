@@ -36,9 +36,9 @@ def _preset(
 
 
 # Batches an epoch on the fixed binarised MNIST at batch 100: 500. 300 epochs is what the best reproductions ran.
-_MNIST = {"iterations": 150_000, "warmup": 500, "eval_every": 1000, "save_every": 500}
+_MNIST: dict[str, Any] = {"iterations": 150_000, "warmup": 500, "eval_every": 1000, "save_every": 500}
 # What was measured, and what was only taken over, stands in docs/training.md.
-_CLUTTERED = {
+_CLUTTERED: dict[str, Any] = {
     "dataset": "cluttered-mnist",
     "iterations": 40_000,
     "batch_size": 128,

@@ -85,7 +85,9 @@ class Trainer:
         self.average = WeightAverage(self.model, settings.ema_decay)
         self.evaluated = build_model(self.config).to(fabric.device).eval()
         # Validations all use the same noise: 13 million numbers at the paper's sizes, made once.
-        self._noise = functools.cache(functools.partial(image_noise, self.evaluated, EVALUATION_SEED))
+        self._noise = functools.cache(
+            functools.partial(image_noise, cast(Draw, self.evaluated), EVALUATION_SEED)
+        )
         if start.resume is not None and state is not None:
             load_optimizer(optimizer, state["optimizer"])
             self._check_machine(state.get("machine", self._machine))

@@ -198,12 +198,8 @@ def test_mixed_precision_keeps_windows_and_latents_in_float32(kind: str) -> None
 def test_mixed_precision_takes_targets_and_noise_as_they_are(attention: bool) -> None:
     """77/255 is 0.3020 and not bfloat16's 0.3027; states and the loss stay float32, and gradients come near float32's."""
     torch.manual_seed(0)
-    sizes = (
-        {"read_size": 2, "write_size": 3}
-        if attention
-        else {"attention": False, "read_size": 0, "write_size": 0}
-    )
-    model = Draw(DrawConfig(1, 7, 9, 4, 16, 3, **sizes))
+    sizes = (2, 3) if attention else (0, 0)
+    model = Draw(DrawConfig(1, 7, 9, 4, 16, 3, *sizes, attention=attention))
     x, noise = torch.full((3, 1, 7, 9), 77 / 255), torch.randn(3, 4, 3)
     model(x, noise).bound.mean().backward()
     exact = {name: p.grad for name, p in model.named_parameters()}
@@ -221,8 +217,9 @@ def test_mixed_precision_takes_targets_and_noise_as_they_are(attention: bool) ->
     output.bound.mean().backward()
     for name, p in model.named_parameters():
         assert p.grad is not None
-        assert exact[name] is not None
-        error = (p.grad - exact[name]).norm() / exact[name].norm().clamp_min(1e-3)
+        wanted = exact[name]
+        assert wanted is not None
+        error = (p.grad - wanted).norm() / wanted.norm().clamp_min(1e-3)
         assert error < 0.05, f"{name}: {error:.3f}"
 
 

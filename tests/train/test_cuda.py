@@ -15,6 +15,7 @@ from draw_onnx.train.data.registry import load_dataset
 from draw_onnx.train.machine import make_fabric
 from draw_onnx.train.presets import find_preset
 from draw_onnx.train.settings import Hardware, RunFolder
+from draw_onnx.train.stages import Place, Stage, Start
 from draw_onnx.train.trainer import Trainer
 
 pytestmark = [
@@ -33,11 +34,12 @@ def digits_trainer(folder: Path, device: str, cuda_graph: bool = False) -> Train
     """A trainer on the digits whose noise comes from the CPU's generator on either device."""
     preset = find_preset("digits")
     hardware = Hardware(device=device, cuda_graph=cuda_graph)
-    fabric = make_fabric(hardware, "32-true")
+    fabric = make_fabric(hardware)
     run = RunFolder(folder)
     folder.mkdir()
     dataset = load_dataset("digits", None, fabric.device)
-    trainer = Trainer(preset.settings, preset.model, dataset, run, fabric, hardware)
+    start = Start(Place((Stage(preset.settings, preset.model),)))
+    trainer = Trainer(start, dataset, run, fabric, hardware)
 
     def noise(count: int, generator: torch.Generator) -> torch.Tensor:
         config = preset.model

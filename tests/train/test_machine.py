@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import pytest
@@ -96,7 +97,7 @@ def test_compiling_is_tried_where_it_pays_and_given_up_where_it_fails(
 
 def test_the_clock_counts_between_start_and_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [10.0]
-    monkeypatch.setattr(clock.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     watch = clock.Clock(torch.device("cpu"), 5.0)
     watch.start()
     watch.start()  # the interval goes on
@@ -112,7 +113,7 @@ def test_validations_sheets_and_checkpoints_are_not_counted(
 ) -> None:
     """Time stands still but in updates (1 s each) and in all that stands beside them (100 s each)."""
     now = [0.0]
-    monkeypatch.setattr(clock.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     trainer = make_trainer()
 
     def slower(method: Callable, seconds: float) -> Callable:

@@ -77,6 +77,6 @@ def test_all_digits_are_those_of_the_training_file(data_dir: Path) -> None:
 
 @pytest.mark.parametrize("name", ["digits", "mnist", "mnist-two-digit"])
 def test_others_have_neither(name: str, data_dir: Path) -> None:
-    for options in ({"strength": 1.0}, {"all_digits": True}):
+    for strength, all_digits in ((1.0, False), (0.0, True)):
         with pytest.raises(DrawError, match="are for cluttered-mnist"):
-            load_dataset(name, data_dir, "cpu", **options)
+            load_dataset(name, data_dir, "cpu", strength=strength, all_digits=all_digits)
