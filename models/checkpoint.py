@@ -27,10 +27,8 @@ from .draw import Draw
 from .safetensors_file import is_safetensors, read_header, read_tensors, strict_json, write_safetensors
 
 FORMAT_VERSION = 1
-PAD, COVER = (
-    "pad",
-    "cover",
-)  # how pictures of other sizes become a model's input; runtime/metadata.py has the same
+# How pictures of other sizes become a model's input: runtime/metadata.py has the same names.
+PAD, COVER = "pad", "cover"
 _MAGIC = "draw-onnx checkpoint"
 _FLAGS = {"true": True, "false": False}
 

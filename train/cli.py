@@ -219,8 +219,8 @@ def command(
 ) -> None:
     """Train DRAW or the glimpse classifier.
 
-    Leaves last.ckpt (to resume), best.ckpt (to export), metrics.csv, TensorBoard events and sample sheets in
-    the run folder, and prints the test figure at the end. Ctrl-C saves and says how to go on.
+    Leaves last.ckpt (to resume), best.ckpt (to export), best.safetensors (to share), metrics.csv, TensorBoard events
+    and sample sheets in the run folder, and prints the test figure at the end. Ctrl-C saves and says how to go on.
     """
     from ..errors import DrawError
     from ..models.checkpoint import load_checkpoint

@@ -67,9 +67,8 @@ def decide_compile(seconds: float, device: torch.device) -> bool:
         return False
     try:
         torch.compile(lambda x: x.sin() + 1, dynamic=False)(torch.zeros(2, device=device))
-    except (
-        Exception
-    ) as error:  # no compiler, no headers, no Triton: whatever is missing, training goes without
+    except Exception as error:
+        # No compiler, no headers, no Triton: whatever is missing, training goes without.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         note(f"time steps are not compiled, torch.compile does not work here ({reason})")
         return False
@@ -77,7 +76,7 @@ def decide_compile(seconds: float, device: torch.device) -> bool:
 
 
 def warn_of_slow_bfloat16(device: torch.device) -> None:
-    """bfloat16 products on a CPU without instructions for them take ten times as long as float32's."""
+    """Say so where bfloat16 products are emulated: they then take many times as long as float32's."""
     info = Path("/proc/cpuinfo")
     if device.type == "cpu" and info.exists():
         text = info.read_text(encoding="utf-8")
