@@ -60,9 +60,11 @@ export function readMetadata(bytes) {
  * @param {string} [wanted] the model_type that is needed, e.g. "draw.decoder"; any of ours unless given
  * @returns {{modelType: string, dataset: string, timeSteps: number, latentSize: number, channels: number,
  *            height: number, width: number, attention: boolean, steps: boolean, writeSize: number,
- *            readSize: number, labels: string[], metadata: Object<string, string>}}
+ *            readSize: number, labels: string[], pictureFit: string, binaryPictures: boolean,
+ *            metadata: Object<string, string>}}
  *          latentSize, writeSize and readSize are 0 and labels is empty where the model type has none;
- *          steps says whether the file also gives the outputs of every step
+ *          steps says whether the file also gives the outputs of every step; pictureFit ("pad" or "cover") and
+ *          binaryPictures (0 and 1 only) how the training pictures were made
  * @throws {Error} one line: not ours, too new, or of another type
  */
 export function modelInfo(bytes, wanted) {
@@ -86,6 +88,11 @@ export function modelInfo(bytes, wanted) {
   const modelType = text("model_type");
   if (!MODEL_TYPES.includes(modelType)) throw new Error(`unknown model_type ${modelType} in the metadata`);
   if (wanted && modelType !== wanted) throw new Error(`this is a ${modelType}, and a ${wanted} is needed`);
+  const oneOf = (key, given, ...allowed) => {
+    if (!allowed.includes(given)) throw new Error(`metadata key ${key} must be ${allowed.join(" or ")}, not ${given}`);
+    return given;
+  };
+  const flag = (key, given) => oneOf(key, given, "true", "false") === "true";
   const hasNoise = modelType !== "draw.classifier";
   if (hasNoise && text("noise_stream") !== NOISE_STREAM) {
     throw new Error(`unknown noise_stream ${text("noise_stream")}; this program makes ${NOISE_STREAM}`);
@@ -98,11 +105,14 @@ export function modelInfo(bytes, wanted) {
     channels: size("image_channels", 1),
     height: size("image_height", 1),
     width: size("image_width", 1),
-    attention: text("attention") === "true",
-    steps: text("outputs") === "steps",
+    attention: flag("attention", text("attention")),
+    steps: oneOf("outputs", text("outputs"), "steps", "image") === "steps",
     writeSize: hasNoise ? size("write_size", 0) : 0,
     readSize: modelType === "draw.decoder" ? 0 : size("read_size", 0),
     labels: hasNoise ? [] : text("labels").split(","),
+    // Keys that came later: files from before them read as they always did.
+    pictureFit: oneOf("picture_fit", metadata.picture_fit ?? "pad", "pad", "cover"),
+    binaryPictures: "binary" in metadata ? flag("binary", metadata.binary) : text("dataset").includes("mnist"),
     metadata,
   };
 }

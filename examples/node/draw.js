@@ -5,48 +5,21 @@
 //
 // sample writes PREFIX0.pgm, PREFIX1.pgm, ... (.ppm for a model of three channels), the noise to NOISE_FILE
 // as raw float32, and prints the check line by which ports are compared. classify reads binary PGM and PPM.
-// docs/embedding.md is the definition of everything here; ../js has the noise stream and the metadata.
+// docs/embedding.md is the definition of everything here; the package draw-onnx (../js) does it.
 
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
-import ort from "onnxruntime-node";
-import { modelInfo } from "../js/model_file.js";
-import { CheckLine, noise } from "../js/noise.js";
+import { CheckLine, Classifier, Sampler, fit, modelInfo, prepare, toChannels } from "draw-onnx";
 
-// Since 1.29 the official builds report to Microsoft, and keep a device id in ~/.cache, unless told so before
-// the first session.
-process.env.ORT_DISABLE_TELEMETRY ??= "1";
-
-/** A file of draw-export, ready to run; `info` is what it says of itself. */
-async function openModel(path, wanted) {
+async function openModel(kind, path) {
+  let bytes;
   try {
-    const bytes = readFileSync(path);
-    const info = modelInfo(bytes, wanted);
-    if (info.channels !== 1 && info.channels !== 3) throw new Error(`no pictures of ${info.channels} channels`);
-    // From bytes: given a path, ONNX Runtime would follow references to other files.
-    // One thread: these models are too small for more.
-    const session = await ort.InferenceSession.create(bytes, { intraOpNumThreads: 1, logSeverityLevel: 4 });
-    const [axis] = session.inputMetadata[0].shape;
-    const batch = typeof axis === "number" && axis > 0 ? axis : 0; // of a file exported with --batch N; 0 for any
-    return { path, info, session, batch, pixels: info.channels * info.height * info.width };
+    bytes = readFileSync(path);
+    const { channels } = modelInfo(bytes, kind.modelType);
+    if (channels !== 1 && channels !== 3) throw new Error(`no pictures of ${channels} channels`);
   } catch (error) {
     throw new Error(`${path}: ${error.message}`);
   }
-}
-
-/** One input through the graph, one output back: exactly `count` floats. */
-async function run(model, input, values, shape, output, count) {
-  let data;
-  try {
-    const results = await model.session.run({ [input]: new ort.Tensor("float32", values, shape) }, [output]);
-    data = results[output].data;
-  } catch (error) {
-    throw new Error(`${model.path}: ${error.message}`);
-  }
-  if (!(data instanceof Float32Array) || data.length !== count) {
-    throw new Error(`${model.path}: its ${output} does not have the shape that its metadata says`);
-  }
-  if (!data.every(Number.isFinite)) throw new Error(`${model.path}: its ${output} is not finite: the file is damaged`);
-  return data;
+  return kind.open(bytes, { name: path });
 }
 
 // Pictures: planes [C, H, W] of levels in [0, 1] here, interleaved bytes in PGM and PPM files.
@@ -61,71 +34,58 @@ function writePicture(path, { channels, height, width }, image) {
   writeFileSync(path, Buffer.concat([Buffer.from(`P${channels === 3 ? 6 : 5}\n${width} ${height}\n255\n`), body]));
 }
 
-/** A picture file as the model's input: grey by Rec. 601 where it has one channel, centred on black. */
-function readPicture(path, { channels, height, width }) {
+/** A picture file as the model's input: grey by Rec. 601 where it has one channel, shrunk if larger, centred on black. */
+function readPicture(path, info) {
   const bytes = readFileSync(path);
   // The header is text: three numbers after blanks and comments, then one blank, then the pixels.
   const blank = "(?:[ \\t\\r\\n]|#[^\\n]*\\n)+";
   const header = new RegExp(`^P([56])${blank}([0-9]+)${blank}([0-9]+)${blank}([0-9]+)[ \\t\\r\\n]`)
     .exec(bytes.subarray(0, 4096).toString("latin1"));
   if (!header) throw new Error(`${path} is no binary PGM or PPM`);
-  const given = header[1] === "6" ? 3 : 1;
-  const [w, h, most] = header.slice(2).map(Number);
-  if (w < 1 || h < 1 || most < 1 || most > 65535) throw new Error(`${path} has a damaged header`);
-  if (w > width || h > height) {
-    throw new Error(`${path} has ${w} x ${h} pixels, more than the model's ${width} x ${height}: give a smaller picture`);
-  }
+  const channels = header[1] === "6" ? 3 : 1;
+  const [width, height, most] = header.slice(2).map(Number);
+  if (width < 1 || height < 1 || most < 1 || most > 65535) throw new Error(`${path} has a damaged header`);
+  const plane = width * height, depth = most > 255 ? 2 : 1;
   const pixels = bytes.subarray(header[0].length);
-  if (pixels.length < w * h * given * (most > 255 ? 2 : 1)) throw new Error(`${path} ends too early`);
-  const level = (i) => Math.min((most > 255 ? pixels.readUInt16BE(2 * i) : pixels[i]) / most, 1);
-
-  const top = Math.floor((height - h) / 2), left = Math.floor((width - w) / 2);
-  const image = new Float32Array(channels * height * width);
-  for (let y = 0; y < h; y++) {
-    for (let x = 0; x < w; x++) {
-      const i = (y * w + x) * given;
-      let levels = given === 3 ? [level(i), level(i + 1), level(i + 2)] : [level(i), level(i), level(i)];
-      if (given === 3 && channels === 1) levels = [0.299 * levels[0] + 0.587 * levels[1] + 0.114 * levels[2]];
-      for (let c = 0; c < channels; c++) image[(c * height + top + y) * width + left + x] = levels[c];
-    }
+  if (pixels.length < plane * channels * depth) throw new Error(`${path} ends too early`);
+  if (most === 255) {
+    const rgba = new Uint8ClampedArray(4 * plane).fill(255);
+    for (let i = 0; i < 3 * plane; i++) rgba[4 * Math.floor(i / 3) + (i % 3)] = pixels[channels === 3 ? i : Math.floor(i / 3)];
+    return prepare(rgba, width, height, info);
   }
-  return image;
+  const values = new Float32Array(channels * plane);
+  for (let i = 0; i < values.length; i++) {
+    const level = depth === 2 ? pixels.readUInt16BE(2 * i) : pixels[i];
+    values[(i % channels) * plane + Math.floor(i / channels)] = Math.min(level / most, 1);
+  }
+  return fit(toChannels({ values, channels, height, width }, info.channels), info);
 }
 
 async function sample(path, seed, start, count, prefix, noisePath) {
-  const model = await openModel(path, "draw.decoder");
-  const { timeSteps, latentSize, channels } = model.info;
-  const batch = model.batch || Math.min(count, 32);
-  const check = new CheckLine(seed, timeSteps, latentSize);
+  const sampler = await openModel(Sampler, path);
+  const { info, pixels } = sampler;
+  const check = new CheckLine(seed, info.timeSteps, info.latentSize);
   if (noisePath) writeFileSync(noisePath, "");
-  for (let done = 0; done < count; done += batch) {
-    // A batch is always full: pictures beyond the last are drawn and dropped.
-    const wanted = Math.min(batch, count - done);
+  for (let done = 0; done < count; done += 32) {
+    // In portions, so that memory does not grow with COUNT.
     const first = start + BigInt(done);
-    const values = noise(seed, first, batch, timeSteps, latentSize);
-    if (noisePath) appendFileSync(noisePath, new Uint8Array(values.buffer, 0, 4 * wanted * timeSteps * latentSize));
-    const images = await run(model, "noise", values, [batch, timeSteps, latentSize], "image", batch * model.pixels);
-    check.add(first, wanted, images.subarray(0, wanted * model.pixels));
-    for (let k = 0; k < wanted; k++) {
-      const image = images.subarray(k * model.pixels, (k + 1) * model.pixels);
-      writePicture(`${prefix}${first + BigInt(k)}.${channels === 3 ? "ppm" : "pgm"}`, model.info, image);
+    const got = await sampler.sample(Math.min(32, count - done), { seed, start: first, steps: false });
+    if (noisePath) appendFileSync(noisePath, new Uint8Array(got.noise.buffer));
+    check.add(first, got.count, got.images);
+    for (let k = 0; k < got.count; k++) {
+      const image = got.images.subarray(k * pixels, (k + 1) * pixels);
+      writePicture(`${prefix}${first + BigInt(k)}.${info.channels === 3 ? "ppm" : "pgm"}`, info, image);
     }
   }
   console.log(String(check));
 }
 
 async function classify(path, pictures) {
-  const model = await openModel(path, "draw.classifier");
-  const { channels, height, width, labels } = model.info;
-  const batch = model.batch || 1; // a fixed batch: one picture, the others black
+  const classifier = await openModel(Classifier, path);
   for (const picture of pictures) {
-    const images = new Float32Array(batch * model.pixels);
-    images.set(readPicture(picture, model.info));
-    const probabilities = (
-      await run(model, "image", images, [batch, channels, height, width], "probabilities", batch * labels.length)
-    ).subarray(0, labels.length);
-    const best = probabilities.indexOf(Math.max(...probabilities));
-    console.log(`${picture}: ${labels[best]} ${probabilities[best].toFixed(6)}`);
+    const image = readPicture(picture, classifier.info);
+    const { answers, probabilities } = await classifier.classify(image, { steps: false });
+    console.log(`${picture}: ${answers[0]} ${Math.max(...probabilities).toFixed(6)}`);
   }
 }
 

@@ -33,10 +33,9 @@ PAGE = (
     "writing.js",
     "reading.js",
     "clutter.js",
-    "image_file.js",
-    "model.js",
+    "runtime.js",
 )
-SHARED_MODULES = ("noise.js", "model_file.js")
+SHARED_MODULES = ("web.js", "models.js", "model.js", "model_file.js", "image_file.js", "noise.js")
 ORT_VERSION = "1.30.0"
 ORT_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}

@@ -1,7 +1,7 @@
 // Start: find the models, open them, connect the two halves.
 
-import { readMetadata } from "./js/model_file.js";
-import { download, preload } from "./model.js";
+import { download, readMetadata } from "./js/web.js";
+import { runtime } from "./runtime.js";
 import { Reading } from "./reading.js";
 import { Writing } from "./writing.js";
 
@@ -11,7 +11,7 @@ const writing = new Writing(document.getElementById("drawing"));
 const reading = new Reading(document.getElementById("looking"));
 window.draw = { writing, reading }; // for the console, and for tests
 
-preload();
+runtime();
 readAddress();
 connect();
 await start();

@@ -1,11 +1,11 @@
 // What both halves of the page share: a model's states, its facts, and files from the visitor's disk.
 
-import { Model, download } from "./model.js";
+import { runtime } from "./runtime.js";
 
 export class Panel {
-  /** @param {Element} root the section; @param {string} modelType what it needs */
-  constructor(root, modelType) {
-    Object.assign(this, { root, modelType, model: null, opening: 0 });
+  /** @param {Element} root the section; @param {Function} kind of model it needs: Sampler or Classifier */
+  constructor(root, kind) {
+    Object.assign(this, { root, kind, model: null, opening: 0 });
     this.status = root.querySelector(".status");
     this.action("open-model", () => this.askForModel());
   }
@@ -33,9 +33,7 @@ export class Panel {
     const name = source instanceof File ? source.name : source;
     this.say(`Loading ${name} …`);
     try {
-      const bytes = source instanceof File ? new Uint8Array(await source.arrayBuffer()) : await download(source);
-      if (!bytes.length) throw new Error("the file is empty");
-      const model = await Model.open(bytes, this.modelType);
+      const model = await this.kind.open(source, { ort: runtime() });
       if (opening !== this.opening) return model.release(); // another was chosen meanwhile
       this.model?.release();
       this.model = model;
@@ -46,7 +44,7 @@ export class Panel {
       this.enable();
       await this.use();
     } catch (error) {
-      if (opening === this.opening) this.fail(`${name}: ${error.message}`);
+      if (opening === this.opening) this.fail(error.message);
     }
   }
 
@@ -55,7 +53,7 @@ export class Panel {
     this.player.pause();
     this.model.release();
     this.model = null;
-    this.fail(`${this.name}: ${error.message}`);
+    this.fail(error.message);
   }
 
   /** A clear word and a way on; it takes the panel's place unless a model is open already. */

@@ -1,20 +1,8 @@
 // One picture on the page: a canvas with as many pixels as the model's picture, and windows over it.
 
-const SVG = "http://www.w3.org/2000/svg";
+import { toRGBA } from "./js/web.js";
 
-/** Floats [C, H, W] in [0, 1], C = 1 or 3, as an ImageData; nothing is smoothed. */
-export function toImageData(values, channels, height, width) {
-  const image = new ImageData(width, height);
-  const plane = width * height;
-  for (let i = 0; i < plane; i++) {
-    for (let c = 0; c < 3; c++) {
-      const value = values[channels === 3 ? c * plane + i : i];
-      image.data[4 * i + c] = Math.floor(Math.min(1, Math.max(0, value)) * 255 + 0.5);
-    }
-    image.data[4 * i + 3] = 255;
-  }
-  return image;
-}
+const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * The frame of an attention window in picture pixels, 0 at the left edge of the first one.
@@ -56,7 +44,7 @@ export class Picture {
 
   /** @param {Float32Array} values [C, H, W] in [0, 1] */
   show(values) {
-    this.context.putImageData(toImageData(values, this.channels, this.height, this.width), 0, 0);
+    this.context.putImageData(new ImageData(toRGBA(values, this), this.width), 0, 0);
   }
 
   /**

@@ -1,14 +1,14 @@
 // The lower half: a picture, drawn, dropped or puzzled together, and the classifier's glimpses of it.
 
 import { clutter } from "./clutter.js";
-import { readPicture } from "./image_file.js";
+import { Classifier, readPicture } from "./js/web.js";
 import { Panel, askForFile, chosenSteps, filmStrip } from "./panel.js";
 import { Picture, keepFitting } from "./picture.js";
 import { Player } from "./player.js";
 
 export class Reading extends Panel {
   constructor(root) {
-    super(root, "draw.classifier");
+    super(root, Classifier);
     this.scene = null; // [C, H, W] in [0, 1]
     this.result = null; // {logits, probabilities, glimpses, windows}
     this.round = 0;
@@ -93,7 +93,7 @@ export class Reading extends Panel {
     const round = ++this.round;
     const { info } = this.model;
     try {
-      const { glimpses, read_attention: windows, logits, probabilities } = await this.model.run(this.scene, 1);
+      const { glimpses, readAttention: windows, logits, probabilities } = await this.model.classify(this.scene);
       if (round !== this.round) return false;
       this.result = { logits, probabilities, glimpses, windows };
     } catch (error) {

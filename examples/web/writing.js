@@ -1,6 +1,6 @@
 // The upper half: a seed becomes sixteen pictures, drawn step by step with the write window over them.
 
-import { checkLine, noise } from "./js/noise.js";
+import { Sampler } from "./js/web.js";
 import { Panel, chosenSteps, filmStrip } from "./panel.js";
 import { Picture, contactSheet, keepFitting, savePng } from "./picture.js";
 import { Player } from "./player.js";
@@ -10,7 +10,7 @@ const LARGEST_SEED = 2n ** 64n - 1n;
 
 export class Writing extends Panel {
   constructor(root) {
-    super(root, "draw.decoder");
+    super(root, Sampler);
     this.seed = 0n;
     this.chosen = 0; // number of the picture on the stage
     this.drawings = []; // of this seed: {image, canvases, windows}, where they are done
@@ -152,16 +152,14 @@ export class Writing extends Panel {
 
   /** Pictures first .. first + count - 1 of the seed; those that are there already stay as they are. */
   async #compute(first, count, round) {
-    const { model } = this;
-    const { timeSteps, latentSize } = model.info;
-    const results = await model.run(noise(this.seed, BigInt(first), count, timeSteps, latentSize), count);
+    const results = await this.model.sample(count, { seed: this.seed, start: BigInt(first) });
     if (round !== this.round) return;
     const row = (values, k) => values?.subarray((k * values.length) / count, ((k + 1) * values.length) / count);
     for (let k = 0; k < count; k++) {
       this.drawings[first + k] ??= {
-        image: row(results.image, k), // [C, H, W]
+        image: row(results.images, k), // [C, H, W]
         canvases: row(results.canvases, k), // [T, C, H, W]
-        windows: row(results.write_attention, k), // [T, 5]
+        windows: row(results.writeAttention, k), // [T, 5]
       };
     }
   }
@@ -186,7 +184,7 @@ export class Writing extends Panel {
     this.root.querySelector(".command").textContent =
       `draw-gen --onnx ${this.name.split("/").at(-1)} --seed ${this.seed} --start ${this.chosen} -n 1 --png picture.png --check`;
     this.root.querySelector(".check-line").textContent =
-      checkLine(this.seed, BigInt(this.chosen), 1, info.timeSteps, info.latentSize, image);
+      this.model.checkLine({ images: image, seed: this.seed, start: BigInt(this.chosen), count: 1 });
   }
 
   #remember() {

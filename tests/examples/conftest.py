@@ -12,8 +12,9 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +25,23 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 FAKE = ROOT / "tests" / "fake"
+# The runtimes of the examples, and what tries the JavaScript package: a type checker and a bundler.
+NPM_PACKAGES = (
+    "onnxruntime-node@1.30.0",
+    "onnxruntime-web@1.30.0",
+    "typescript@7.0.2",
+    "esbuild@0.28.2",
+)
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 WARNINGS = ["-O2", "-Wall", "-Wextra", "-Werror"]
 
 
@@ -131,23 +149,58 @@ def compile_port(
     return compile_
 
 
+def npm_install(folder: Path, *packages: str) -> None:
+    """``npm install`` in a folder; skips where npm or its registry is not to be had."""
+    options = ["--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", "--prefer-offline"]
+    command = [tool("npm", "node"), "install", *options, *packages]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    if done.returncode != 0:
+        missing("node", f"npm could not install: {done.stderr.strip()[-300:]}")
+
+
 @pytest.fixture(scope="session")
 def node_folder(kept: Callable[[str], Path]) -> Path:
     """A copy of examples/node beside examples/js, with its packages installed."""
-    npm, node = tool("npm", "node"), tool("node", "node")
     folder = kept("node-example")
     for name in ("examples/js", "examples/node", "tests/fake"):
         shutil.copytree(
             ROOT / name, folder / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules")
         )
-    probe = 'import("onnxruntime-node")'
     here = folder / "examples" / "node"
-    if subprocess.run([node, "-e", probe], cwd=here, capture_output=True).returncode != 0:
-        command = [npm, "install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True)
-        if done.returncode != 0:
-            missing("node", f"npm could not install onnxruntime-node: {done.stderr.strip()[-300:]}")
+    shutil.rmtree(
+        here / "node_modules" / "draw-onnx", ignore_errors=True
+    )  # of an earlier state of examples/js
+    npm_install(here)
     return here
+
+
+@pytest.fixture(scope="session")
+def packed(kept: Callable[[str], Path]) -> Path:
+    """A folder of a stranger's: the JavaScript package as ``npm pack`` makes it, both runtimes, a compiler, a bundler."""
+    folder = kept("javascript-package")
+    npm = tool("npm", "node")
+    command = [npm, "pack", "--silent", "--pack-destination", str(folder), str(EXAMPLES / "js")]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(folder / "node_modules" / "draw-onnx", ignore_errors=True)
+    (folder / "package.json").write_text('{"private": true, "type": "module"}')
+    npm_install(folder, done.stdout.strip(), *NPM_PACKAGES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, driven by playwright."""
+    if not CHROMIUM.exists():
+        missing("chromium", f"{CHROMIUM} is not installed")
+    try:
+        api = import_module("playwright.sync_api")
+    except ImportError:
+        missing("chromium", "playwright is not installed")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session", params=["c", "cpp", "node"])

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,16 +28,6 @@ from draw_onnx.runtime.pictures.reading import read_picture
 pytestmark = pytest.mark.examples
 
 WEB = Path(__file__).resolve().parents[2] / "examples" / "web"
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 TOLERANCE = 1e-5  # of pictures between ONNX Runtime's builds
 PATIENCE = 30  # seconds until a wait is given up
 LARGEST = 2**64 - 1
@@ -124,20 +113,6 @@ def missing(reason: str) -> NoReturn:
 def build_page(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(WEB / "build.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        missing(f"{CHROMIUM} is not installed")
-    try:
-        api = import_module("playwright.sync_api")
-    except ImportError:
-        missing("playwright is not installed")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -501,7 +476,10 @@ def broken(site: Site, edited: Callable[..., Path]) -> dict[str, str]:
             "not a file that draw-export wrote",
         ),
         "newer.onnx": (edited("decoder", format_version="2").read_bytes(), "newer than this program reads"),
-        "liar.onnx": (edited("decoder", image_width="9").read_bytes(), "but its metadata says"),
+        "liar.onnx": (
+            edited("decoder", image_width="9").read_bytes(),
+            "not have the shape that its metadata says",
+        ),
         "noise.onnx": (edited("decoder", noise_stream="other").read_bytes(), "unknown noise_stream other"),
     }
     for name, (content, _) in contents.items():

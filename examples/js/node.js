@@ -1,0 +1,40 @@
+// The package in Node: models by path, run by onnxruntime-node.
+
+import { readFile } from "node:fs/promises";
+import * as models from "./models.js";
+
+export { fit, prepare, toChannels, toRGBA } from "./image_file.js";
+export { modelInfo, readMetadata } from "./model_file.js";
+export { CheckLine, checkLine, noise, rawIntegers } from "./noise.js";
+
+async function runtime() {
+  // Since 1.29 the official builds report to Microsoft, and keep a device id in ~/.cache, unless told so before
+  // the first session.
+  process.env.ORT_DISABLE_TELEMETRY ??= "1";
+  try {
+    const ort = await import("onnxruntime-node");
+    return ort.default ?? ort;
+  } catch (error) {
+    if (error.code !== "ERR_MODULE_NOT_FOUND") throw error;
+    throw new Error("onnxruntime-node is not installed: npm install --ignore-scripts onnxruntime-node");
+  }
+}
+
+const backend = {
+  runtime,
+  read: readFile,
+  // One thread: these models are too small for more.
+  sessionOptions: { intraOpNumThreads: 1, logSeverityLevel: 4 },
+};
+
+export class Sampler extends models.Sampler {
+  static backend = backend;
+}
+
+export class Classifier extends models.Classifier {
+  static backend = backend;
+}
+
+export class Scorer extends models.Scorer {
+  static backend = backend;
+}

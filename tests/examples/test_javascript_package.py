@@ -1,0 +1,310 @@
+"""The JavaScript package as a stranger has it: from ``npm pack``, in a folder of its own, against Python."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import draw_onnx
+from draw_onnx import Classifier, Sampler, Scorer
+from draw_onnx.runtime.check_line import CheckLine
+from draw_onnx.runtime.pictures.reading import read_picture
+
+pytestmark = pytest.mark.examples
+
+JS = Path(__file__).resolve().parents[2] / "examples" / "js"
+TOLERANCE = 1e-5
+
+HEAD = """
+import * as draw from "draw-onnx";
+import { readFileSync } from "node:fs";
+const given = JSON.parse(readFileSync(0, "utf8"));
+const shown = (_, value) => typeof value === "bigint" ? String(value)
+    : ArrayBuffer.isView(value) ? Array.from(value) : value;
+const main = async () => {
+"""
+TAIL = """
+};
+console.log(JSON.stringify(await main(), shown));
+"""
+
+
+@pytest.fixture(scope="module")
+def run(packed: Path) -> Callable[..., Any]:
+    """(code, input) -> what the code returns; ``draw`` is the installed package."""
+
+    def run(code: str, given: object = None) -> Any:
+        (packed / "program.mjs").write_text(HEAD + code + TAIL)
+        done = subprocess.run(
+            ["node", "program.mjs"],
+            cwd=packed,
+            input=json.dumps(given),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        return json.loads(done.stdout)
+
+    return run
+
+
+def same(got: list[float] | None, expected: np.ndarray | None, tolerance: float = TOLERANCE) -> None:
+    assert (got is None) == (expected is None)
+    if got is not None and expected is not None:
+        np.testing.assert_allclose(np.reshape(got, expected.shape), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_what_is_packed(packed: Path) -> None:
+    """Every module of the folder, the types and the README, and nothing else; the version is Python's."""
+    here = packed / "node_modules" / "draw-onnx"
+    names = {path.name for path in here.iterdir()}
+    assert names == {path.name for path in JS.glob("*.js")} | {"index.d.ts", "package.json", "README.md"}
+    package = json.loads((here / "package.json").read_text())
+    assert package["version"] == draw_onnx.__version__
+    assert set(package["peerDependencies"]) == {"onnxruntime-node", "onnxruntime-web"}
+    assert "dependencies" not in package
+
+
+@pytest.mark.parametrize(
+    "name", ["decoder", "decoder-lean", "decoder-colour", "decoder-no-attention-colour", "decoder-batch4"]
+)
+def test_sampler(run, fake: Path, name: str) -> None:
+    path = fake / f"{name}.onnx"
+    code = """
+        const sampler = await draw.Sampler.open(given);
+        const got = await sampler.sample(70, { seed: 2n ** 64n - 3n, start: 2n ** 63n });
+        const again = await sampler.sampleNoise(got.noise, { steps: false });
+        const line = sampler.checkLine(got);
+        await sampler.release();
+        return { ...got, line, again, fixed: sampler.fixedBatch };"""
+    got = run(code, str(path))
+    sampler = Sampler(path, "cpu")
+    expected = sampler.sample(70, 2**64 - 3, 2**63)
+    same(got["images"], expected.images)
+    same(got["noise"], expected.noise)
+    same(got["canvases"], expected.canvases)
+    same(got["writeAttention"], expected.write_attention, 1e-4)
+    assert (got["seed"], got["start"], got["count"]) == (str(2**64 - 3), str(2**63), 70)
+    assert got["again"]["canvases"] is None
+    same(got["again"]["images"], expected.images)
+    line = CheckLine()
+    line.add(expected)
+    assert got["line"].split()[:2] == str(line).split()[:2]
+    assert got["fixed"] == (4 if name.endswith("batch4") else None)
+
+
+def test_numbers_are_seeds_where_they_are_exact(run, fake: Path) -> None:
+    code = """
+        const sampler = await draw.Sampler.open(given);
+        const first = await sampler.sample(1, { seed: 7 });
+        const refused = [];
+        for (const options of [{ seed: 2 ** 53 }, { seed: -1 }, { seed: "7" }, { start: 2n ** 64n }, { seed: 1.5 }]) {
+            try { await sampler.sample(1, options); } catch (error) { refused.push(error.name); }
+        }
+        for (const count of [0, 1.5, "2", -1]) {
+            try { await sampler.sample(count); } catch (error) { refused.push(error.name); }
+        }
+        return [first.images, refused];"""
+    images, refused = run(code, str(fake / "decoder.onnx"))
+    same(images, Sampler(fake / "decoder.onnx", "cpu").sample(1, 7).images)
+    assert refused == ["RangeError"] * 9
+
+
+@pytest.mark.parametrize("name", ["classifier", "classifier-lean", "classifier-colour", "classifier-batch4"])
+def test_classifier(run, fake: Path, rng: np.random.Generator, name: str) -> None:
+    path = fake / f"{name}.onnx"
+    classifier = Classifier(path, "cpu")
+    images = rng.random((37, *classifier.metadata.image_shape), np.float32)
+    code = """
+        const classifier = await draw.Classifier.open(given[0]);
+        return { ...(await classifier.classify(given[1])), labels: classifier.info.labels };"""
+    got = run(code, [str(path), images.ravel().tolist()])
+    expected = classifier(images)
+    same(got["probabilities"], expected.probabilities)
+    same(got["logits"], expected.logits, 1e-4)
+    same(got["glimpses"], expected.glimpses, 1e-4)
+    same(got["readAttention"], expected.read_attention, 1e-4)
+    assert got["answers"] == expected.answers
+    assert got["labels"] == list(expected.labels)
+
+
+@pytest.mark.parametrize("name", ["scorer", "scorer-lean", "scorer-colour", "scorer-no-attention"])
+def test_scorer(run, fake: Path, rng: np.random.Generator, name: str) -> None:
+    path = fake / f"{name}.onnx"
+    scorer = Scorer(path, "cpu")
+    images = rng.random((35, *scorer.metadata.image_shape), np.float32)
+    code = """
+        const scorer = await draw.Scorer.open(given[0]);
+        return { ...(await scorer.score(given[1], { seed: 5n, start: 9n })), info: scorer.info };"""
+    got = run(code, [str(path), images.ravel().tolist()])
+    expected = scorer(images, 5, 9)
+    np.testing.assert_allclose(got["bound"], expected.bound, rtol=1e-5, atol=1e-3)
+    same(got["reconstruction"], expected.reconstruction)
+    same(got["canvases"], expected.canvases)
+    same(got["readAttention"], expected.read_attention, 1e-4)
+    same(got["writeAttention"], expected.write_attention, 1e-4)
+    assert got["info"]["pictureFit"] == scorer.metadata.picture_fit
+    assert got["info"]["binaryPictures"] == scorer.metadata.binary_pictures
+
+
+@pytest.mark.parametrize("picture_fit", ["pad", "cover"])
+def test_preparation(run, tmp_path: Path, rng: np.random.Generator, picture_fit: str) -> None:
+    """RGBA bytes of any size as the Python runtime reads the same file."""
+    cases = []
+    for channels in (1, 3):
+        for width, height, mode in (
+            (9, 12, "L"),
+            (61, 75, "L"),
+            (212, 333, "RGB"),
+            (333, 90, "RGB"),
+            (3, 2, "RGB"),
+        ):
+            planes = {"L": (), "RGB": (3,)}[mode]
+            picture = Image.fromarray(rng.integers(0, 256, (height, width, *planes), np.uint8))
+            picture.save(tmp_path / "p.png")
+            for invert in (False, True):
+                shape = {"channels": channels, "height": 20, "width": 24, "pictureFit": picture_fit}
+                rgba = np.asarray(picture.convert("RGBA")).ravel().tolist()
+                expected = read_picture(tmp_path / "p.png", (channels, 20, 24), invert, picture_fit)
+                cases.append(([rgba, width, height, shape, invert], expected))
+    code = """return given.map(([rgba, width, height, shape, invert]) =>
+        draw.prepare(Uint8Array.from(rgba), width, height, shape, invert));"""
+    for got, (_, expected) in zip(run(code, [case for case, _ in cases]), cases, strict=True):
+        # Under cover a small picture is enlarged with many ties, of which a few fall to the other side.
+        same(got, expected, 1.1 / 255 if picture_fit == "cover" else 1e-6)
+        assert np.mean(np.abs(np.reshape(got, expected.shape) - expected) > 1e-6) < 0.02
+
+
+def test_levels_back_to_bytes(run) -> None:
+    code = "return draw.toRGBA(Float32Array.from([0, 0.5, 1, 2, -1, 0.1]), { channels: 3, height: 1, width: 2 });"
+    assert run(code) == [0, 255, 0, 255, 128, 255, 26, 255]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("draw.Sampler.open(given + '/absent.onnx')", "absent.onnx: ENOENT"),
+        ("draw.Sampler.open(given + '/classifier.onnx')", "classifier.onnx: this is a draw.classifier, and"),
+        ("draw.Sampler.open(new Uint8Array())", "the file is empty"),
+        (
+            "draw.Scorer.open(new Blob(['text']), { name: 'text' })",
+            "text: not an ONNX file, or it is damaged",
+        ),
+        (
+            "draw.Sampler.open(given + '/decoder.onnx', { ort: Promise.reject(new Error('no runtime')) })",
+            "decoder.onnx: no runtime",
+        ),
+        (
+            "(await draw.Classifier.open(given + '/classifier.onnx')).classify([1, 2])",
+            "pictures must be [n, 1, 20, 24] numbers, not 2 of them",
+        ),
+        (
+            "(await draw.Classifier.open(given + '/classifier.onnx')).classify(Array(480).fill(255))",
+            "pictures must be numbers from 0 to 1",
+        ),
+        (
+            "(await draw.Classifier.open(given + '/classifier.onnx')).classify(Array(480).fill(NaN))",
+            "pictures must be numbers from 0 to 1",
+        ),
+        (
+            "(await draw.Sampler.open(given + '/decoder.onnx')).sampleNoise([1])",
+            "noise must be [n, 3, 2] numbers",
+        ),
+        (
+            "draw.prepare(new Uint8Array(7), 1, 1, { channels: 1, height: 1, width: 1 })",
+            "no RGBA picture of 1",
+        ),
+    ],
+)
+def test_mistakes(run, fake: Path, code: str, words: str) -> None:
+    program = f"try {{ await ({code}); return 'no error'; }} catch (error) {{ return error.message; }}"
+    message = run(program, str(fake))
+    assert words in message
+    assert "\n" not in message
+
+
+def test_without_a_runtime(packed: Path, fake: Path, tmp_path: Path) -> None:
+    """onnxruntime-node is a peer: where it is missing, one line says what to install."""
+    shutil.copytree(packed / "node_modules" / "draw-onnx", tmp_path / "node_modules" / "draw-onnx")
+    program = 'import { Sampler } from "draw-onnx";\nawait Sampler.open(process.argv[2]).catch((e) => console.log(e.message))'
+    (tmp_path / "program.mjs").write_text(program)
+    path = str(fake / "decoder.onnx")
+    done = subprocess.run(["node", "program.mjs", path], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == (
+        f"{path}: onnxruntime-node is not installed: npm install --ignore-scripts onnxruntime-node"
+    )
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(
+        rf"^```{language}\n(.*?)^```", (JS / "README.md").read_text(encoding="utf-8"), re.S | re.M
+    )
+
+
+def test_readme_in_node(packed: Path, fake: Path, tmp_path: Path) -> None:
+    """The block for Node as it stands, with the fake models under its names and a decoded picture."""
+    (block,) = blocks("js")
+    for name, model in (("mnist", "decoder"), ("cluttered-mnist", "classifier"), ("scorer", "scorer")):
+        shutil.copyfile(fake / f"{model}.onnx", tmp_path / f"{name}.onnx")
+    (tmp_path / "node_modules").symlink_to(packed / "node_modules")
+    picture = "const decodedPicture = { data: new Uint8Array(4 * 99).fill(200), width: 11, height: 9 };\n"
+    show = "console.log(answers.length, probabilities.length, bound.length, canvases.length, writeAttention.length);"
+    (tmp_path / "program.mjs").write_text(picture + block + show)
+    done = subprocess.run(["node", "program.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+    assert "NaN" not in done.stdout
+
+
+def test_types(packed: Path) -> None:
+    """The README's block and every export under TypeScript's strictest look."""
+    (block,) = blocks("js")
+    names = [
+        "noise",
+        "rawIntegers",
+        "CheckLine",
+        "checkLine",
+        "modelInfo",
+        "readMetadata",
+        "fit",
+        "toChannels",
+    ]
+    declared = "declare const decodedPicture: { data: Uint8Array; width: number; height: number };\n"
+    more = f"""
+import {{ {", ".join(names)}, toRGBA, readPicture }} from "draw-onnx";
+const line: string = sampler.checkLine(await sampler.sample(1, {{ seed: 7, steps: false }}));
+const values: Float32Array = noise(7n, 0n, 1, sampler.info.timeSteps, sampler.info.latentSize);
+const shown = new ImageData(toRGBA(images, sampler.info), sampler.info.width);
+// @ts-expect-error a seed is no text
+await sampler.sample(1, {{ seed: "7" }});
+// @ts-expect-error made by open alone
+new Sampler();
+export {{ {", ".join(names)}, readPicture, line, values, shown, bound, reconstruction, probabilities, answers }};
+export {{ canvases, writeAttention }};
+"""
+    (packed / "typed.ts").write_text(declared + block + more)
+    options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom"]
+    command = ["node_modules/.bin/tsc", *options, "typed.ts"]
+    done = subprocess.run(command, cwd=packed, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_both_entries_export_what_is_declared(packed: Path, run) -> None:
+    """Node lacks readPicture alone, which needs a browser's decoder."""
+    text = (packed / "node_modules" / "draw-onnx" / "index.d.ts").read_text()
+    declared = set(re.findall(r"^export (?:function|class) (\w+)", text, re.MULTILINE))
+    assert set(run("return Object.keys(draw);")) == declared - {"readPicture"}
+    assert set(run('return Object.keys(await import("./node_modules/draw-onnx/web.js"));')) == declared | {
+        "download"
+    }
