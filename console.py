@@ -31,9 +31,10 @@ _EXTRA_PACKAGES = (
 )
 
 
-def make_app() -> typer.Typer:
-    """A Typer app with the project's settings."""
-    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+def make_app(**more: Any) -> typer.Typer:
+    """A Typer app with the project's settings; ``more`` are others of ``typer.Typer``."""
+    settings: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False}
+    return typer.Typer(**(settings | {"rich_markup_mode": "rich"} | more))
 
 
 def _show_version(value: bool) -> None:
@@ -68,7 +69,7 @@ def run_app(app: typer.Typer, name: str) -> None:
         package = (error.name or "").split(".")[0]
         if debug or package not in _EXTRA_PACKAGES:
             raise
-        extra = "export" if name == "draw-export" else "train"
+        extra = "export" if name.endswith("export") else "train"
         _fail(name, f"{package} is not installed: pip install 'draw-onnx[cpu,{extra}]' (or [gpu,{extra}])", 1)
     except BrokenPipeError:
         # The reader of our output went away (`draw-gen … | head`): not an error worth a word.

@@ -73,6 +73,7 @@ def test_the_runtime_works_from_a_clean_installation(clean: Path, tmp_path: Path
     jobs = [
         ("draw-gen", "--onnx", decoder, "-n", 4, "--gif", "out.gif", "--png", "out.png", "--npz", "out.npz"),
         ("draw-classify", "--onnx", classifier, "out.png", "--json"),
+        ("draw-onnx", "gen", "--check"),
         ("draw-doctor",),
     ]
     for command, *arguments in jobs:
@@ -84,7 +85,11 @@ def test_the_runtime_works_from_a_clean_installation(clean: Path, tmp_path: Path
 
 def test_training_commands_name_the_missing_extra(clean: Path, tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    for command, arguments in (("draw-train", ()), ("draw-export", ("--ckpt", "x.ckpt", "-o", "x.onnx"))):
+    for command, arguments in (
+        ("draw-train", ()),
+        ("draw-onnx", ("train",)),
+        ("draw-export", ("--ckpt", "x.ckpt", "-o", "x.onnx")),
+    ):
         result = run(clean / command, *arguments, cwd=tmp_path, env=environment)
         assert result.returncode == 1
         assert result.stderr.count("\n") == 1, result.stderr
@@ -144,6 +149,8 @@ def test_documents_use_options_that_exist(document: Path, known_options: dict[st
     for line in re.findall(r"(?:^|[\s`(])(draw-[a-z]+ [^\n`|#]*)", text):
         for part in re.split(r"&&|;", line):
             command, *words = part.split() or [""]
+            if command == "draw-onnx" and words and f"draw-{words[0]}" in known_options:
+                command = f"draw-{words[0]}"
             if command in known_options:
                 used = {w.split("=")[0] for w in words if re.fullmatch(r"--?[a-z][a-z-]*(=.*)?", w)}
                 assert used <= known_options[command], part

@@ -237,7 +237,8 @@ def test_mistakes(run, fake: Path, code: str, words: str) -> None:
 def test_without_a_runtime(packed: Path, fake: Path, tmp_path: Path) -> None:
     """onnxruntime-node is a peer: where it is missing, one line says what to install."""
     shutil.copytree(packed / "node_modules" / "draw-onnx", tmp_path / "node_modules" / "draw-onnx")
-    program = 'import { Sampler } from "draw-onnx";\nawait Sampler.open(process.argv[2]).catch((e) => console.log(e.message))'
+    program = 'import { Sampler } from "draw-onnx";\n'
+    program += "await Sampler.open(process.argv[2]).catch((e) => console.log(e.message));"
     (tmp_path / "program.mjs").write_text(program)
     path = str(fake / "decoder.onnx")
     done = subprocess.run(["node", "program.mjs", path], cwd=tmp_path, capture_output=True, text=True)
