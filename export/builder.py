@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import __version__
 from ..runtime.metadata import BATCH_AXIS
+from ..runtime.onnx_file import graph_sha256
 
 IR_VERSION = 8
 OPSET = 17
@@ -188,8 +189,9 @@ class GraphBuilder:
 
 
 def to_bytes(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
-    """The file's bytes: the same for the same model and metadata."""
+    """The file's bytes, the same for the same model and metadata; they say the digest of their own graph."""
     del model.metadata_props[:]
-    for key, value in metadata.items():
+    digest = graph_sha256(model.SerializeToString(deterministic=True))
+    for key, value in {**metadata, "graph_sha256": digest}.items():
         model.metadata_props.add(key=key, value=value)
     return model.SerializeToString(deterministic=True)

@@ -59,6 +59,7 @@ class Metadata:
     labels: tuple[str, ...] = ()  # classifier
     picture_fit: str = PAD  # scorer: what the training pictures were made with
     binary: bool | None = None  # scorer: whether they are 0 and 1; None: the file does not say
+    graph_sha256: str | None = None  # of the graph as it was written; None: a file from before the key
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -192,13 +193,14 @@ _ALL = (
     "outputs",
 )
 _ALL += ("weights_sha256", "parity_atol", "model_license", "model_author")
+_DIGEST = ("graph_sha256",)
 _LATENT = ("latent_size", "write_size", "noise_stream")
 _KEYS = {
-    DECODER: (*_ALL, *_LATENT),
-    CLASSIFIER: (*_ALL, "read_size", "labels"),
-    SCORER: (*_ALL, *_LATENT, "read_size", "picture_fit", "binary"),
+    DECODER: (*_ALL, *_LATENT, *_DIGEST),
+    CLASSIFIER: (*_ALL, "read_size", "labels", *_DIGEST),
+    SCORER: (*_ALL, *_LATENT, "read_size", "picture_fit", "binary", *_DIGEST),
 }
-_OPTIONAL = ("picture_fit", "binary")
+_OPTIONAL = ("picture_fit", "binary", *_DIGEST)
 # How they are read, where not as plain text.
 _READ: dict[str, Callable[[Mapping[str, str], str], Any]] = {
     **dict.fromkeys(("time_steps", "hidden_size", *_IMAGE, "latent_size"), _size),

@@ -6,20 +6,26 @@ looked at; the rest is skipped. Reading them costs some ten milliseconds for a t
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..errors import DrawError
 
 # Field numbers of onnx.proto.
-_MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_METADATA, _MODEL_FUNCTIONS = 1, 7, 14, 25
+_MODEL_IR_VERSION, _MODEL_PRODUCER, _MODEL_GRAPH, _MODEL_OPSET = 1, 2, 7, 8
+_MODEL_METADATA, _MODEL_FUNCTIONS = 14, 25
+_OPSET_DOMAIN, _OPSET_VERSION = 1, 2
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
 _NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
 _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = 5, 6, 10, 11
-_TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
+_TENSOR_TYPE, _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 2, 13, 14
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+# What runs: the graph and the meaning of its operators. Who wrote it, and the metadata, may change.
+_DIGESTED = (_MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_OPSET, _MODEL_FUNCTIONS)
 _MAX_DEPTH = 4  # graphs in attributes of nodes of graphs; exported files have none at all
 
 
@@ -31,6 +37,12 @@ class OnnxFile:
     metadata: dict[str, str] = field(default_factory=dict)
     external_data: bool = False  # some weight lies in another file
     foreign_ops: set[str] = field(default_factory=set)  # "domain.Operator" outside the default domain
+    producer: str = ""  # the program that wrote it
+    opset: int = 0  # version of the default domain
+    operators: Counter[str] = field(default_factory=Counter)  # nodes by operator
+    weights: Counter[int] = field(
+        default_factory=Counter
+    )  # stored tensors by onnx.proto's number of their type
 
 
 def parse(data: bytes) -> OnnxFile:
@@ -45,6 +57,13 @@ def parse(data: bytes) -> OnnxFile:
         if isinstance(value, int):
             if number == _MODEL_IR_VERSION:
                 result.ir_version = value
+        elif number == _MODEL_PRODUCER:
+            result.producer = _text(value)
+        elif number == _MODEL_OPSET:
+            opset = dict(_fields(value))
+            if not opset.get(_OPSET_DOMAIN):
+                version = opset.get(_OPSET_VERSION, 0)
+                result.opset = version if isinstance(version, int) else 0
         elif number == _MODEL_GRAPH:
             graphs += 1
             _graph(value, result, 0)
@@ -56,6 +75,21 @@ def parse(data: bytes) -> OnnxFile:
     if not result.ir_version or graphs != 1:
         raise DrawError("it has no graph")
     return result
+
+
+def graph_sha256(data: bytes) -> str:
+    """Digest of all that decides what a file computes: graph with weights, operator versions, functions.
+
+    Raises:
+        DrawError: the bytes are no ONNX model, or they end too early.
+    """
+    digest = hashlib.sha256()
+    for number, value in _fields(memoryview(data)):
+        if number in _DIGESTED:
+            content = str(value).encode() if isinstance(value, int) else value
+            digest.update(f"{number} {len(content)} ".encode())
+            digest.update(content)
+    return digest.hexdigest()
 
 
 def _graph(view: memoryview, result: OnnxFile, depth: int) -> None:
@@ -81,6 +115,7 @@ def _node(view: memoryview, result: OnnxFile, depth: int) -> None:
                     _tensor(content, result)
                 elif inner in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
                     _graph(content, result, depth + 1)
+    result.operators[op_type] += 1
     if domain not in ("", "ai.onnx"):
         result.foreign_ops.add(f"{domain}.{op_type}")
 
@@ -89,6 +124,8 @@ def _tensor(view: memoryview, result: OnnxFile) -> None:
     for number, value in _fields(view):
         if number == _TENSOR_EXTERNAL_DATA or (number == _TENSOR_DATA_LOCATION and value != 0):
             result.external_data = True
+        elif number == _TENSOR_TYPE and isinstance(value, int):
+            result.weights[value] += 1
 
 
 def _messages(view: memoryview) -> Iterator[tuple[int, memoryview]]:

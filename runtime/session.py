@@ -134,7 +134,7 @@ def open_model(path: str | os.PathLike[str], model_type: str, provider: str = "a
         DrawError: missing, not ours, damaged, of another kind, contradicting itself, or not loadable.
     """
     shown = os.fspath(path)
-    data, declared = _load(path)
+    data, declared = load(path)
     try:
         metadata = Metadata.from_props(declared.metadata)
         if metadata.model_type != model_type:
@@ -161,14 +161,19 @@ def peek(path: str | os.PathLike[str]) -> Metadata:
     Raises:
         DrawError: missing, damaged, or not written by draw-export.
     """
-    _, declared = _load(path)
+    _, declared = load(path)
     try:
         return Metadata.from_props(declared.metadata)
     except DrawError as error:
         raise DrawError(f"{os.fspath(path)}: {error}") from error
 
 
-def _load(path: str | os.PathLike[str]) -> tuple[bytes, OnnxFile]:
+def load(path: str | os.PathLike[str]) -> tuple[bytes, OnnxFile]:
+    """A file's bytes and what they declare; whose file it is has not been looked at.
+
+    Raises:
+        DrawError: missing, empty, too large, or no ONNX file.
+    """
     data = _read(find_packaged(path, ".onnx", "model"))
     try:
         return data, parse(data)

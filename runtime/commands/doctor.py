@@ -1,4 +1,4 @@
-"""draw-doctor: what is installed, what works, and what to do about the rest."""
+"""draw-doctor: what is installed, what works, and what to do about the rest; or what a file is."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 from ...console import VersionOption, make_app, run_app
 from ...errors import DrawError, first_line
+from .options import option
 
 app = make_app()
 
@@ -26,11 +27,31 @@ _TINY_MODEL = (
 
 
 @app.command()
-def command(version: Annotated[bool, VersionOption] = False) -> None:
+def command(
+    onnx: Annotated[
+        str | None,
+        option(
+            "Say what this file is instead, and whether it still is what draw-export wrote.",
+            metavar="FILE|NAME",
+        ),
+    ] = None,
+    version: Annotated[bool, VersionOption] = False,
+) -> None:
     """Print versions, the providers that really run, conflicts, and the packaged models.
 
     Exits with 1 when something that draw-gen needs does not work. A missing GPU is no fault.
+
+    With --onnx: what the file is, and 1 when somebody has changed it since draw-export wrote it.
+
+        draw-doctor --onnx draw.onnx
     """
+    if onnx is not None:
+        from .file_report import report
+
+        lines, problems = report(onnx)
+        _finish(lines, problems)
+        return
+
     from ... import __version__
 
     _line("draw-onnx", __version__)
@@ -43,8 +64,12 @@ def command(version: Annotated[bool, VersionOption] = False) -> None:
     problems = _check_runtime()
     if not problems:
         problems += _check_models()
-    for problem in problems:
-        _line("PROBLEM", problem)
+    _finish([], problems)
+
+
+def _finish(lines: list[tuple[str, str]], problems: list[str]) -> None:
+    for label, text in [*lines, *(("PROBLEM", problem) for problem in problems)]:
+        _line(label, text)
     sys.stdout.flush()
     if problems:
         raise typer.Exit(1)

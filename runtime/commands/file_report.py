@@ -1,0 +1,181 @@
+"""``draw-doctor --onnx``: what a file is, and whether it still is what draw-export wrote.
+
+A file keeps its metadata when somebody quantises, simplifies or edits its graph afterwards: it would go on saying
+``parity_atol 1e-05``. So draw-export writes the digest of the graph into the metadata. Files from before that are
+judged by what draw-export never writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...errors import DrawError
+from ...pretrained import find_packaged, packaged_models
+from ..metadata import CLASSIFIER, DECODER, SCORER, STEPS, Metadata, interface
+from ..onnx_file import OnnxFile, graph_sha256
+from ..providers import ProviderError
+from ..session import load, open_model
+
+PRODUCER = "draw-onnx"
+# What draw-export writes; a test holds every kind of export against these.
+OPERATORS = {
+    *("Abs", "Add", "Cast", "Clip", "Concat", "CumSum", "Div", "Exp", "Expand", "Gather"),
+    *("Gemm", "Identity", "LSTM", "Log", "MatMul", "Max", "Mul", "Neg", "ReduceSum", "Relu"),
+    *("Reshape", "Round", "Shape", "Sigmoid", "Softmax", "Split", "Sub", "Tanh", "Transpose", "Unsqueeze"),
+}
+OPSETS = range(13, 19)
+IR_VERSION = 8
+_TYPES = {1: "float32", 2: "uint8", 3: "int8", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16"}
+_TYPES |= {11: "float64", 16: "bfloat16", 21: "uint4", 22: "int4"}
+_WRITTEN_TYPES = ("float32", "int64", "float16")
+_HALF_GATE = 1e-3  # no half-precision file passes a narrower one
+
+_USES = {DECODER: "paints from noise: draw-gen", CLASSIFIER: "names pictures: draw-classify"}
+_USES[SCORER] = "rates pictures: draw-score"
+
+
+def report(path: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """Lines (label, text) about a file, and what is wrong with it: empty if it is as draw-export wrote it.
+
+    Raises:
+        DrawError: missing, or no ONNX file at all.
+    """
+    data, declared = load(path)
+    found = find_packaged(path, ".onnx", "model")
+    lines = [
+        ("file", f"{found}, {len(data):,} bytes"),
+        ("SHA-256", _sha256(data) + _packaged_as(data)),
+    ]
+    problems: list[str] = []
+    metadata = None
+    try:
+        metadata = Metadata.from_props(declared.metadata)
+        lines += _about(metadata)
+    except DrawError as error:
+        problems.append(str(error))
+    lines += _graph(declared)
+    if metadata is not None:
+        try:
+            lines.append(("runs", _tried(path, metadata)))
+        except ProviderError as error:  # the machine's fault, not the file's
+            lines.append(("runs", f"not tried: {error}"))
+        except DrawError as error:
+            problems.append(str(error).removeprefix(f"{path}: "))
+        if metadata.draw_onnx_version:
+            lines.append(
+                ("written by", f"draw-export {metadata.draw_onnx_version}, {_gate(metadata.parity_atol)}")
+            )
+        changed = list(evidence(declared, metadata))
+        if metadata.graph_sha256 is None:
+            if not changed:
+                text = (
+                    "nothing in it that draw-export does not write; it is from before files carried a digest"
+                )
+                lines.append(("state", text))
+        elif graph_sha256(data) == metadata.graph_sha256:
+            changed = []
+            lines.append(("state", "as draw-export wrote it: its digest agrees"))
+        else:
+            changed.insert(0, "its graph is not the one of the digest in its metadata")
+        if changed:
+            problems.append(
+                f"changed since draw-export wrote it: {'; '.join(changed)}. What its metadata say of parity and"
+                " weights no longer holds: export it again"
+            )
+    return lines, problems
+
+
+def evidence(declared: OnnxFile, metadata: Metadata) -> Iterator[str]:
+    """What draw-export would not have written."""
+    if declared.producer != PRODUCER:
+        yield f"it was last saved by {declared.producer or 'a program without a name'}"
+    others = {kind: n for kind, n in _weights(declared).items() if kind not in _WRITTEN_TYPES}
+    if others:
+        yield "weights of " + ", ".join(f"{kind} ({n})" for kind, n in sorted(others.items()))
+    foreign = sorted(declared.foreign_ops | (set(declared.operators) - OPERATORS))
+    if foreign:
+        more = f" and {len(foreign) - 4} more" if len(foreign) > 4 else ""
+        yield f"operators {', '.join(foreign[:4])}{more}"
+    if "float16" in _weights(declared) and _number(metadata.parity_atol) < _HALF_GATE:
+        yield f"float16 weights, which pass no gate of {metadata.parity_atol}"
+    if declared.opset not in OPSETS or declared.ir_version != IR_VERSION:
+        yield f"opset {declared.opset}, IR version {declared.ir_version}"
+    if declared.external_data:
+        yield "weights in another file"
+
+
+def _about(metadata: Metadata) -> Iterator[tuple[str, str]]:
+    yield "model", f"{metadata.model_type} ({_USES[metadata.model_type]}), trained on {metadata.dataset}"
+    size = " x ".join(map(str, metadata.image_shape))
+    latent = f", {metadata.latent_size} latents a step" if metadata.latent_size else ""
+    yield "sizes", f"pictures {size}, {metadata.time_steps} steps, {metadata.hidden_size} units{latent}"
+    windows = [("read", metadata.read_size), ("write", metadata.write_size)]
+    shown = ", ".join(f"{name} {n} x {n}" for name, n in windows if n)
+    yield "windows", shown or "none: no attention"
+    if metadata.labels:
+        yield "labels", ", ".join(metadata.labels)
+    inputs, outputs = interface(metadata)
+    steps = "every step" if metadata.outputs == STEPS else "results only (--outputs image)"
+    yield "interface", f"{', '.join(inputs)} -> {', '.join(outputs)}; {steps}"
+    yield "weights", f"SHA-256 {metadata.weights_sha256}"
+    yield (
+        "licence",
+        f"{metadata.model_license or 'not stated'}; {metadata.model_author or 'no author stated'}",
+    )
+
+
+def _graph(declared: OnnxFile) -> Iterator[tuple[str, str]]:
+    common = ", ".join(f"{name} {n}" for name, n in declared.operators.most_common(6))
+    more = len(declared.operators) - 6
+    yield (
+        "graph",
+        f"opset {declared.opset}, IR version {declared.ir_version}, {declared.operators.total()} nodes: {common}"
+        + (f" and {more} other operators" if more > 0 else ""),
+    )
+    kinds = ", ".join(f"{n} of {kind}" for kind, n in _weights(declared).items())
+    yield "tensors", (kinds or "none") + (", some in another file" if declared.external_data else "")
+
+
+def _weights(declared: OnnxFile) -> dict[str, int]:
+    counted = declared.weights.most_common()
+    return {_TYPES.get(number, f"type {number}"): n for number, n in counted}
+
+
+def _tried(path: str, metadata: Metadata) -> str:
+    """Opened and run once, on zeros, on the CPU."""
+    import numpy as np
+
+    model = open_model(path, metadata.model_type, "cpu")
+    inputs, outputs = interface(metadata)
+    feeds = {name: np.zeros((1, *shape), np.float32) for name, shape in inputs.items()}
+    model.run(feeds, list(outputs))
+    batch = f"batches of {model.fixed_batch}" if model.fixed_batch else "batches of any size"
+    return f"on the CPU, in {batch}"
+
+
+def _gate(parity_atol: str) -> str:
+    if _number(parity_atol) == float("inf"):
+        return "never compared with PyTorch"
+    return f"which compared it with PyTorch: within {parity_atol}"
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("inf")
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _packaged_as(data: bytes) -> str:
+    """`` (the packaged NAME)`` if the bytes are those of a packaged model."""
+    for name in packaged_models(".onnx"):
+        packaged: Path = find_packaged(name, ".onnx", "model")
+        if packaged.stat().st_size == len(data) and packaged.read_bytes() == data:
+            return f" (the packaged model {name})"
+    return ""
