@@ -5,6 +5,7 @@ Results go to stdout, everything else to stderr.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
@@ -54,6 +55,7 @@ def run_app(app: typer.Typer, name: str) -> None:
     With ``DRAW_DEBUG=1`` in the environment errors keep their traceback.
     """
     debug = os.environ.get("DRAW_DEBUG", "") not in ("", "0")
+    _show_anything()
     try:
         code = app(prog_name=name, standalone_mode=False)
         sys.stdout.flush()
@@ -88,6 +90,13 @@ def run_app(app: typer.Typer, name: str) -> None:
         _fail(name, f"{where}{error.strerror or error}", 1)
     else:
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_anything() -> None:
+    """No character is a reason to fail: the code pages of Windows lack some that messages use (``≥``, ``×``)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(name: str, message: str, code: int) -> None:

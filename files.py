@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from .errors import DrawError
+
+_WINDOWS = os.name == "nt"
 
 
 @contextmanager
@@ -36,13 +39,25 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        _replace(temporary, target)
         temporary = None
     except OSError as error:
         raise DrawError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _replace(source: Path, target: Path) -> None:
+    """``os.replace``. On Windows it fails while a scanner or a viewer holds one of the files: mostly for a moment."""
+    for pause in (0.05, 0.1, 0.2, 0.4, 0.8):
+        try:
+            return os.replace(source, target)
+        except PermissionError:
+            if not _WINDOWS:
+                raise
+            time.sleep(pause)
+    return os.replace(source, target)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

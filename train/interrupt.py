@@ -14,7 +14,9 @@ class Interrupt:
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Interrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        # Windows has Ctrl-Break beside Ctrl-C, and no SIGTERM from outside.
+        more = getattr(signal, "SIGBREAK", signal.SIGTERM)
+        for number in {signal.SIGINT, signal.SIGTERM, more}:
             try:
                 self._previous[number] = signal.signal(number, self._note)
             except ValueError:  # not the main thread: its owner handles signals

@@ -222,7 +222,7 @@ def write_table(path: Path) -> None:
         cells = [cell(run, checkpoint, options) for _, run in engines.values()]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
         print(lines[-1], file=sys.stderr)
-    path.write_text(f"{HEADER}\n" + "\n".join(lines) + "\n")
+    path.write_text(f"{HEADER}\n" + "\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import struct
 import sys
 from collections.abc import Callable
@@ -304,6 +303,8 @@ def test_names_that_occur_twice(file: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="sparse files and kilobytes of ru_maxrss")
 def test_forged_sizes_take_no_memory(file: Path) -> None:
     """A header of 900 MB, and a sparse file with a tensor as large as it says: neither is read."""
+    import resource
+
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     header, data = split(file)
     large = 8 << 30

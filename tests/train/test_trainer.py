@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import signal
 from collections.abc import Callable
 
@@ -196,7 +195,7 @@ def test_a_signal_finishes_the_step_and_saves(make_trainer: Make, number: signal
     def step_and_signal() -> dict[str, torch.Tensor]:
         terms = step()
         if trainer.iteration == 6:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
         return terms
 
     trainer.step = step_and_signal  # type: ignore[method-assign]
