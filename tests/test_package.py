@@ -125,6 +125,7 @@ def test_version(command: str) -> None:
 
 DOCUMENTS = [
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "pretrained").glob("*.md")),
 ]

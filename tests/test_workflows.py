@@ -46,6 +46,14 @@ def test_the_matrix_is_what_the_project_promises() -> None:
     assert {system.partition("-")[0] for system in matrix["os"]} == {"ubuntu", "macos", "windows"}
 
 
+def test_issue_forms_ask_for_the_doctor() -> None:
+    forms = {path.stem: load(path) for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")}
+    fields = {field["id"]: field for field in forms["problem"]["body"]}
+    assert fields["doctor"]["validations"] == {"required": True}
+    assert "draw-doctor --onnx FILE" in fields["file"]["attributes"]["label"]
+    assert all({"name", "description", "body"} == set(form) for form in forms.values())
+
+
 def test_only_the_jobs_that_publish_may_write() -> None:
     for path in WORKFLOWS:
         workflow = load(path)
