@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,8 @@ from ..console import VersionOption, make_app, note, progress, run_app
 from ..errors import DrawError
 
 if TYPE_CHECKING:
+    from ..models.checkpoint import Checkpoint
+    from .graphs import ExportOptions
     from .parity import Exported, Row
 
 app = make_app()
@@ -104,6 +107,15 @@ def command(
         show_default="none",
         rich_help_panel=_FILE,
     ),
+    hub: Path | None = typer.Option(
+        None,
+        "--hub",
+        metavar="DIR",
+        help="A folder ready for a model hub: card, safetensors, config, all graphs, samples. The -o file is left "
+        "out unless -o is given.",
+        show_default="none",
+        rich_help_panel=_FILE,
+    ),
     opset: int = typer.Option(
         17, "--opset", min=13, max=18, metavar="N", help="ONNX opset, 13 to 18.", rich_help_panel=_FILE
     ),
@@ -140,11 +152,15 @@ def command(
 
     from ..files import atomic_write, check_writable
     from ..models.checkpoint import load_checkpoint
-    from ..pretrained import find_packaged
+    from ..pretrained import find_packaged, packaged_card
     from .graphs import ExportOptions
     from .parity import PARITY_CASES, export
     from .triton import check_repository, write_repository
 
+    if hub is not None:
+        from .hub import check_folder
+
+        check_folder(hub)
     source = find_packaged(ckpt, ".ckpt", "checkpoint")
     checkpoint = load_checkpoint(source)
     options = ExportOptions(
@@ -158,6 +174,10 @@ def command(
         model_license,
         model_author,
     )
+    if hub is not None:
+        _write_hub(hub, checkpoint, options, atol, check, packaged_card(ckpt))
+        if output is None and triton is None:
+            return
     resolved, _ = options.resolve(checkpoint)
     target = output or Path(f"{resolved}.onnx")
     if triton is None or output is not None:
@@ -180,6 +200,37 @@ def command(
     if triton is not None:
         folder = write_repository(triton, target.stem, exported.data)
         note(f"wrote {folder}; next: tritonserver --model-repository {triton}")
+
+
+def _write_hub(
+    folder: Path,
+    checkpoint: Checkpoint,
+    options: ExportOptions,
+    atol: float | None,
+    check: bool,
+    card: str | None,
+) -> None:
+    """All graphs of the model, each with its report and its gate, then the folder around them."""
+    from .hub import graphs_for, write_folder
+    from .parity import PARITY_CASES, export
+
+    graphs = graphs_for(checkpoint, options.graph)
+    files = {}
+    for graph in graphs:
+        # What is for decoders alone is left out of the graph that reads.
+        own = replace(
+            options, graph=graph, recurrence=options.recurrence if graph == "decoder" else "unrolled"
+        )
+        own.resolve(checkpoint)
+        with progress("comparing with torch", PARITY_CASES if check and own.batch is None else 1) as bar:
+            exported = export(checkpoint, own, atol=atol, check=check, advance=bar.advance)
+        print_report(exported, folder / f"{graph}.onnx")
+        exported.require_parity()
+        files[graph] = exported.data
+    write_folder(folder, checkpoint, files, options.model_license, card)
+    if not check:
+        note("not compared with torch: the files say parity_atol unchecked")
+    note(f"wrote {folder}; {_next_command(graphs[0], folder)}")
 
 
 def print_report(exported: Exported, target: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,6 +11,11 @@ from ..errors import DrawError
 
 # What is packaged under a name that a command looks for: weights are shipped as safetensors.
 _SUFFIXES = {".onnx": (".onnx",), ".ckpt": (".safetensors", ".ckpt")}
+
+_IN_FOLDERS = {
+    ".onnx": ("decoder.onnx", "classifier.onnx", "scorer.onnx"),
+    ".ckpt": ("model.safetensors",),
+}
 
 
 def packaged_models(suffix: str) -> list[str]:
@@ -28,14 +34,15 @@ def _packaged(suffix: str) -> dict[str, str]:
     return found
 
 
-def find_packaged(path: str | os.PathLike[str], suffix: str, what: str) -> Path:
-    """The file of a path, or of a bare name among the packaged models.
+def find_packaged(path: str | os.PathLike[str], suffix: str, what: str, inside: Sequence[str] = ()) -> Path:
+    """The file of a path, of a bare name among the packaged models, or in a folder that ``draw-export --hub`` wrote.
 
     A packaged name wins over a file of that name without a suffix; a path with a folder or a suffix is a path.
 
     Args:
         suffix: ``.onnx``, or ``.ckpt`` for weights in either container.
         what: how messages call it: "model", "checkpoint".
+        inside: which file of such a folder, best first; any of the kind unless given.
 
     Raises:
         DrawError: there is none, or it is a folder; lists the packaged names.
@@ -51,6 +58,12 @@ def find_packaged(path: str | os.PathLike[str], suffix: str, what: str) -> Path:
     if text in shipped:
         return Path(str(files(__name__) / shipped[text]))
     found = Path(text)
+    if found.is_dir() and (found / "config.json").is_file():
+        wanted = inside or _IN_FOLDERS[suffix]
+        there = [found / name for name in wanted if (found / name).is_file()]
+        if there:
+            return there[0]
+        raise DrawError(f"the folder {text} holds no {wanted[0]}")
     if found.is_dir():
         raise DrawError(f"{text} is a folder, not a {what}")
     if not found.exists():
@@ -58,3 +71,9 @@ def find_packaged(path: str | os.PathLike[str], suffix: str, what: str) -> Path:
         packaged = f"packaged models: {known}" if known else "no models are packaged with this version"
         raise DrawError(f"no {what} {text} ({packaged})" if bare else f"no {what} at {text} ({packaged})")
     return found
+
+
+def packaged_card(name: str) -> str | None:
+    """The card (Markdown behind YAML front matter) of a packaged model; None for a name that is none."""
+    card = files(__name__) / f"{name}.md"
+    return card.read_text(encoding="utf-8") if name in _packaged(".ckpt") and card.is_file() else None

@@ -126,7 +126,8 @@ def open_model(path: str | os.PathLike[str], model_type: str, provider: str = "a
     The model is loaded from bytes: given a path, ONNX Runtime would follow references to other files.
 
     Args:
-        path: an ``.onnx`` file, or the bare name of a packaged model such as ``mnist``.
+        path: an ``.onnx`` file, the bare name of a packaged model such as ``mnist``, or a folder of
+            ``draw-export --hub``.
         model_type: what it must be, e.g. ``draw.decoder``.
         provider: ``auto``, ``cpu`` or ``cuda``, see :mod:`.providers`.
 
@@ -134,7 +135,7 @@ def open_model(path: str | os.PathLike[str], model_type: str, provider: str = "a
         DrawError: missing, not ours, damaged, of another kind, contradicting itself, or not loadable.
     """
     shown = os.fspath(path)
-    data, declared = load(path)
+    data, declared = load(path, model_type)
     try:
         metadata = Metadata.from_props(declared.metadata)
         if metadata.model_type != model_type:
@@ -168,13 +169,16 @@ def peek(path: str | os.PathLike[str]) -> Metadata:
         raise DrawError(f"{os.fspath(path)}: {error}") from error
 
 
-def load(path: str | os.PathLike[str]) -> tuple[bytes, OnnxFile]:
+def load(path: str | os.PathLike[str], model_type: str = "") -> tuple[bytes, OnnxFile]:
     """A file's bytes and what they declare; whose file it is has not been looked at.
+
+    ``model_type`` chooses in a folder that ``draw-export --hub`` wrote.
 
     Raises:
         DrawError: missing, empty, too large, or no ONNX file.
     """
-    data = _read(find_packaged(path, ".onnx", "model"))
+    inside = (f"{model_type.removeprefix('draw.')}.onnx",) if model_type else ()
+    data = _read(find_packaged(path, ".onnx", "model", inside))
     try:
         return data, parse(data)
     except DrawError as error:

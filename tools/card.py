@@ -8,11 +8,9 @@ from __future__ import annotations
 import platform
 import re
 import shlex
-from typing import Any
-
-import yaml
 
 from draw_onnx.console import format_duration
+from draw_onnx.export.model_card import front_matter
 from draw_onnx.models.checkpoint import Checkpoint, weights_sha256
 from draw_onnx.models.config import DrawConfig, config_to_dict
 from draw_onnx.train.machine import processor
@@ -24,14 +22,6 @@ PAPER = {  # by preset
     "mnist-two-digit": "pictures only",
     "cluttered-mnist": "3.36 % error",
     "cluttered-mnist-4": "4.18 % error",
-}
-SETS = {  # by data set: its name, and what a hub calls the set that its pictures come from
-    "mnist": ("MNIST, fixed binarised", "ylecun/mnist"),
-    "mnist-dynamic": ("MNIST, binarised afresh in every batch", "ylecun/mnist"),
-    "mnist-two-digit": ("Two MNIST digits, 60x60", "ylecun/mnist"),
-    "cluttered-mnist": ("Cluttered MNIST, 100x100", "ylecun/mnist"),
-    "svhn": ("Street View House Numbers, 54x54 crops", "ufldl-stanford/svhn"),
-    "cifar10": ("CIFAR-10", "uoft-cs/cifar10"),
 }
 Printed = list[tuple[list[str], str]]  # commands and what they printed
 
@@ -84,87 +74,6 @@ def figures_of(printed: Printed) -> dict[str, float]:
 
 
 _WHOLE = ("images", "importance_samples", "importance_images", "recognised_samples")
-
-
-def front_matter(name: str, checkpoint: Checkpoint, figures: dict[str, float]) -> str:
-    """The YAML between two lines of dashes that a hub's index is made from.
-
-    Args:
-        figures: of :func:`figures_of`.
-    """
-    draw = isinstance(checkpoint.config, DrawConfig)
-    title, source = SETS.get(checkpoint.dataset, (checkpoint.dataset, checkpoint.dataset))
-    task = "unconditional-image-generation" if draw else "image-classification"
-    metrics = _metrics(figures)
-    content = {
-        "license": "mit",
-        "library_name": "draw-onnx",
-        "pipeline_tag": task,
-        "tags": ["draw", "onnx", "safetensors", "pytorch", "attention", "vae" if draw else "glimpses"],
-        "datasets": [source],
-        "metrics": [metric["type"] for metric in metrics],
-        "model-index": [
-            {
-                "name": name,
-                "results": [
-                    {
-                        "task": {"type": task},
-                        "dataset": {"type": checkpoint.dataset, "name": title, "split": "test"},
-                        "metrics": metrics,
-                    }
-                ],
-            }
-        ],
-    }
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
-    return f"---\n{text}---\n"
-
-
-def _metrics(figures: dict[str, float]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-
-    def add(kind: str, name: str, value: float, **arguments: float) -> None:
-        found.append(
-            {"type": kind, "name": name, "value": value, **({"args": arguments} if arguments else {})}
-        )
-
-    if "test_bound" in figures:
-        add(
-            "negative_log_likelihood_bound",
-            "test bound, nats per image (mean and standard error)",
-            figures["test_bound"],
-            standard_error=figures["test_standard_error"],
-            images=figures["test_images"],
-        )
-    if "test_importance_bound" in figures:
-        add(
-            "importance_weighted_bound",
-            "importance-weighted test bound, nats per image",
-            figures["test_importance_bound"],
-            standard_error=figures["test_importance_standard_error"],
-            samples=figures["test_importance_samples"],
-            images=figures["test_importance_images"],
-        )
-    if "test_recognised" in figures:
-        add(
-            "recognisability",
-            "samples that a classifier of real digits can read, % (real and torn digits beside them)",
-            figures["test_recognised"],
-            samples=figures["test_recognised_samples"],
-            real=figures["test_recognised_real"],
-            torn=figures["test_recognised_torn"],
-        )
-    if "test_error" in figures:
-        add("accuracy", "test accuracy", round(1 - figures["test_error"] / 100, 6))
-        add(
-            "error_rate",
-            "test error, % (95 % interval)",
-            figures["test_error"],
-            low=figures["test_error_low"],
-            high=figures["test_error_high"],
-            images=figures["test_images"],
-        )
-    return found
 
 
 def page(

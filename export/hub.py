@@ -1,0 +1,172 @@
+"""``draw-export --hub DIR``: a folder that can be uploaded to a model hub as it is, and used as a model.
+
+README.md           card: front matter for the hub's index, then a page for people
+model.safetensors   weights: `--ckpt DIR`, `--init-from DIR`
+config.json         sizes, data set, how pictures are prepared
+decoder.onnx, scorer.onnx or classifier.onnx, each compared with PyTorch: `--onnx DIR`, `Sampler(DIR)`
+samples.png, drawing.gif    what a decoder draws
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import DrawError
+from ..files import atomic_write, check_writable
+from ..models.checkpoint import Checkpoint, save_weights, weights_sha256
+from ..models.config import DrawConfig, config_to_dict, model_kind
+from ..runtime.metadata import Metadata
+from ..runtime.onnx_file import parse
+from .model_card import front_matter, metrics
+
+WEIGHTS = "model.safetensors"
+_CARD_MARK = "library_name: draw-onnx"
+
+
+def graphs_for(checkpoint: Checkpoint, asked: str | None) -> tuple[str, ...]:
+    """The graphs that go into the folder: the one asked for, or all that the model has."""
+    if asked is not None:
+        return (asked,)
+    return ("decoder", "scorer") if isinstance(checkpoint.config, DrawConfig) else ("classifier",)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse, before the work, a folder that cannot be made, or that holds somebody's other files.
+
+    Raises:
+        DrawError: it is a file, is not writable, or its README.md is not a card of ours.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DrawError(f"cannot write {folder}: it is a file, and --hub makes a folder")
+    readme = folder / "README.md"
+    if readme.exists() and _CARD_MARK not in readme.read_text(encoding="utf-8", errors="replace")[:2000]:
+        raise DrawError(f"{readme} is not a card that --hub wrote: choose another folder")
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    check_writable(existing / ".probe")
+
+
+def write_folder(
+    folder: Path, checkpoint: Checkpoint, files: Mapping[str, bytes], licence: str, card: str | None = None
+) -> None:
+    """Write the folder; files of the same names are replaced, each of them whole.
+
+    Args:
+        files: exported files by graph, ``decoder``, ``scorer`` or ``classifier``.
+        licence: of the weights.
+        card: the card of a packaged model; one is written from the checkpoint unless given.
+
+    Raises:
+        DrawError: the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DrawError(f"cannot create {folder}: {error.strerror or error}") from error
+    for graph, data in files.items():
+        _write(folder / f"{graph}.onnx", data)
+    save_weights(folder / WEIGHTS, checkpoint)
+    _write(folder / "config.json", (json.dumps(_config(checkpoint), indent=2) + "\n").encode())
+    drawn = "decoder" in files and _draw(folder)
+    text = (
+        _hosted(card, drawn)
+        if card is not None
+        else _card(folder.absolute().name, checkpoint, files, licence, drawn)
+    )
+    _write(folder / "README.md", text.encode())  # last: a hub shows a folder by its card
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_write(path) as file:
+        file.write(content)
+
+
+def _config(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "library_name": "draw-onnx",
+        "draw_onnx_version": __version__,
+        "model_type": model_kind(checkpoint.config),
+        **config_to_dict(checkpoint.config),
+        "dataset": checkpoint.dataset,
+        "picture_fit": checkpoint.picture_fit,
+        "binary": checkpoint.binary,
+        "weights_sha256": weights_sha256(checkpoint.weights, checkpoint.config),
+    }
+
+
+def _draw(folder: Path) -> bool:
+    """A sheet of samples with their steps, and a GIF of four being painted: by the file itself, in ONNX Runtime."""
+    from ..runtime.pictures.drawing import grid, sheet, write_png
+    from ..runtime.pictures.gif import write_steps_gif
+    from ..runtime.sampler import Sampler
+
+    sampler = Sampler(folder / "decoder.onnx", "cpu")
+    samples, filters = sampler.sample(16), sampler.metadata.write_size
+    if samples.canvases is None:  # --outputs image
+        write_png(folder / "samples.png", grid(samples.images))
+        return False
+    windows = samples.write_attention
+    write_png(
+        folder / "samples.png", sheet(samples.canvases[:8], None if windows is None else windows[:8], filters)
+    )
+    first = samples.canvases[:4], None if windows is None else windows[:4]
+    write_steps_gif(folder / "drawing.gif", *first, filters)
+    return True
+
+
+def _hosted(card: str, drawn: bool) -> str:
+    """A packaged model's card with the folder's pictures in place of those from elsewhere in the repository."""
+    text = re.sub(r"^!\[[^\]]*\]\(\.\./[^)]*\)\n+", "", card, flags=re.MULTILINE)
+    shown = r"\1\n![Being painted](drawing.gif)\n"
+    return re.sub(r"^(# .*\n\n(?:.+\n)+)", shown, text, count=1, flags=re.MULTILINE) if drawn else text
+
+
+def _card(name: str, checkpoint: Checkpoint, files: Mapping[str, bytes], licence: str, drawn: bool) -> str:
+    draw = isinstance(checkpoint.config, DrawConfig)
+    sizes = ", ".join(f"{k} {v}" for k, v in config_to_dict(checkpoint.config).items() if k != "labels")
+    weights = sum(tensor.numel() for tensor in checkpoint.weights.values())
+    title = "A DRAW network that paints pictures" if draw else "A glimpse classifier that names pictures"
+    lines = [
+        front_matter(name, checkpoint, checkpoint.metrics, licence),
+        f"# {name}\n",
+        f"{title} like those of `{checkpoint.dataset}`, trained with draw-onnx {__version__}.\n",
+    ]
+    if draw and "decoder" in files:
+        lines.append("![Being painted](drawing.gif)\n" if drawn else "![Samples](samples.png)\n")
+    lines += ["```sh", 'pip install "draw-onnx[cpu]"', *_usage(files), "```\n"]
+    lines += ["| file | what | compared with PyTorch |", "|---|---|---|"]
+    for graph, data in files.items():
+        metadata = Metadata.from_props(parse(data).metadata)
+        gate = metadata.parity_atol
+        within = "no" if gate == "unchecked" else f"within {gate}, at every step"
+        lines.append(
+            f"| `{graph}.onnx` | {metadata.model_type}, {metadata.time_steps} steps, {len(data):,} bytes | {within} |"
+        )
+    lines += [f"| `{WEIGHTS}` | {weights:,} weights, to train on from or export again | |\n"]
+    lines += [f"- **Sizes**: {sizes}.", f"- **Licence**: {licence or 'not stated'}."]
+    lines += [f"- **Weights**: SHA-256 `{weights_sha256(checkpoint.weights, checkpoint.config)}`."]
+    lines += [f"- **Limits**: it knows pictures like those of `{checkpoint.dataset}` and nothing else.\n"]
+    found = metrics(checkpoint.metrics)
+    if found:
+        lines += ["| figure | value | |", "|---|---|---|"]
+        for metric in found:
+            beside = ", ".join(f"{k.replace('_', ' ')} {v:g}" for k, v in metric.get("args", {}).items())
+            lines.append(f"| {metric['name']} | {metric['value']:g} | {beside} |")
+    else:
+        lines.append("It has no test figure: `draw-eval` measures one.")
+    return "\n".join(lines) + "\n"
+
+
+def _usage(files: Mapping[str, bytes]) -> list[str]:
+    commands = {
+        "decoder": "draw-gen --onnx . --gif out.gif        # in a copy of this folder",
+        "scorer": "draw-score --onnx . PICTURE",
+        "classifier": "draw-classify --onnx . PICTURE",
+    }
+    return [commands[graph] for graph in files]

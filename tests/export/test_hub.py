@@ -1,0 +1,193 @@
+"""``draw-export --hub``: a folder that a hub takes as it is, and that every command takes as a model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+
+from draw_onnx import Classifier, Sampler, Scorer, pretrained
+from draw_onnx.errors import DrawError
+from draw_onnx.export import cli
+from draw_onnx.export.model_card import front_matter
+from draw_onnx.export.parity import Exported
+from draw_onnx.models.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
+from draw_onnx.runtime.commands.file_report import report
+from draw_onnx.runtime.session import peek
+
+DRAWN = {"decoder.onnx", "scorer.onnx", "drawing.gif", "samples.png"}
+ALWAYS = {"README.md", "config.json", "model.safetensors"}
+
+
+@pytest.fixture
+def export(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """(*arguments) -> (exit code, stdout, stderr), in this process."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["draw-export", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(exit_.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def saved(checkpoints, tmp_path: Path):
+    """(kind, metrics) -> the path of a checkpoint."""
+
+    def save(kind: str, **metrics: float) -> Path:
+        path = tmp_path / "best.ckpt"
+        save_checkpoint(path, dataclasses.replace(checkpoints[kind], metrics=metrics))
+        return path
+
+    return save
+
+
+def matter(folder: Path) -> dict:
+    return yaml.safe_load((folder / "README.md").read_text(encoding="utf-8").split("---\n")[1])
+
+
+@pytest.mark.parametrize("kind", ["attention", "no attention, colour"])
+def test_a_drawing_model(export, saved, tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "my-model"
+    path = saved(kind, test_bound=81.25, test_standard_error=0.5, test_images=100, valid_bound=3.0)
+    code, out, err = export("--ckpt", path, "--hub", folder, "--model-license", "CC-BY-4.0")
+    assert code == 0, err
+    assert out.count("parity with torch float64") == 2
+    assert {p.name for p in folder.iterdir()} == DRAWN | ALWAYS
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["best.ckpt", "my-model"]
+
+    checkpoint = load_checkpoint(folder / "model.safetensors")
+    sha = weights_sha256(checkpoint.weights, checkpoint.config)
+    assert json.loads((folder / "config.json").read_text())["weights_sha256"] == sha
+    for graph in ("decoder", "scorer"):
+        _, problems = report(str(folder / f"{graph}.onnx"))
+        assert problems == []
+        assert peek(folder / f"{graph}.onnx").weights_sha256 == sha
+        assert peek(folder / f"{graph}.onnx").model_license == "CC-BY-4.0"
+
+    card = matter(folder)
+    assert card["license"] == "cc-by-4.0"
+    assert card["pipeline_tag"] == "unconditional-image-generation"
+    result = card["model-index"][0]
+    assert result["name"] == "my-model"
+    (metric,) = result["results"][0]["metrics"]
+    assert (metric["value"], metric["args"]) == (81.25, {"standard_error": 0.5, "images": 100})
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert "81.25" in text.split("---\n")[2]
+    assert sha in text
+    assert "within 1e-05, at every step" in text
+
+
+def test_a_classifier(export, saved, tmp_path: Path) -> None:
+    folder = tmp_path / "clf"
+    path = saved("classifier", test_error=4.0, test_error_low=3.5, test_error_high=4.5, test_images=9)
+    assert export("--ckpt", path, "--hub", folder)[0] == 0
+    assert {p.name for p in folder.iterdir()} == {"classifier.onnx"} | ALWAYS
+    values = {m["type"]: m["value"] for m in matter(folder)["model-index"][0]["results"][0]["metrics"]}
+    assert values == {"accuracy": 0.96, "error_rate": 4.0}
+    assert matter(folder)["pipeline_tag"] == "image-classification"
+    shape = (1, *peek(folder).image_shape)
+    assert Classifier(folder, "cpu")(np.zeros(shape, np.float32)).answers[0] in ("cat", "dog")
+
+
+def test_everything_takes_the_folder(export, saved, tmp_path: Path) -> None:
+    """Sampler and Scorer find their own graph in it; draw-export and --init-from its weights."""
+    folder = tmp_path / "m"
+    export("--ckpt", saved("attention"), "--hub", folder)
+    direct = Sampler(folder / "decoder.onnx", "cpu").sample(3, 7).images
+    assert np.array_equal(Sampler(folder, "cpu").sample(3, 7).images, direct)
+    assert np.array_equal(Sampler(str(folder), "cpu").sample(3, 7).images, direct)
+    assert len(Scorer(folder, "cpu")(direct).bound) == 3
+    with pytest.raises(DrawError, match=r"the folder .*m holds no classifier.onnx"):
+        Classifier(folder, "cpu")
+    assert export("--ckpt", folder, "-o", tmp_path / "again.onnx")[0] == 0
+    assert (tmp_path / "again.onnx").read_bytes() == (folder / "decoder.onnx").read_bytes()
+    assert report(str(folder))[1] == []
+
+
+def test_options(export, saved, tmp_path: Path) -> None:
+    """One graph alone; without steps; beside -o; a second time over the first; no figure."""
+    folder, path = tmp_path / "m", saved("attention")
+    code, _, err = export("--ckpt", path, "--hub", folder, "--graph", "scorer", "--no-check")
+    assert (code, "parity_atol unchecked" in err) == (0, True)
+    assert {p.name for p in folder.iterdir()} == {"scorer.onnx"} | ALWAYS
+    assert "| no |" in (folder / "README.md").read_text()
+    assert "metrics" not in matter(folder)
+    assert "model-index" not in matter(folder)
+    other = ("--outputs", "image", "--recurrence", "lstm", "-o", tmp_path / "x.onnx", "--graph", "decoder")
+    assert export("--ckpt", path, "--hub", folder, *other)[0] == 0
+    assert "LSTM" in {node.op_type for node in onnx.load(folder / "decoder.onnx").graph.node}
+    assert (tmp_path / "x.onnx").exists()
+    assert "![Samples](samples.png)" in (folder / "README.md").read_text()
+    lean = tmp_path / "lean"
+    assert export("--ckpt", path, "--hub", lean, "--recurrence", "lstm", "--outputs", "image")[0] == 0
+    assert {p.name for p in lean.iterdir()} == (DRAWN - {"drawing.gif"}) | ALWAYS
+
+
+def test_a_packaged_model_keeps_its_card(export, saved, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(
+        pretrained,
+        "packaged_card",
+        lambda name: "---\nx: 1\n---\n\n# tiny\n\nA model.\n\n![Curve](../a.png)\n\nEnd.\n",
+    )
+    folder = tmp_path / "m"
+    assert export("--ckpt", saved("attention"), "--hub", folder)[0] == 0
+    text = (folder / "README.md").read_text()
+    assert text == "---\nx: 1\n---\n\n# tiny\n\nA model.\n\n![Being painted](drawing.gif)\n\nEnd.\n"
+
+
+@pytest.mark.parametrize("name", pretrained.packaged_models(".ckpt"))
+def test_front_matter_is_that_of_the_packaged_cards(name: str) -> None:
+    """Written from the weights' own figures, it says what the card says that was printed and checked."""
+    card = pretrained.packaged_card(name)
+    assert card is not None
+    checkpoint = load_checkpoint(pretrained.find_packaged(name, ".ckpt", "checkpoint"))
+    written = front_matter(name, checkpoint, checkpoint.metrics)
+    assert yaml.safe_load(written.split("---\n")[1]) == yaml.safe_load(card.split("---\n")[1])
+
+
+@pytest.mark.parametrize(
+    "text", ["yes", "null", "1.0", "a: b", "#x", "", "- x", "it's", "Müller", "[a]", "2020-01-01"]
+)
+def test_texts_stay_texts_in_yaml(checkpoints, text: str) -> None:
+    checkpoint = dataclasses.replace(checkpoints["attention"], dataset=text)
+    written = yaml.safe_load(front_matter(text, checkpoint, {"test_bound": 1.5}, text).split("---\n")[1])
+    assert written["license"] == "other"
+    assert written["license_name"] == (text or "not stated")
+    assert written["model-index"][0]["name"] == text
+    assert written["model-index"][0]["results"][0]["dataset"]["name"] == text
+
+
+def test_a_failed_parity_leaves_no_folder(export, saved, tmp_path: Path, monkeypatch) -> None:
+    def refuse(self: Exported) -> None:
+        raise DrawError("it differs")
+
+    monkeypatch.setattr(Exported, "require_parity", refuse)
+    code, _, err = export("--ckpt", saved("attention"), "--hub", tmp_path / "new")
+    assert (code, "it differs" in err) == (1, True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_mistakes(export, saved, tmp_path: Path) -> None:
+    """Said before the work, and nothing is touched."""
+    path = saved("attention")
+    (tmp_path / "file").write_text("x")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "README.md").write_text("# My project")
+    for folder, words in ((tmp_path / "file", "it is a file"), (mine, "is not a card that --hub wrote")):
+        code, out, err = export("--ckpt", path, "--hub", folder)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert words in err
+    assert [p.name for p in mine.iterdir()] == ["README.md"]
+    code, _, err = export("--ckpt", mine, "-o", tmp_path / "x.onnx")
+    assert (code, "is a folder, not a checkpoint" in err) == (1, True)
