@@ -47,7 +47,7 @@ def front_matter(name: str, checkpoint: Checkpoint, figures: Figures, licence: s
         licence: of the weights, as in the ONNX file's metadata.
     """
     draw = isinstance(checkpoint.config, DrawConfig)
-    title, source = SETS.get(checkpoint.dataset, (checkpoint.dataset, None))
+    title, source = SETS.get(checkpoint.dataset, (checkpoint.dataset, checkpoint.dataset))
     task = "unconditional-image-generation" if draw else "image-classification"
     found = metrics(figures)
     known = licence.lower() in _LICENCES
@@ -58,9 +58,8 @@ def front_matter(name: str, checkpoint: Checkpoint, figures: Figures, licence: s
         "library_name": "draw-onnx",
         "pipeline_tag": task,
         "tags": ["draw", "onnx", "safetensors", "pytorch", "attention", "vae" if draw else "glimpses"],
+        "datasets": [source],
     }
-    if source is not None:  # a folder of somebody's pictures is no data set of the hub's
-        content["datasets"] = [source]
     if found:
         content["metrics"] = [metric["type"] for metric in found]
         result = {
