@@ -33,7 +33,7 @@ _LICENCES = (
     "cc-by-sa-4.0",
     "gpl-3.0",
 )
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*")
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./,%()-]*(?: [A-Za-z0-9_./,%()-]+)*")
 _WORDS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")  # which YAML takes for something else
 
 Figures = Mapping[str, Any]

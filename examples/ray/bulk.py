@@ -1,0 +1,196 @@
+"""Many pictures on many machines: classify a folder or Parquet files, or draw a range of a seed's pictures, with Ray Data.
+
+    python bulk.py classify --onnx cluttered-mnist --actors 2 --out answers FOLDER
+    python bulk.py classify --onnx clf.onnx --actors 8 --out answers "s3://bucket/pictures/*.parquet"
+    python bulk.py sample   --onnx mnist --seed 7 -n 100000 --actors 2 --out pictures
+
+Each actor opens the model once, from bytes that are sent to it: no machine but this one needs the file. Results are
+Parquet files. An actor that dies is started again and its batch is done again. With RAY_ADDRESS set the work goes to
+that cluster (leave it a CPU more than actors, for reading and writing), otherwise to this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import ray.data
+
+from draw_onnx import Classifier, Sampler
+from draw_onnx.errors import DrawError
+from draw_onnx.pretrained import find_packaged
+from draw_onnx.runtime.pictures.reading import picture_paths, read_picture
+
+BATCH = 128  # pictures in one call of an actor
+
+Batch = dict[str, Any]  # columns: arrays or lists of one length
+
+
+class _Opened:
+    """A model in an actor. Paths mean nothing on another machine, so the file's bytes are put into a folder there."""
+
+    def __init__(self, kind: type, model: bytes) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "model.onnx")
+            path.write_bytes(model)
+            self.model = kind(path, threads=1)  # Ray gives an actor one CPU
+
+
+class Classify(_Opened):
+    """Rows of ``path`` or ``image`` (a file's bytes) get ``answer`` and ``probability``, or ``error``."""
+
+    def __init__(self, model: bytes, invert: bool) -> None:
+        super().__init__(Classifier, model)
+        self.invert = invert
+
+    def __call__(self, batch: Batch) -> Batch:
+        shape = self.model.metadata.image_shape
+        rows = len(batch["path"])
+        images, errors = np.zeros((rows, *shape), np.float32), [""] * rows
+        for k in range(rows):
+            try:
+                images[k] = self._read(batch, k, shape)
+            except DrawError as error:  # one bad picture in a million must not end the job
+                errors[k] = str(error)
+        got = self.model(images, steps=False)
+        good = [not error for error in errors]
+        return {
+            "path": batch["path"],
+            "answer": [a if ok else "" for a, ok in zip(got.answers, good, strict=True)],
+            "probability": np.where(good, got.probabilities.max(1), np.float32(np.nan)),
+            "error": errors,
+        }
+
+    def _read(self, batch: Batch, k: int, shape: tuple[int, int, int]) -> np.ndarray:
+        if "image" not in batch:
+            return read_picture(batch["path"][k], shape, self.invert)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "picture")
+            path.write_bytes(batch["image"][k])
+            try:
+                return read_picture(path, shape, self.invert)
+            except DrawError as error:
+                raise DrawError(str(error).replace(str(path), str(batch["path"][k]))) from error
+
+
+class Draw(_Opened):
+    """Rows of a picture's ``number`` get ``image``, C x H x W float32 in [0, 1]."""
+
+    def __init__(self, model: bytes, seed: int) -> None:
+        super().__init__(Sampler, model)
+        self.seed = seed
+
+    def __call__(self, batch: Batch) -> Batch:
+        first, count = int(batch["number"][0]), len(batch["number"])
+        assert int(batch["number"][-1]) == first + count - 1
+        samples = self.model.sample(count, self.seed, first, steps=False)
+        return {"number": batch["number"], "image": samples.images}
+
+
+def classify(pictures: list[str], model: bytes, actors: int, invert: bool = False) -> ray.data.Dataset:
+    """``path``, ``answer``, ``probability`` and ``error`` of each picture, in no order.
+
+    Args:
+        pictures: folders and picture files that every machine can read, or Parquet files with a column ``image`` of
+            encoded bytes (or of {bytes, path}, as data-set hubs write it).
+    """
+    if all(name.endswith((".parquet", "*")) for name in pictures):
+        rows = ray.data.read_parquet(pictures).map_batches(_image_bytes, batch_size=BATCH)
+    else:
+        rows = ray.data.from_items([{"path": str(path.absolute())} for path in picture_paths(pictures)])
+    return _with_actors(rows, Classify, (model, invert), actors)
+
+
+def sample(model: bytes, seed: int, start: int, count: int, actors: int) -> ray.data.Dataset:
+    """``number`` and ``image`` of pictures start .. start + count - 1, in no order."""
+    blocks = max(actors, min(-(-count // BATCH), 64 * actors))
+    rows = ray.data.range(count, override_num_blocks=blocks).map_batches(
+        lambda batch: {"number": batch["id"].astype(np.uint64) + np.uint64(start)}, batch_size=None
+    )
+    return _with_actors(rows, Draw, (model, seed), actors)
+
+
+def _with_actors(
+    rows: ray.data.Dataset, actor: type, arguments: tuple[Any, ...], actors: int
+) -> ray.data.Dataset:
+    return rows.map_batches(
+        actor,
+        fn_constructor_args=arguments,
+        batch_size=BATCH,
+        compute=ray.data.ActorPoolStrategy(size=actors),
+        num_cpus=1,
+    )  # Ray Data starts an actor that dies again, and does its batch again
+
+
+def _image_bytes(batch: Batch) -> Batch:
+    images = list(batch["image"])
+    if images and isinstance(images[0], dict):
+        return {"path": [str(i.get("path")) for i in images], "image": [i["bytes"] for i in images]}
+    paths = batch.get("path", [f"picture {k}" for k in range(len(images))])
+    return {"path": list(paths), "image": images}
+
+
+def connect(actors: int) -> None:
+    """To the cluster of RAY_ADDRESS, or to one on this machine with a place more than actors: without it nothing is read."""
+    here = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": max(os.cpu_count() or 1, actors + 1)}
+    ray.init(logging_level="ERROR", log_to_driver=False, include_dashboard=False, **here)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = sys.stderr.isatty()
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("classify", "sample"):
+        command = commands.add_parser(name)
+        command.add_argument(
+            "--onnx", required=True, help="an exported file, or the name of a packaged model"
+        )
+        command.add_argument(
+            "--out", required=True, help="folder of Parquet files to write, local or s3://, gs://, ..."
+        )
+        command.add_argument(
+            "--actors", type=int, default=2, help="sessions at the same time, a CPU each (default: 2)"
+        )
+        if name == "classify":
+            command.add_argument("pictures", nargs="+", help="folders, picture files or Parquet files")
+            command.add_argument("--invert", action="store_true", help="the pictures are dark on light")
+        else:
+            command.add_argument("-n", type=int, required=True, help="pictures")
+            command.add_argument("--seed", type=int, default=0)
+            command.add_argument("--start", type=int, default=0, help="number of the first picture")
+    options = parser.parse_args()
+    try:
+        kind = Classifier if options.command == "classify" else Sampler
+        path = find_packaged(options.onnx, ".onnx", "model")
+        kind(path, "cpu")  # what is wrong with it is said here, in one line, and not by an actor
+        model = path.read_bytes()
+        connect(options.actors)
+        begun = time.perf_counter()
+        if options.command == "classify":
+            results = classify(options.pictures, model, options.actors, options.invert)
+        else:
+            results = sample(model, options.seed, options.start, options.n, options.actors)
+        results = results.materialize()
+        seconds = time.perf_counter() - begun
+        results.write_parquet(options.out)
+    except (DrawError, FileNotFoundError) as error:
+        sys.exit(f"bulk.py: error: {error}")
+    count = results.count()
+    print(f"{count} pictures in {seconds:.1f} s ({count / seconds:,.0f} a second) by {options.actors} actors")
+    print(f"wrote {options.out}")
+
+
+if __name__ == "__main__":
+    main()

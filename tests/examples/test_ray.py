@@ -1,0 +1,168 @@
+"""Bulk work with Ray on a cluster of this machine: the same answers as one process, and nothing lost with a worker."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from draw_onnx import Classifier, Sampler
+from draw_onnx.pretrained import find_packaged
+from draw_onnx.runtime.pictures.reading import read_picture
+
+pytestmark = pytest.mark.examples
+
+PROGRAM = Path(__file__).resolve().parents[2] / "examples" / "ray" / "bulk.py"
+
+
+@pytest.fixture(scope="module")
+def bulk() -> Iterator[Any]:
+    """bulk.py as a module, connected to a cluster of three places."""
+    if importlib.util.find_spec("ray") is None:
+        if "ray" in os.environ.get("DRAW_REQUIRE", "").split(","):
+            pytest.fail("ray is not installed")
+        pytest.skip("ray is not installed")
+    import ray
+    from ray import cloudpickle
+
+    spec = importlib.util.spec_from_file_location("bulk", PROGRAM)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["bulk"] = module
+    spec.loader.exec_module(module)
+    cloudpickle.register_pickle_by_value(module)  # workers cannot import a file that is on no path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_ADDRESS", raising=False)
+        module.connect(2)
+        yield module
+        ray.shutdown()
+        del sys.modules["bulk"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three hundred pictures in a folder, two of them damaged."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(5)
+    for k in range(300):
+        size = (int(rng.integers(5, 60)), int(rng.integers(5, 60)))
+        Image.fromarray(rng.integers(0, 256, size, np.uint8)).save(folder / f"{k:03}.png")
+    (folder / "007.png").write_bytes(b"no picture")
+    (folder / "250.png").write_bytes((folder / "250.png").read_bytes()[:60])
+    return folder
+
+
+def compare(rows: list[dict[str, Any]], model: Path, pictures: Path) -> None:
+    """Each picture once, with the answer of one process; the damaged ones with a line each."""
+    names = [Path(row["path"]).name for row in rows]
+    assert sorted(names) == [f"{k:03}.png" for k in range(300)]
+    classifier = Classifier(model, "cpu")
+    bad = {name: row["error"] for name, row in zip(names, rows, strict=True) if row["error"]}
+    assert set(bad) == {"007.png", "250.png"}
+    for name, error in bad.items():
+        assert name in error
+        assert "\n" not in error
+    good = {name: row for name, row in zip(names, rows, strict=True) if not row["error"]}
+    images = [read_picture(pictures / name, classifier.metadata.image_shape) for name in good]
+    expected = classifier(np.stack(images), steps=False)
+    assert [row["answer"] for row in good.values()] == expected.answers
+    got = np.array([row["probability"] for row in good.values()], np.float32)
+    np.testing.assert_array_equal(got, expected.probabilities.max(1))
+
+
+@pytest.mark.parametrize("actors", [1, 2])
+def test_a_folder(bulk, fake: Path, pictures: Path, actors: int) -> None:
+    model = fake / "classifier.onnx"
+    compare(bulk.classify([str(pictures)], model.read_bytes(), actors).take_all(), model, pictures)
+
+
+def test_parquet(bulk, fake: Path, pictures: Path, tmp_path: Path) -> None:
+    """A column of {bytes, path}, as data-set hubs write it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [{"bytes": p.read_bytes(), "path": p.name} for p in sorted(pictures.iterdir())]
+    for k in range(3):
+        pq.write_table(pa.table({"image": rows[100 * k : 100 * k + 100]}), tmp_path / f"{k}.parquet")
+    model = fake / "classifier.onnx"
+    compare(bulk.classify([str(tmp_path / "*.parquet")], model.read_bytes(), 2).take_all(), model, pictures)
+
+
+def test_a_range_of_a_seed(bulk, fake: Path) -> None:
+    """The same bits as one process, up to the last number there is."""
+    model = fake / "decoder.onnx"
+    start, count = 2**64 - 1000, 1000
+    rows = bulk.sample(model.read_bytes(), 7, start, count, 2).take_all()
+    rows.sort(key=lambda row: row["number"])
+    assert [row["number"] for row in rows] == list(range(start, start + count))
+    got = np.stack([row["image"] for row in rows])
+    np.testing.assert_array_equal(got, Sampler(model, "cpu").sample(count, 7, start, steps=False).images)
+
+
+def workers(name: str) -> list[int]:
+    """Processes of this cluster that are running a batch."""
+    parents, titles = {}, {}
+    for entry in Path("/proc").iterdir():
+        try:
+            pid = int(entry.name)
+            parents[pid] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            titles[pid] = (entry / "cmdline").read_bytes().decode(errors="replace")
+        except (ValueError, OSError):
+            continue
+
+    def ours(pid: int) -> bool:
+        while pid > 1 and pid != os.getpid():
+            pid = parents.get(pid, 0)
+        return pid == os.getpid()
+
+    return [pid for pid, title in titles.items() if f"({name})).submit" in title and ours(pid)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the worker in /proc")
+def test_a_killed_worker_loses_nothing(bulk) -> None:
+    """kill -9 in the middle of a batch: every picture is there all the same, and it is the right one."""
+    model = find_packaged("mnist", ".onnx", "model")
+    count = 3000
+    got: list[dict[str, Any]] = []
+    job = threading.Thread(
+        target=lambda: got.extend(bulk.sample(model.read_bytes(), 3, 0, count, 2).take_all())
+    )
+    job.start()
+    killed = 0
+    end = time.monotonic() + 120
+    while job.is_alive() and not killed and time.monotonic() < end:
+        for pid in workers("Draw")[:1]:
+            os.kill(pid, signal.SIGKILL)
+            killed = pid
+        time.sleep(0.01)
+    job.join(timeout=240)
+    assert not job.is_alive()
+    assert killed
+    got.sort(key=lambda row: row["number"])
+    assert [row["number"] for row in got] == list(range(count))
+    expected = Sampler("mnist", "cpu").sample(count, 3, steps=False).images
+    np.testing.assert_array_equal(np.stack([row["image"] for row in got]), expected)
+
+
+def test_mistakes_are_one_line(bulk, fake: Path, tmp_path: Path) -> None:
+    for arguments, words in (
+        (("classify", "--onnx", fake / "decoder.onnx", "--out", tmp_path / "o", tmp_path), "use draw-gen"),
+        (("sample", "--onnx", "nothing", "-n", 5, "--out", tmp_path / "o"), "no model nothing"),
+    ):
+        command = [sys.executable, PROGRAM, *arguments]
+        got = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=120)
+        assert (got.returncode, got.stderr.count("\n")) == (1, 1), got.stderr
+        assert words in got.stderr
+    assert not (tmp_path / "o").exists()
