@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from glob import glob, has_magic
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -68,11 +69,18 @@ for _name, (_, _text) in COMMANDS.items():
     _list(_name, _text)
 
 
+def _expanded(arguments: list[str]) -> list[str]:
+    """Windows leaves ``*.png`` to the program; click sees to it only where it reads ``sys.argv`` itself."""
+    if os.name != "nt":
+        return arguments
+    return [path for a in arguments for path in (sorted(glob(a)) if has_magic(a) else []) or [a]]
+
+
 def main() -> None:
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     if verb in COMMANDS and "_DRAW_ONNX_COMPLETE" not in os.environ:
-        del sys.argv[1]
-        run_app(load(verb), f"{NAME} {verb}")
+        # sys.argv stays: training on several devices starts the other processes with it.
+        run_app(load(verb), f"{NAME} {verb}", _expanded(sys.argv[2:]))
     if not verb:
         sys.argv.append("--help")
     run_app(app, NAME)

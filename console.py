@@ -49,15 +49,17 @@ VersionOption: Any = typer.Option(
 )
 
 
-def run_app(app: typer.Typer, name: str) -> None:
+def run_app(app: typer.Typer, name: str, arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0, 1 for errors (one line), 2 for wrong usage, 130 for Ctrl-C.
+
+    ``arguments`` are those of ``sys.argv`` unless given.
 
     With ``DRAW_DEBUG=1`` in the environment errors keep their traceback.
     """
     debug = os.environ.get("DRAW_DEBUG", "") not in ("", "0")
     _show_anything()
     try:
-        code = app(prog_name=name, standalone_mode=False)
+        code = app(arguments, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except _CLICK_ERROR as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)  # type: ignore[attr-defined]

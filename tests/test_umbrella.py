@@ -10,8 +10,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 
+from draw_onnx import __main__ as umbrella
 from draw_onnx.__main__ import COMMANDS
+from draw_onnx.console import make_app
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
@@ -76,6 +79,24 @@ def test_it_runs_and_fails_like_the_command(tmp_path: Path) -> None:
     got = run("paint")
     assert (got.returncode, got.stdout) == (2, "")
     assert got.stderr.startswith("draw-onnx: error: No such command 'paint'")
+
+
+def test_the_command_line_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training on several devices starts its other processes with ``sys.argv``."""
+    seen: list[list[str]] = []
+    given = ["draw-onnx", "train", "--devices", "2"]
+    app = make_app()
+
+    @app.command()
+    def command(devices: int = typer.Option()) -> None:
+        seen.append([*sys.argv, str(devices)])
+
+    monkeypatch.setattr(umbrella, "load", lambda name: app)
+    monkeypatch.setattr(sys, "argv", given)
+    with pytest.raises(SystemExit) as exit_:
+        umbrella.main()
+    assert exit_.value.code == 0
+    assert seen == [[*given, "2"]]
 
 
 def test_a_module_runs_too() -> None:

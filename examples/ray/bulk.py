@@ -1,7 +1,7 @@
 """Many pictures on many machines: classify a folder or Parquet files, or draw a range of a seed's pictures, with Ray Data.
 
     python bulk.py classify --onnx cluttered-mnist --actors 2 --out answers FOLDER
-    python bulk.py classify --onnx clf.onnx --actors 8 --out answers "s3://bucket/pictures/*.parquet"
+    python bulk.py classify --onnx clf.onnx --actors 8 --out answers s3://bucket/pictures
     python bulk.py sample   --onnx mnist --seed 7 -n 100000 --actors 2 --out pictures
 
 Each actor opens the model once, from bytes that are sent to it: no machine but this one needs the file. Results are
@@ -99,10 +99,10 @@ def classify(pictures: list[str], model: bytes, actors: int, invert: bool = Fals
     """``path``, ``answer``, ``probability`` and ``error`` of each picture, in no order.
 
     Args:
-        pictures: folders and picture files that every machine can read, or Parquet files with a column ``image`` of
-            encoded bytes (or of {bytes, path}, as data-set hubs write it).
+        pictures: folders and picture files that every machine can read, or Parquet files, folders or addresses of
+            such, with a column ``image`` of encoded bytes (or of {bytes, path}, as data-set hubs write it).
     """
-    if all(name.endswith((".parquet", "*")) for name in pictures):
+    if all(map(_is_parquet, pictures)):
         rows = ray.data.read_parquet(pictures).map_batches(_image_bytes, batch_size=BATCH)
     else:
         rows = ray.data.from_items([{"path": str(path.absolute())} for path in picture_paths(pictures)])
@@ -128,6 +128,10 @@ def _with_actors(
         compute=ray.data.ActorPoolStrategy(size=actors),
         num_cpus=1,
     )  # Ray Data starts an actor that dies again, and does its batch again
+
+
+def _is_parquet(name: str) -> bool:
+    return name.endswith(".parquet") or "://" in name or any(Path(name).glob("*.parquet"))
 
 
 def _image_bytes(batch: Batch) -> Batch:

@@ -97,7 +97,7 @@ def test_parquet(bulk, fake: Path, pictures: Path, tmp_path: Path) -> None:
     for k in range(3):
         pq.write_table(pa.table({"image": rows[100 * k : 100 * k + 100]}), tmp_path / f"{k}.parquet")
     model = fake / "classifier.onnx"
-    compare(bulk.classify([str(tmp_path / "*.parquet")], model.read_bytes(), 2).take_all(), model, pictures)
+    compare(bulk.classify([str(tmp_path)], model.read_bytes(), 2).take_all(), model, pictures)
 
 
 def test_a_range_of_a_seed(bulk, fake: Path) -> None:
