@@ -12,10 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import __version__
 from ..runtime.metadata import BATCH_AXIS
+from .options import OPSET
 
 IR_VERSION = 8
-OPSET = 17
-OPSETS = range(13, 19)  # 13: Split and ReduceSum as they are used here; 18: the last that IR version 8 knows
 
 Attribute = int | float | str | Sequence[int] | Sequence[float]
 
@@ -25,7 +24,7 @@ class GraphBuilder:
 
     Args:
         name: name of the graph.
-        opset: version of the default operator domain, one of ``OPSETS``.
+        opset: version of the default operator domain, one of ``options.OPSETS``.
         batch: size of the first axis of inputs and outputs; None for the symbol ``batch_size``.
         half: weights given to :meth:`weight` are float16, and :meth:`to_half` casts.
     """
@@ -172,10 +171,6 @@ class GraphBuilder:
         return self.op("Expand", self.constant(name, row), self.concat(parts, 0), name=f"{name}_batch")
 
     # The file
-
-    @property
-    def node_count(self) -> int:
-        return self._graph.num_nodes()
 
     def model(self) -> onnx.ModelProto:
         """The finished model without metadata, through onnx.checker with full shape inference."""

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from ..models.config import DrawConfig
 from ..runtime.metadata import CANVASES, IMAGE, NOISE, STEPS, WRITE_ATTENTION
 from .builder import GraphBuilder
-from .lstm import Weights, lstm_step, lstm_weights, step_name
+from .lstm import UnrolledLstm, Weights, lstm_weights, step_name
 from .window import decode_window, filterbanks, window_head
 
 
@@ -58,22 +58,16 @@ def _unrolled(b: GraphBuilder, weights: Weights, noise: ir.Value, steps: int, la
         bias = b.weight("bias", lstm.bias)
         # The first step's W_hh h_0 is the same for every picture.
         first = b.weight("initial_projection", h0 @ lstm.r)
-        cell = b.weight("initial_cell", cell0[None])
+        unrolled = UnrolledLstm(b, r, b.weight("initial_cell", cell0[None]), lstm.hidden_size)
     names = [step_name(t, steps) for t in range(steps)]
     with b.scope("input_projection"):
         rows = b.reshape(b.op("Transpose", b.to_half(noise), perm=[1, 0, 2]), [-1, latent_size])
         projected = b.op("Gemm", rows, w, bias)
         pieces = b.split_equal(projected, 0, names)
-    h: ir.Value | None = None
     states = []
     for name, piece in zip(names, pieces, strict=True):
         with b.scope(name), b.scope("lstm"):
-            if h is None:
-                gates = b.op("Add", piece, first, name="gates")
-            else:
-                gates = b.op("Gemm", h, r, piece, name="gates")
-            h, cell = lstm_step(b, gates, cell, lstm.hidden_size)
-            states.append(h)
+            states.append(unrolled.step(piece if states else b.op("Add", piece, first, name="gates")))
     return b.concat(states, 0, name="h")
 
 

@@ -1,0 +1,68 @@
+"""What kind of file to write. Imports neither torch nor onnx: ``draw-export --help`` takes its choices from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from ..errors import DrawError
+from ..models.config import ClassifierConfig
+
+if TYPE_CHECKING:
+    from ..models.checkpoint import Checkpoint
+
+Graph = Literal["decoder", "scorer", "classifier"]
+Outputs = Literal["steps", "image"]
+Recurrence = Literal["unrolled", "lstm"]
+Precision = Literal["fp32", "fp16"]
+
+OPSET = 17
+OPSETS = range(13, 19)  # 13: Split and ReduceSum as they are used here; 18: the last that IR version 8 knows
+MAX_STEPS = 4096
+MAX_BATCH = 65536
+
+_CHOICES = {"graph": Graph, "outputs": Outputs, "recurrence": Recurrence, "dtype": Precision}
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What kind of file to write; the fields are draw-export's options."""
+
+    graph: Graph | None = None  # None: as the checkpoint's model suggests
+    outputs: Outputs = "steps"
+    time_steps: int | None = None  # T; None: as trained
+    recurrence: Recurrence = "unrolled"
+    dtype: Precision = "fp32"
+    batch: int | None = None  # None: dynamic
+    opset: int = OPSET
+    model_license: str = "MIT"
+    model_author: str = "draw-onnx authors"
+
+    def resolve(self, checkpoint: Checkpoint) -> tuple[Graph, int]:
+        """The graph's name and T for ``checkpoint``.
+
+        Raises:
+            DrawError: options that contradict one another or the model.
+        """
+        for name, choices in _CHOICES.items():
+            value, allowed = getattr(self, name), get_args(choices)
+            if value not in allowed and not (name == "graph" and value is None):
+                raise DrawError(f"--{name} must be {' or '.join(allowed)}, not {value}")
+        classifies = isinstance(checkpoint.config, ClassifierConfig)
+        graph = self.graph or ("classifier" if classifies else "decoder")
+        if (graph == "classifier") != classifies:
+            raise DrawError(
+                f"--graph {graph} needs a {'classifier' if graph == 'classifier' else 'DRAW'} checkpoint, "
+                f"and this one holds a {'classifier' if classifies else 'DRAW model'}"
+            )
+        if self.recurrence == "lstm" and graph != "decoder":
+            raise DrawError(f"--recurrence lstm is for the decoder: the {graph} reads between its steps")
+        if self.recurrence == "lstm" and self.dtype == "fp16":
+            raise DrawError("--recurrence lstm is fp32 only: few engines have a half-precision LSTM operator")
+        steps = checkpoint.config.time_steps if self.time_steps is None else self.time_steps
+        for name, value, largest in (("time-steps", steps, MAX_STEPS), ("batch", self.batch, MAX_BATCH)):
+            if value is not None and not 1 <= value <= largest:
+                raise DrawError(f"--{name} must be between 1 and {largest}, not {value}")
+        if self.opset not in OPSETS:
+            raise DrawError(f"--opset must be between {OPSETS[0]} and {OPSETS[-1]}, not {self.opset}")
+        return graph, steps
