@@ -37,12 +37,12 @@ def build_classifier(
     rows: list[ir.Value] = []
     with b.scope("classifier"):
         with b.scope("lstm"):
-            w, r = b.weight("weight_ih", lstm.w), b.weight("weight_hh", lstm.r)
+            w, r = b.matrix("weight_ih", lstm.w), b.matrix("weight_hh", lstm.r)
             bias = b.weight("bias", lstm.bias)
             first_bias = b.weight("initial_bias", lstm.bias + h0 @ lstm.r)
             unrolled = UnrolledLstm(b, r, b.weight("initial_cell", cell0[None]), lstm.hidden_size)
         with b.scope("read"):
-            head_weight, head_bias = b.constant("weight", head.weight), b.constant("bias", head.bias)
+            head_weight, head_bias = b.head("weight", head.weight), b.constant("bias", head.bias)
         h: ir.Value | None = None
         for t in range(time_steps):
             with b.scope(step_name(t, time_steps)):
@@ -57,10 +57,10 @@ def build_classifier(
                             rows.append(window.row(b))
                     glimpses.append(glimpse)
                 with b.scope("lstm"):
-                    h = unrolled.step(b.op("Gemm", b.to_half(glimpse), w, first_bias if h is None else bias))
+                    h = unrolled.step(b.product(b.to_half(glimpse), w, first_bias if h is None else bias))
         assert h is not None
         with b.scope("output"):
-            weight = b.constant("weight", weights["output.weight"].T)
+            weight = b.head("weight", weights["output.weight"].T)
             output_bias = b.constant("bias", weights["output.bias"])
             logits = b.op("Gemm", b.to_single(h), weight, output_bias)
             b.output(LOGITS, logits, [len(config.labels)])

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from ..models.config import DrawConfig
 from ..runtime.metadata import CANVASES, IMAGE, NOISE, STEPS, WRITE_ATTENTION
-from .builder import GraphBuilder
+from .builder import MICROSOFT, GraphBuilder
 from .lstm import UnrolledLstm, Weights, lstm_weights, step_name
 from .window import decode_window, filterbanks, window_head
 
@@ -54,7 +54,7 @@ def _unrolled(b: GraphBuilder, weights: Weights, noise: ir.Value, steps: int, la
     lstm = lstm_weights(weights, "decoder")
     h0, cell0 = weights["initial_decoder_hidden"], weights["initial_decoder_cell"]
     with b.scope("lstm"):
-        w, r = b.weight("weight_ih", lstm.w), b.weight("weight_hh", lstm.r)
+        w, r = b.weight("weight_ih", lstm.w), b.matrix("weight_hh", lstm.r)
         bias = b.weight("bias", lstm.bias)
         # The first step's W_hh h_0 is the same for every picture.
         first = b.weight("initial_projection", h0 @ lstm.r)
@@ -82,18 +82,34 @@ def _lstm_operator(
         # The operator's gates are in the order i, o, f, g; its second bias stays zero.
         i, f, o, g = np.split(np.arange(4 * size), 4)
         order = np.concatenate([i, o, f, g])
-        out = b.ops(
-            "LSTM",
-            b.op("Transpose", b.to_half(noise), perm=[1, 0, 2]),
-            b.weight("weight_ih", lstm.w.T[order][None]),
-            b.weight("weight_hh", lstm.r.T[order][None]),
-            b.weight("bias", np.concatenate([lstm.bias[order], np.zeros(4 * size)])[None]),
+        x = b.op("Transpose", noise, perm=[1, 0, 2])
+        w, r = lstm.w[None, :, order], lstm.r[None, :, order]
+        if b.int8:
+            w8, r8 = b.quantised("weight_ih", w), b.quantised("weight_hh", r)
+            matrices, scales = (
+                (w8.values, r8.values),
+                (None, w8.scale, w8.zero_point, r8.scale, r8.zero_point),
+            )
+        else:
+            # The plain operator takes them transposed.
+            matrices = (
+                b.constant("weight_ih", w.transpose(0, 2, 1)),
+                b.constant("weight_hh", r.transpose(0, 2, 1)),
+            )
+            scales = ()
+        out = b.op(
+            "DynamicQuantizeLSTM" if b.int8 else "LSTM",
+            x,
+            *matrices,
+            b.constant("bias", np.concatenate([lstm.bias[order], np.zeros(4 * size)])[None]),
             None,
-            b.to_half(b.expand_to_batch("initial_h", h0[None, None], noise, 1)),
-            b.to_half(b.expand_to_batch("initial_cell", cell0[None, None], noise, 1)),
-            names=["h"],
+            b.expand_to_batch("initial_h", h0[None, None], noise, 1),
+            b.expand_to_batch("initial_cell", cell0[None, None], noise, 1),
+            *scales,
+            name="h",
+            domain=MICROSOFT if b.int8 else "",
             hidden_size=size,
-        )[0]
+        )
         return b.reshape(out, [-1, size])
 
 
@@ -119,7 +135,7 @@ def _write(
         patch_order = np.arange(c * n * n).reshape(c, n, n).transpose(1, 0, 2).ravel()
         weight = np.hstack([head.weight, weights["write_patch.weight"][patch_order].T])
         bias = np.concatenate([head.bias, weights["write_patch.bias"][patch_order]])
-        both = b.op("Gemm", h, b.constant("weight", weight), b.constant("bias", bias), name="head")
+        both = b.op("Gemm", h, b.head("weight", weight), b.constant("bias", bias), name="head")
         if steps > 1:
             both = b.op("Transpose", b.reshape(both, [steps, -1, len(bias)]), perm=[1, 0, 2])
         else:
@@ -160,19 +176,21 @@ def _write_whole(
     c, height, width = config.image_channels, config.image_height, config.image_width
     size, pixels = config.hidden_size, c * height * width
     with b.scope("write"):
-        weight = b.weight("weight", weights["write_canvas.weight"].T)
+        weight = weights["write_canvas.weight"].T
         bias, c0 = weights["write_canvas.bias"], weights["initial_canvas"].ravel()
         if not every:
-            # c_0 + sum_t (W h_t + b) = W (sum_t h_t) + (c_0 + T b)
+            # c_0 + sum_t (W h_t + b) = W (sum_t h_t) + (c_0 + T b); the sum is too wide for a product in eight bits.
+            whole = b.head("weight", weight) if b.int8 else b.weight("weight", weight)
             total = b.to_single(b.reshape(h, [steps, -1, size]))
             total = b.op("ReduceSum", total, b.integers("axes", [0]), keepdims=0)
-            canvas = b.to_single(b.op("MatMul", b.to_half(total), weight))
+            canvas = b.to_single(b.op("MatMul", b.to_half(total), whole))
             canvas = b.op("Add", canvas, b.constant("bias", c0 + steps * bias), name="canvas")
             return b.reshape(canvas, [-1, c, height, width])
+        matrix = b.matrix("weight", weight)
         if steps > 1:
             h = b.op("Transpose", b.reshape(h, [steps, -1, size]), perm=[1, 0, 2])
         h = b.reshape(h, [-1, size])
-        additions = b.to_single(b.op("Gemm", h, weight, b.weight("bias", bias), name="additions"))
+        additions = b.to_single(b.product(h, matrix, b.weight("bias", bias), name="additions"))
         canvas = b.op("CumSum", b.reshape(additions, [-1, steps, pixels]), b.integers("axis", 1))
         canvas = b.op("Add", canvas, b.constant("initial_canvas", c0), name="canvas")
         return b.reshape(canvas, [-1, steps, c, height, width])

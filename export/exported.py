@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint
 from .builder import to_bytes
+from .gates import default_atol
 from .graphs import UNCHECKED, build_model
 from .options import ExportOptions, Graph
-from .parity import ATOL, Row, compare, open_session, runner
+from .parity import Row, compare, open_session, runner
 from .reference import cases
 
 if TYPE_CHECKING:
@@ -42,10 +43,7 @@ class Exported:
         """Raise DrawError naming the first output that misses its gate."""
         for row in self.rows:
             if not row.passed:
-                reason = row.problem or f"differs by {row.error:.2e}, and the gate is {row.gate}"
-                if row.is_probability and not row.problem:
-                    reason += " (--atol)"
-                raise DrawError(f"parity failed, no file written: {row.output} {reason}")
+                raise DrawError(f"parity failed, no file written: {row.output} {row.reason}")
 
 
 def export(
@@ -59,7 +57,7 @@ def export(
     """Build a file and compare it with torch; the caller decides what a failed row means.
 
     Args:
-        atol: gate of the probabilities; None: ``ATOL`` of the dtype.
+        atol: gate of the probabilities, or for int8 of pictures and answers; None: the dtype's.
         check: False leaves the comparison out; the file then says ``unchecked``.
         advance: called after each of the ``PARITY_CASES`` inputs compared (fewer for a static batch).
 
@@ -67,7 +65,7 @@ def export(
         DrawError: options that contradict one another or the model, or ONNX Runtime refuses the file.
     """
     options = options or ExportOptions()
-    graph, steps = options.resolve(checkpoint)
+    graph, steps, _ = options.resolve(checkpoint)
     model, metadata = build_model(checkpoint, options)
     data = to_bytes(model, metadata.to_props())
     start = time.perf_counter()
@@ -75,9 +73,9 @@ def export(
     load_seconds = time.perf_counter() - start
     rows: tuple[Row, ...] = ()
     if check:
-        gate = ATOL[options.dtype] if atol is None else atol
+        gate = default_atol(options.dtype, graph) if atol is None else atol
         rows = compare(runner(session), checkpoint, graph, steps, options.dtype, gate, options.batch, advance)
-        metadata = replace(metadata, parity_atol=_passed_gate(rows, gate))
+        metadata = replace(metadata, parity_atol=_passed_gate(rows, gate, options.dtype == "int8"))
         data = to_bytes(model, metadata.to_props())
     sizes = SPEED_BATCHES if options.batch is None else (options.batch,)
     run_seconds = {size: _seconds(session, checkpoint, graph, steps, size) for size in sizes}
@@ -99,12 +97,12 @@ def _seconds(
     return min(times)
 
 
-def _passed_gate(rows: tuple[Row, ...], atol: float) -> str:
+def _passed_gate(rows: tuple[Row, ...], atol: float, int8: bool) -> str:
     """``atol`` where it was enough, else the gate that was, rounded up to one digit."""
     if not all(row.passed for row in rows):
         return UNCHECKED
-    worst = max((row.error for row in rows if row.is_probability), default=0.0)
-    if worst <= atol:
+    worst = max((row.error for row in rows if row.by_atol), default=0.0)
+    if worst <= atol or int8:
         return f"{atol:g}"
     unit = 10.0 ** math.floor(math.log10(worst))
     return f"{math.ceil(worst / unit) * unit:.0e}"

@@ -9,7 +9,7 @@ from .. import __version__
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint, weights_sha256
 from ..models.config import ClassifierConfig, DrawConfig
-from ..runtime.metadata import CLASSIFIER, DECODER, NOISE_STREAM, SCORER, Metadata
+from ..runtime.metadata import CLASSIFIER, DECODER, FLOAT16, FLOAT32, INT8, NOISE_STREAM, SCORER, Metadata
 from .builder import GraphBuilder, to_bytes
 from .classifier import build_classifier
 from .decoder import build_decoder
@@ -19,6 +19,8 @@ from .scorer import build_scorer
 UNCHECKED = "unchecked"
 
 _GRAPHS = {"decoder": DECODER, "classifier": CLASSIFIER, "scorer": SCORER}
+
+_DTYPES = {"fp32": FLOAT32, "fp16": FLOAT16, "int8": INT8}
 
 
 def build(checkpoint: Checkpoint, options: ExportOptions | None = None) -> bytes:
@@ -33,19 +35,17 @@ def build(checkpoint: Checkpoint, options: ExportOptions | None = None) -> bytes
 
 def build_model(checkpoint: Checkpoint, options: ExportOptions) -> tuple[onnx.ModelProto, Metadata]:
     """The graph, checked by onnx, and its metadata, which still says ``unchecked``."""
-    graph, steps = options.resolve(checkpoint)
+    graph, steps, recurrence = options.resolve(checkpoint)
     config = checkpoint.config
     weights = {name: tensor.double().numpy() for name, tensor in checkpoint.weights.items()}
-    b = GraphBuilder(_GRAPHS[graph], opset=options.opset, batch=options.batch, half=options.dtype == "fp16")
+    b = GraphBuilder(_GRAPHS[graph], opset=options.opset, batch=options.batch, dtype=options.dtype)
     _check_half(weights, b.half)
     if isinstance(config, ClassifierConfig):
         build_classifier(b, config, weights, time_steps=steps, outputs=options.outputs)
     elif graph == "scorer":
         build_scorer(b, config, weights, time_steps=steps, outputs=options.outputs)
     else:
-        build_decoder(
-            b, config, weights, time_steps=steps, outputs=options.outputs, recurrence=options.recurrence
-        )
+        build_decoder(b, config, weights, time_steps=steps, outputs=options.outputs, recurrence=recurrence)
     return b.model(), _metadata(checkpoint, options, graph, steps)
 
 
@@ -74,6 +74,7 @@ def _metadata(checkpoint: Checkpoint, options: ExportOptions, graph: Graph, step
         labels=() if draws else config.labels,
         picture_fit=checkpoint.picture_fit,
         binary=checkpoint.binary,
+        dtype=_DTYPES[options.dtype],
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from .builder import GraphBuilder
+from .builder import GraphBuilder, Matrix
 
 Array = NDArray[np.float64]
 Weights = Mapping[str, Array]  # the checkpoint's weights in float64, by their names there
@@ -42,11 +42,11 @@ class UnrolledLstm:
     cell' = s(f) cell + s(i) tanh(g); h' = s(o) tanh(cell')
 
     Args:
-        r: LstmWeights.r [h, 4h], a value of the graph.
+        r: LstmWeights.r [h, 4h] in the graph.
         cell: the learned cell [1, h], which every picture begins with.
     """
 
-    def __init__(self, b: GraphBuilder, r: ir.Value, cell: ir.Value, hidden_size: int) -> None:
+    def __init__(self, b: GraphBuilder, r: Matrix, cell: ir.Value, hidden_size: int) -> None:
         self.b, self.r, self.cell, self.size = b, r, cell, hidden_size
         self.h: ir.Value | None = None  # [batch, h]; None before the first step
 
@@ -57,7 +57,7 @@ class UnrolledLstm:
         """
         b, h = self.b, self.size
         if self.h is not None:
-            gates = b.op("Gemm", self.h, self.r, gates, name="gates")
+            gates = b.product(self.h, self.r, gates, name="gates")
         sums, g = b.split(gates, [3 * h, h], 1, ["ifo_sum", "g_sum"])
         i, f, o = b.split(b.op("Sigmoid", sums, name="ifo"), [h, h, h], 1, ["i", "f", "o"])
         kept = b.op("Mul", f, self.cell, name="kept")

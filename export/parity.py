@@ -17,56 +17,14 @@ from numpy.typing import NDArray
 
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint
-from ..runtime.metadata import BOUND, GLIMPSES, LOGITS, READ_ATTENTION, WRITE_ATTENTION
+from ..runtime.metadata import LOGITS
 from ..runtime.providers import import_onnxruntime
+from .gates import Gate, asked_for, default_atol, gate_of, same_answers
 from .options import Graph, Precision
 from .reference import BATCHES, Feeds, cases, one_torch_thread, reference
 
 if TYPE_CHECKING:
     import onnxruntime
-
-# Of probabilities: the default of --atol. 2e-2 is five grey levels of 255.
-ATOL: dict[Precision, float] = {"fp32": 1e-5, "fp16": 2e-2}
-TORCH_FACTOR = 4.0  # or this many times torch float32's own error, where that is more
-
-
-@dataclass(frozen=True)
-class Gate:
-    """|error| <= atol + rtol |reference|."""
-
-    atol: float
-    rtol: float = 0.0
-
-    def __str__(self) -> str:
-        return _short(self.atol) + (f"+{_short(self.rtol)}·|ref|" if self.rtol else "")
-
-
-def _short(value: float) -> str:
-    """1e-5, 3.7e-5: two digits at most."""
-    digits, exponent = f"{value:.1e}".split("e")
-    return f"{digits.removesuffix('.0')}e{int(exponent)}"
-
-
-# Outputs that are not probabilities. float16 carries 11 bits, which T steps of recurrence wear down.
-_GATES: dict[Precision, dict[str, Gate]] = {
-    "fp32": {
-        "attention": Gate(1e-4, 1e-4),
-        LOGITS: Gate(1e-4),
-        BOUND: Gate(1e-3, 1e-5),
-    },
-    "fp16": {
-        "attention": Gate(5e-2, 5e-2),
-        LOGITS: Gate(5e-2),
-        BOUND: Gate(1e-1, 1e-2),
-    },
-}
-_GATE_OF = {
-    READ_ATTENTION: "attention",
-    WRITE_ATTENTION: "attention",
-    GLIMPSES: "attention",  # gamma scales them: not confined to [0, 1]
-    LOGITS: LOGITS,
-    BOUND: BOUND,
-}
 
 
 @dataclass(frozen=True)
@@ -77,17 +35,18 @@ class Row:
     error: float  # |onnx - torch float64|
     torch_error: float  # |torch float32 - torch float64|
     gate: Gate
-    used: float  # largest |error| / (atol + rtol |reference|): 1 is the gate
+    used: float  # share of the gate that the worst input needs: 1 is the gate
     problem: str = ""  # why it fails, where not for the size of the error
+    by_atol: bool = False  # whether --atol is its gate
 
     @property
     def passed(self) -> bool:
         return not self.problem and self.used <= 1.0
 
     @property
-    def is_probability(self) -> bool:
-        """Whether ``--atol`` is its gate."""
-        return self.output not in _GATE_OF
+    def reason(self) -> str:
+        """Why it fails."""
+        return self.problem or self.gate.missed(self.error, self.used) + (" (--atol)" if self.by_atol else "")
 
 
 def open_session(data: bytes) -> onnxruntime.InferenceSession:
@@ -124,11 +83,17 @@ def compare(
     graph: Graph,
     time_steps: int,
     dtype: Precision = "fp32",
-    atol: float = ATOL["fp32"],
+    atol: float | None = None,
     batch: int | None = None,
     advance: Callable[[], object] | None = None,
 ) -> tuple[Row, ...]:
-    """The report, one row for each output that ``run`` gives; ``batch`` is the size of a static first axis."""
+    """The report, one row for each output that ``run`` gives.
+
+    Args:
+        atol: None: the dtype's, see :func:`~.gates.default_atol`.
+        batch: the size of a static first axis.
+    """
+    atol = default_atol(dtype, graph) if atol is None else atol
     exact, single = checkpoint.build(torch.float64), checkpoint.build(torch.float32)
     tallies: dict[str, _Tally] = {}
     with one_torch_thread():
@@ -136,27 +101,24 @@ def compare(
             expected = reference(exact, graph, feeds, time_steps)
             rough = reference(single, graph, feeds, time_steps)
             for name, values in run(feeds).items():
-                tally = tallies.setdefault(name, _Tally(name))
+                tally = tallies.setdefault(name, _Tally(name, exact_answers=dtype != "int8"))
                 tally.add(label, np.asarray(values, np.float64), expected[name], rough[name])
             if advance is not None:
                 advance()
-    rows = []
-    for name, tally in tallies.items():
-        if name in _GATE_OF:
-            gate = _GATES[dtype][_GATE_OF[name]]
-        else:
-            gate = Gate(max(atol, TORCH_FACTOR * tally.torch_error if dtype == "fp32" else 0.0))
-        rows.append(tally.row(gate))
-    return tuple(rows)
+    return tuple(
+        tally.row(gate_of(name, dtype, atol, tally.torch_error), asked_for(name, dtype))
+        for name, tally in tallies.items()
+    )
 
 
 class _Tally:
     """Errors of one output over all inputs."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, exact_answers: bool) -> None:
         self.name = name
+        self._exact_answers = exact_answers and name == LOGITS
         self.torch_error = 0.0
-        self._pairs: list[tuple[str, NDArray[np.float64], NDArray[np.float64]]] = []
+        self._pairs: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
         self._problem = ""
 
     def add(
@@ -174,22 +136,12 @@ class _Tally:
             self._problem = f"is not finite in torch float64 either: the model itself is broken ({label})"
         elif not np.isfinite(got).all():
             self._problem = f"is not finite ({label})"
-        elif self.name == LOGITS and not _same_answer(got, expected):
+        elif self._exact_answers and not same_answers(got, expected).all():
             self._problem = f"names another class ({label})"
         else:
             self.torch_error = max(self.torch_error, float(abs(rough - expected).max()))
-            self._pairs.append((label, got, expected))
+            self._pairs.append((got, expected))
 
-    def row(self, gate: Gate) -> Row:
-        error = used = 0.0
-        for _, got, expected in self._pairs:
-            difference = abs(got - expected)
-            error = max(error, float(difference.max()))
-            used = max(used, float((difference / (gate.atol + gate.rtol * abs(expected))).max()))
-        return Row(self.name, error, self.torch_error, gate, used, self._problem)
-
-
-def _same_answer(got: NDArray[np.float64], expected: NDArray[np.float64]) -> bool:
-    """The same arg-max; a tie of the reference may fall either way."""
-    chosen = np.take_along_axis(expected, got.argmax(1)[:, None], 1)[:, 0]
-    return bool((chosen == expected.max(1)).all())
+    def row(self, gate: Gate, by_atol: bool) -> Row:
+        error = max((float(abs(got - expected).max()) for got, expected in self._pairs), default=0.0)
+        return Row(self.name, error, self.torch_error, gate, gate.used(self._pairs), self._problem, by_atol)

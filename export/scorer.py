@@ -84,7 +84,7 @@ class _Encoder:
         )
         self.bias = lstm.bias
         with b.scope("encoder"):
-            self.w_decoder, r = b.weight("weight_decoder", w_decoder), b.weight("weight_hh", lstm.r)
+            self.w_decoder, r = b.weight("weight_decoder", w_decoder), b.matrix("weight_hh", lstm.r)
             cell = b.weight("initial_cell", weights["initial_encoder_cell"][None])
         self.lstm = UnrolledLstm(b, r, cell, lstm.hidden_size)
 
@@ -201,7 +201,7 @@ class _Decoder:
         self.b, self.config = b, config
         lstm = lstm_weights(weights, "decoder")
         with b.scope("decoder"):
-            self.w, r = b.weight("weight_ih", lstm.w), b.weight("weight_hh", lstm.r)
+            self.w, r = b.weight("weight_ih", lstm.w), b.matrix("weight_hh", lstm.r)
             first = lstm.bias + weights["initial_decoder_hidden"] @ lstm.r
             self.biases = b.weight("initial_bias", first), b.weight("bias", lstm.bias)
             cell = b.weight("initial_cell", weights["initial_decoder_cell"][None])

@@ -22,7 +22,7 @@ import onnx
 import pytest
 
 from draw_onnx.export import ExportOptions, build
-from draw_onnx.export.parity import ATOL, Row, Run, compare, open_session, runner
+from draw_onnx.export.parity import Row, Run, compare, open_session, runner
 from draw_onnx.export.reference import Feeds
 from draw_onnx.models.checkpoint import Checkpoint
 
@@ -114,8 +114,7 @@ def measure(engine: Engine, checkpoint: Checkpoint, options: dict[str, Any]) -> 
     def run(feeds: Feeds) -> dict[str, Any]:
         return engine(data, feeds)
 
-    atol = ATOL[dtype]
-    return compare(run, checkpoint, graph, steps, dtype, atol, options.get("batch"))
+    return compare(run, checkpoint, graph, steps, dtype, batch=options.get("batch"))
 
 
 @pytest.mark.parametrize(("name", "options"), GRAPHS, ids=str)
