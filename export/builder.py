@@ -12,13 +12,11 @@ import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
 
 from .. import __version__
-from ..runtime.metadata import BATCH_AXIS
+from ..runtime.metadata import BATCH_AXIS, MICROSOFT
 from .options import OPSET, Precision
 from .quantisation import ZERO_POINT, quantised
 
 IR_VERSION = 8
-
-MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's own operators
 
 Attribute = int | float | str | Sequence[int] | Sequence[float]
 

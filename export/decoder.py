@@ -11,8 +11,8 @@ import numpy as np
 import onnx_ir as ir
 
 from ..models.config import DrawConfig
-from ..runtime.metadata import CANVASES, IMAGE, NOISE, STEPS, WRITE_ATTENTION
-from .builder import MICROSOFT, GraphBuilder
+from ..runtime.metadata import CANVASES, IMAGE, MICROSOFT, NOISE, STEPS, WRITE_ATTENTION
+from .builder import GraphBuilder
 from .lstm import UnrolledLstm, Weights, lstm_weights, step_name
 from .window import decode_window, filterbanks, window_head
 

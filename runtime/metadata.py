@@ -29,12 +29,10 @@ BATCH_AXIS = "batch_size"
 STEPS, LEAN = "steps", "image"  # values of the `outputs` key
 
 FLOAT32, FLOAT16, INT8 = "float32", "float16", "int8"  # values of the `dtype` key
-# What a file of `dtype` int8 may hold besides operators of the default domain. Scorers are never int8.
-_QUANTISED_PRODUCT = "com.microsoft.DynamicQuantizeMatMul"
-INT8_OPERATORS = {
-    DECODER: frozenset({_QUANTISED_PRODUCT, "com.microsoft.DynamicQuantizeLSTM"}),
-    CLASSIFIER: frozenset({_QUANTISED_PRODUCT}),
-}
+# (domain, operator) that a file of `dtype` int8 may hold besides those of the default domain. Scorers are never int8.
+MICROSOFT = "com.microsoft"  # ONNX Runtime's own operators
+_PRODUCT, _LSTM = (MICROSOFT, "DynamicQuantizeMatMul"), (MICROSOFT, "DynamicQuantizeLSTM")
+INT8_OPERATORS = {DECODER: frozenset({_PRODUCT, _LSTM}), CLASSIFIER: frozenset({_PRODUCT})}
 
 # How picture files become the model's input: values of the `picture_fit` key.
 PAD, COVER = "pad", "cover"
@@ -81,8 +79,8 @@ class Metadata:
         return "mnist" in self.dataset if self.binary is None else self.binary
 
     @property
-    def foreign_operators(self) -> frozenset[str]:
-        """The operators outside the default domain that such a file may hold, as ``domain.Operator``."""
+    def foreign_operators(self) -> frozenset[tuple[str, str]]:
+        """(domain, operator) outside the default domain that such a file may hold."""
         return INT8_OPERATORS[self.model_type] if self.dtype == INT8 else frozenset()
 
     def to_props(self) -> dict[str, str]:
