@@ -155,6 +155,7 @@ def instruction_set() -> str:
         "avx512f": "AVX-512",
         "avx512_bf16": "BF16",
         "avx512_vnni": "VNNI",
+        "avx_vnni": "AVX-VNNI",
         "amx_tile": "AMX",
     }
     return (
