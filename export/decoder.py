@@ -153,7 +153,7 @@ def _write(
             if c > 1:
                 columns = b.reshape(columns, [-1, steps, n, c * width])
             additions = b.op("MatMul", f_yt, columns, name="additions")  # [B, T, H, C W]
-            canvas = b.op("CumSum", additions, b.integers("axis", 1))
+            canvas = _cumulative(b, additions)
         else:
             # sum_t F_Y^T w F_X is one product with inner size T N.
             f_yt = b.op("Transpose", b.reshape(f_y, [-1, steps * n, height]), perm=[0, 2, 1])
@@ -191,6 +191,11 @@ def _write_whole(
             h = b.op("Transpose", b.reshape(h, [steps, -1, size]), perm=[1, 0, 2])
         h = b.reshape(h, [-1, size])
         additions = b.to_single(b.product(h, matrix, b.weight("bias", bias), name="additions"))
-        canvas = b.op("CumSum", b.reshape(additions, [-1, steps, pixels]), b.integers("axis", 1))
+        canvas = _cumulative(b, b.reshape(additions, [-1, steps, pixels]))
         canvas = b.op("Add", canvas, b.constant("initial_canvas", c0), name="canvas")
         return b.reshape(canvas, [-1, steps, c, height, width])
+
+
+def _cumulative(b: GraphBuilder, additions: ir.Value) -> ir.Value:
+    """Sums over the steps so far, [B, T, …]. The defaults are written out: a converter was seen to take them for 1."""
+    return b.op("CumSum", additions, b.integers("axis", 1), exclusive=0, reverse=0)

@@ -314,3 +314,11 @@ def test_half_precision_keeps_float32_outside_the_recurrence(models):
 def test_checkpoint_on_disk_builds_the_same(checkpoints, tmp_path: Path):
     save_checkpoint(tmp_path / "a.ckpt", checkpoints["classifier"])
     assert build(load_checkpoint(tmp_path / "a.ckpt")) == build(checkpoints["classifier"])
+
+
+def test_sums_over_time_say_which_way(models):
+    """Some converters read an attribute that is left out as 1."""
+    sums = {n: [x for x in m.graph.node if x.op_type == "CumSum"] for n, m in models.items()}
+    assert {len(nodes) for name, nodes in sums.items() if "steps" in name} == {0, 1}
+    for node in (node for nodes in sums.values() for node in nodes):
+        assert {a.name: a.i for a in node.attribute} == {"exclusive": 0, "reverse": 0}
