@@ -49,8 +49,18 @@ def graph_of(checkpoint: Checkpoint) -> str:
     return "classifier" if isinstance(checkpoint.config, ClassifierConfig) else "decoder"
 
 
-@pytest.mark.parametrize("outputs", ["steps", "image"])
-@pytest.mark.parametrize("more", [{}, {"batch": 3}, {"time_steps": 1}, {"opset": 13}, {"opset": 18}], ids=str)
+@pytest.mark.parametrize(
+    ("outputs", "more"),
+    [
+        ("steps", {}),
+        ("image", {}),
+        ("steps", {"batch": 3}),
+        ("image", {"time_steps": 1}),
+        ("steps", {"opset": 13}),
+        ("image", {"opset": 18}),
+    ],
+    ids=str,
+)
 def test_every_kind_of_file_passes_its_gate(checkpoints, outputs, more):
     for name, checkpoint in checkpoints.items():
         exported = export(checkpoint, dataclasses.replace(INT8, outputs=outputs, **more))

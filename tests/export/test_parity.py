@@ -198,7 +198,7 @@ def test_another_arg_max_fails_even_within_the_gate(random_checkpoint):
         ({"graph": "encoder"}, "--graph must be"),
         ({"outputs": "all"}, "--outputs must be"),
         ({"recurrence": "gru"}, "--recurrence must be"),
-        ({"dtype": "int8"}, "--dtype must be"),
+        ({"dtype": "bf16"}, "--dtype must be"),
         ({"time_steps": 0}, "--time-steps must be"),
         ({"time_steps": 100_000}, "--time-steps must be"),
         ({"batch": 0}, "--batch must be"),
