@@ -97,7 +97,7 @@ def _fail(name: str, message: str, code: int) -> None:
 def check_outputs(outputs: Mapping[str, Path | None]) -> None:
     """Refuse, before the work, outputs that cannot be written, are named like another kind, or have one name."""
     paths = [path for path in outputs.values() if path is not None]
-    if len({path.absolute() for path in paths}) < len(paths):
+    if len({os.path.realpath(path) for path in paths}) < len(paths):
         raise typer.BadParameter("two outputs have the same name.")
     for path in paths:
         check_writable(path)
