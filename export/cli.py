@@ -114,17 +114,21 @@ def command(
 
     with progress("comparing with torch", PARITY_CASES if check and batch is None else 1) as bar:
         exported = export(checkpoint, options, atol=atol, check=check, advance=bar.advance)
+    # Files first: whatever becomes of stdout, they are there.
+    written = []
+    if exported.passed and (triton is None or output is not None):
+        with atomic_write(target) as file:
+            file.write(exported.data)
+        written.append(f"wrote {target}; {_next_command(resolved, target)}")
+    if exported.passed and triton is not None:
+        folder = write_repository(triton, target.stem, exported.data)
+        written.append(f"wrote {folder}; next: tritonserver --model-repository {triton}")
     print_report(exported)
     exported.require_parity()
     if not check:
         note("not compared with torch: the file says parity_atol unchecked")
-    if triton is None or output is not None:
-        with atomic_write(target) as file:
-            file.write(exported.data)
-        note(f"wrote {target}; {_next_command(resolved, target)}")
-    if triton is not None:
-        folder = write_repository(triton, target.stem, exported.data)
-        note(f"wrote {folder}; next: tritonserver --model-repository {triton}")
+    for line in written:
+        note(line)
 
 
 def print_report(exported: Exported) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from .batches import join, map_in_order
 from .metadata import CLASSIFIER, GLIMPSES, IMAGE, LOGITS, PROBABILITIES, READ_ATTENTION
 from .pictures.reading import check_images
-from .session import Floats, OpenedModel
+from .session import Floats, OpenedModel, Source
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,11 @@ class Classification:
 
 
 class Classifier(OpenedModel):
-    """Classifies with a ``draw.classifier`` file. One classifier may be used from many threads.
+    """Classifies with a ``draw.classifier`` file. One classifier may be used from many threads; pickled,
+    it opens its model again.
 
     Args:
-        path: an ``.onnx`` file, or the name of a packaged model such as ``cluttered-mnist``.
+        path: an ``.onnx`` file, its content as bytes, or the name of a packaged model such as ``cluttered-mnist``.
         provider: ``auto``, ``cpu`` or ``cuda``.
         threads: batches run at the same time; the CPUs at hand unless given.
 
@@ -57,7 +57,7 @@ class Classifier(OpenedModel):
 
     def __init__(
         self,
-        path: str | os.PathLike[str] = "cluttered-mnist",
+        path: Source = "cluttered-mnist",
         provider: str = "auto",
         threads: int | None = None,
     ) -> None:

@@ -15,6 +15,7 @@ import typer
 
 from ...console import VersionOption, check_outputs, make_app, note, progress, run_app
 from ...errors import DrawError
+from ...streams import printable
 from . import options
 from .options import OUTPUTS, option, shown_in, summary
 from .picture_files import PictureFiles
@@ -187,10 +188,11 @@ class _Result:
         if (error := self.error_rate()) is not None:
             print(error)
             return
-        width = max(len("picture"), *map(len, self.names))
+        names = [printable(name) for name in self.names]
+        width = max(len("picture"), *map(len, names))
         column = max(len("answer"), *map(len, self.labels))
         print(f"{'picture':<{width}}  {'answer':<{column}}  probability  runner-up")
-        for name, row in zip(self.names, self.probabilities, strict=True):
+        for name, row in zip(names, self.probabilities, strict=True):
             first, second = row.argsort()[::-1][:2]
             print(
                 f"{name:<{width}}  {self.labels[first]:<{column}}  {row[first]:>10.2%}   "
