@@ -20,7 +20,8 @@ from PIL import Image
 
 from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
-from draw_onnx.train import cli, eval_cli
+from draw_onnx.train import cli
+from draw_onnx.train.evaluation import cli as eval_cli
 from draw_onnx.train.settings import TrainSettings
 
 Command = Callable[..., tuple[int, str, str]]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..console import VersionOption, check_outputs, make_app, run_app
+from ...console import VersionOption, check_outputs, make_app, run_app
 
 app = make_app()
 
@@ -103,8 +103,8 @@ def command(
         raise typer.BadParameter("--device is for checkpoints: an ONNX file takes --provider.")
     if ckpt is not None and provider != "auto":
         raise typer.BadParameter("--provider is for ONNX files: a checkpoint takes --device.")
-    from .evaluate_file import evaluate_checkpoint, evaluate_onnx
-    from .machine import flushed_subnormals
+    from ..machine import flushed_subnormals
+    from .files import evaluate_checkpoint, evaluate_onnx
 
     with flushed_subnormals():
         if onnx is not None:
