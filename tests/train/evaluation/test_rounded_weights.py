@@ -12,7 +12,7 @@ import torch
 from draw_onnx.models.checkpoint import Checkpoint, build_model, save_checkpoint
 from draw_onnx.models.config import DrawConfig
 from draw_onnx.models.rounding import rounded_to_int8
-from draw_onnx.train import eval_cli
+from draw_onnx.train.evaluation import cli as eval_cli
 
 Command = Callable[..., tuple[int, str, str]]
 
