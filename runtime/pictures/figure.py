@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 # In parts of the largest piece: longer side, or area.
-NEAR, DUST, PIECE = 0.25, 0.01, 0.2
-CLUTTER = 0.2  # of the figure's area
-ALIKE = 0.7
+NEAR, DUST, PIECE, ALIKE = 0.25, 0.01, 0.2, 0.7
+CLUTTER = 0.08  # of the figure's area
 
 
 @dataclass(frozen=True)
@@ -37,37 +36,31 @@ class Parts:
 
 @dataclass(frozen=True)
 class Figure:
-    """A box around ink."""
+    """The box around the largest figure in a mask of ink."""
 
     top: int
     left: int
     bottom: int  # exclusive
     right: int  # exclusive
+    alone: bool  # whether there is hardly any other ink
+    several: bool  # whether another is about as large
 
     @property
     def side(self) -> int:
+        """The longer side of the box."""
         return max(self.bottom - self.top, self.right - self.left)
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a mask of ink holds."""
+def find_figure(mask: NDArray[np.bool_]) -> Figure | None:
+    """The largest figure of a mask [h, w] of ink; None without ink.
 
-    figure: Figure | None  # None: no ink, or clutter
-    several: bool = False  # two figures or more of about the same size
-
-
-def find_figure(mask: NDArray[np.bool_]) -> Found:
-    """The one figure of a mask [h, w] of ink.
-
-    The largest part is its core; parts near it belong to it. Dust is passed over. What else is there, if it is
-    more than a little, makes the picture a scene, of which no part may be cut out.
+    The largest part is its core, and parts near it belong to it. Dust is passed over, and so are frames.
     """
     parts = connected_parts(mask)
     if not len(parts):
-        return Found(None)
-    loose = parts.contact <= 0.9 * parts.side  # the others are frames: dark corners, the edge of a sheet
-    if parts.area[loose].sum() < 0.05 * parts.area.max():
+        return None
+    loose = parts.contact <= 0.9 * parts.side  # the others are frames: dark corners, what a sheet lies on
+    if not (loose & (parts.side >= 0.05 * max(mask.shape)) & (parts.area >= 0.005 * parts.area.max())).any():
         loose = np.ones(len(parts), np.bool_)
     core = int(np.argmax(np.where(loose, parts.area, 0)))
     side = int(parts.side[core])
@@ -78,11 +71,15 @@ def find_figure(mask: NDArray[np.bool_]) -> Found:
     )
     own = counts & (gap <= NEAR * side)
     rest = counts & ~own & (parts.side >= PIECE * side)
-    large = rest & (parts.side >= ALIKE * side) & (parts.area >= 0.4 * parts.area[core])
-    if parts.area[rest].sum() > CLUTTER * parts.area[own].sum():
-        return Found(None, bool(large.any()))
-    box = parts.top[own].min(), parts.left[own].min(), parts.bottom[own].max(), parts.right[own].max()
-    return Found(Figure(*map(int, box)))
+    alike = rest & (parts.side >= ALIKE * side) & (parts.area >= 0.4 * parts.area[core])
+    return Figure(
+        int(parts.top[own].min()),
+        int(parts.left[own].min()),
+        int(parts.bottom[own].max()),
+        int(parts.right[own].max()),
+        alone=bool(parts.area[rest].sum() <= CLUTTER * parts.area[own].sum()),
+        several=bool(alike.any()),
+    )
 
 
 def connected_parts(mask: NDArray[np.bool_]) -> Parts:

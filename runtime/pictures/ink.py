@@ -25,6 +25,7 @@ class Ink:
     """The ink of a picture of h x w pixels."""
 
     density: Floats  # [h, w] in [0, 1]: 0 is ground
+    smooth: Floats  # the same, its noise averaged away where there are pixels to spare
     peak: float  # density where there is most ink
     noise: float  # standard deviation of the density from pixel to pixel
     kind: str  # LIGHT or DARK
@@ -71,7 +72,7 @@ def find_ink(planes: Floats, alpha: Floats | None, wanted: str = AUTO) -> Ink:
 def _measured(density: Floats, kind: str, levelled: bool, name: str) -> Ink:
     smooth = blurred(density) if min(density.shape) >= 64 else density
     noise = 1.48 * float(np.median(np.abs(density - smooth)))
-    return Ink(density, float(smooth.max()), noise, kind, levelled, name)
+    return Ink(density, smooth, float(smooth.max()), noise, kind, levelled, name)
 
 
 def _plane(planes: Floats) -> tuple[Floats, Floats, str]:

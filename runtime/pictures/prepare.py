@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .figure import Figure, Found, find_figure
-from .ink import AUTO, DARK, LIGHT, Floats, Ink, blurred, dilated, find_ink
-from .reading import Shape, fit
+from .figure import Figure, connected_parts, find_figure
+from .ink import AUTO, DARK, LIGHT, Floats, Ink, dilated, find_ink
+from .reading import Shape, fit, read_levels
 
 WORK = 1024  # pixels of the longer side that are looked at
 BLACK, WHITE = 0.12, 0.5  # levels of the ground and of the ink of a picture that is the model's input already
 LARGE, SMALL = 1.2, 0.75  # a figure of more, or less, than these times the known size is scaled
 THIN = 0.085  # strokes narrower than this share of the figure's longer side are thickened
 MOSTLY = 0.5  # more ink than this share of a picture is more than a pen leaves
-SIDE = 20
+FEW = 2  # parts that a picture of nothing but one figure has at most
 
 
 @dataclass(frozen=True)
@@ -37,64 +37,88 @@ class Prepared:
         return ", ".join(self.steps) or "as it is"
 
 
+def prepare_file(
+    path: str | os.PathLike[str], shape: Shape, figure_size: int, ink: str = AUTO
+) -> Prepared:
+    """:func:`prepare` for a picture file.
+
+    Raises:
+        DrawError: as :func:`~draw_onnx.runtime.pictures.reading.read_picture` does.
+    """
+    return prepare(*read_levels(path, WORK), shape, figure_size, ink)
+
+
 def prepare(
-    planes: Floats, alpha: Floats | None, shape: Shape, figure_size: int, ink: str = AUTO
+    levels: NDArray[np.float32],
+    alpha: NDArray[np.float32] | None,
+    shape: Shape,
+    figure_size: int,
+    ink: str = AUTO,
 ) -> Prepared:
     """A picture of ink as the input of a model.
 
     Args:
-        planes: [1 or 3, h, w], levels in 0..255.
-        alpha: [h, w] in 0..255, or None.
+        levels: [1 or 3, h, w] in [0, 1].
+        alpha: [h, w] in [0, 1], or None.
         shape: (C, H, W) of the model.
         figure_size: longer side of a figure's ink in the model's training pictures, in pixels.
         ink: "light" (on dark), "dark" (on light), or "auto" to find out.
     """
-    _, height, width = shape
-    small = planes.shape[1] <= height and planes.shape[2] <= width
-    over_black = planes if alpha is None else planes * (alpha / 255)
-    as_it_is = fit((over_black / 255).astype(np.float32), shape)
-    if small and ink != DARK and _is_input(over_black.mean(0) / 255, figure_size):
-        return Prepared(as_it_is)
-    found_ink = find_ink(planes, alpha, ink)
-    if found_ink.blank:
-        return Prepared(as_it_is, found_ink.kind, (), "blank: no ink was found in it")
-    mask = _smooth(found_ink.density) > 0.5 * found_ink.peak
-    found = find_figure(mask)
-    steps = [f"{found_ink.kind} ink"]
-    if found_ink.plane != "grey":
-        steps.append(f"from {found_ink.plane}")
-    if found_ink.levelled:
-        steps.append("levelled")
-    warning = _warning(mask, found)
-    figure = found.figure
-    if figure is not None and (not small or not SMALL * figure_size <= figure.side <= LARGE * figure_size):
-        image, thickened = _placed(found_ink, mask, figure, figure_size, shape)
-        steps += ["thickened"] * thickened + [f"cropped to {figure.side} and scaled to {figure_size} pixels"]
-    else:
-        image = fit(found_ink.strength(0.0, 1.0).astype(np.float32)[None], shape)
-        if not small:
-            steps.append("shrunk")
-    return Prepared(image, found_ink.kind, tuple(steps), warning)
-
-
-def _is_input(levels: Floats, figure_size: int) -> bool:
-    """Whether it is light on black already, with no single figure of another size than the model knows."""
-    border = np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
-    if np.median(border) > BLACK or (levels <= BLACK).mean() < 0.5 or levels.max() < WHITE:
-        return False
-    figure = find_figure(levels > 0.5 * levels.max()).figure
-    return figure is None or SMALL * figure_size <= figure.side <= LARGE * figure_size
-
-
-def _smooth(density: Floats) -> Floats:
-    return blurred(density) if min(density.shape) >= 64 else density
-
-
-def _warning(mask: NDArray[np.bool_], found: Found) -> str:
+    height, width = levels.shape[1:]
+    factor = min(shape[1] / height, shape[2] / width, 1.0)  # that makes it fit into the model's picture
+    over_black = levels if alpha is None else levels * alpha
+    if factor == 1 and ink != DARK and _is_input(over_black.mean(0), figure_size):
+        return Prepared(fit(over_black, shape))
+    found = find_ink(_in_255(levels), None if alpha is None else _in_255(alpha), ink)
+    if found.blank:
+        return Prepared(fit(over_black, shape), found.kind, (), "blank: no ink was found")
+    mask = found.smooth > 0.5 * found.peak
+    figure = find_figure(mask)
+    assert figure is not None  # where the peak is there is ink
     share = float(mask.mean())
-    if share > MOSTLY:
-        return f"mostly ink: {share:.0%} of it"
-    return "several figures: the model reads one" if found.several else ""
+    warning = f"mostly ink: {share:.0%} of the picture" if share > MOSTLY else ""
+    steps = ["ink from alpha" if found.plane == "alpha" else f"{found.kind} ink"]
+    if found.plane in ("red", "green", "blue"):
+        steps[0] += f" in {found.plane}"
+    if found.levelled:
+        steps.append("light levelled")
+    if _stays_whole(figure, factor, figure_size):
+        steps += ["shrunk"] * (factor < 1)
+        image = fit(found.strength(0.0, 1.0).astype(np.float32)[None], shape)
+    else:
+        if figure.several and not warning:
+            warning = "several figures, of which one is read"
+        image, thickened = _placed(found, mask, figure, figure_size, shape)
+        steps += [f"cropped, {figure.side} to {figure_size} pixels"] + ["thickened"] * thickened
+    return Prepared(image, found.kind, tuple(steps), warning)
+
+
+def _stays_whole(figure: Figure, factor: float, figure_size: int) -> bool:
+    """Whether the picture goes in as a whole, ``factor`` times its size.
+
+    A smaller picture whose figure has the known size already does, and a scene whose largest figure gets about
+    that size: pieces of clutter may hang on it, so it is no exact measure.
+    """
+    if figure.alone:
+        return factor == 1 and SMALL <= figure.side / figure_size <= LARGE
+    return 0.6 <= factor * figure.side / figure_size <= 2
+
+
+def _is_input(levels: NDArray[np.float32], figure_size: int) -> bool:
+    """Whether it is light on black already, and no single figure of another size than the model knows."""
+    border = np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
+    dark = levels <= BLACK
+    if np.median(border) > BLACK or dark.mean() < 0.5 or levels.max() < WHITE:
+        return False
+    if len(connected_parts(~dark)) > FEW:
+        return True
+    figure = find_figure(levels > 0.5 * levels.max())
+    return figure is None or SMALL <= figure.side / figure_size <= LARGE
+
+
+def _in_255(levels: NDArray[np.float32]) -> Floats:
+    """In 0..255; whole numbers where the file had bytes."""
+    return np.round(levels.astype(np.float64) * 255, 2)
 
 
 def _placed(
@@ -122,10 +146,3 @@ def _stroke_width(mask: NDArray[np.bool_]) -> float:
     padded = np.pad(mask, 1)
     outline = (padded[1:] != padded[:-1]).sum() + (padded[:, 1:] != padded[:, :-1]).sum()
     return float(2 * mask.sum() / (outline * np.pi / 4))
-
-
-def prepare_file(
-    path: str | os.PathLike[str], shape: Shape, figure_size: int, ink: str = AUTO
-) -> Prepared:
-    """:func:`prepare` for a picture file; raises as :func:`read_picture` does."""
-    raise NotImplementedError
