@@ -135,6 +135,7 @@ def _metadata(checkpoint: Checkpoint, options: ExportOptions, graph: str, steps:
         labels=() if draws else config.labels,
         picture_fit=checkpoint.picture_fit,
         binary=checkpoint.binary,
+        figure_size=checkpoint.figure_size,
     )
 
 

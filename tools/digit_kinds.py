@@ -46,6 +46,40 @@ def strokes(digit: Bytes, side: int, crisp: bool = True, thin: float = 0.0) -> F
     return np.clip((level - 0.5 - 0.3 * thin) / edge + 0.5, 0, 1)
 
 
+def line(digit: Bytes, side: int, width: float) -> Floats:
+    """The digit drawn anew with a pen ``width`` pixels wide along the middle of its strokes: [side, side]."""
+    rough = np.asarray(Image.fromarray(digit).resize((112, 112), Image.Resampling.BICUBIC)) > 110
+    middle = Image.fromarray(thinned(rough).astype(np.uint8) * 255)
+    soft = middle.resize((side, side), Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(side / 112))
+    pen = Image.fromarray((np.asarray(soft) > 60).astype(np.uint8) * 255)
+    reach = max(0, round((width - side / 40) / 2))
+    if reach:
+        pen = pen.filter(ImageFilter.GaussianBlur(reach)).point(lambda v: 255 * (v > 40))
+    return np.asarray(pen.filter(ImageFilter.GaussianBlur(0.8)), float) / 255
+
+
+def thinned(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Strokes made one pixel wide (Zhang and Suen 1984)."""
+    mask = np.pad(mask, 1)
+    while True:
+        before = mask.copy()
+        for first in (True, False):
+            # The eight neighbours, clockwise from the one above.
+            turns = [(-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1)]
+            p = np.stack([np.roll(mask, (-y, -x), (0, 1)) for y, x in turns]).astype(int)
+            count = p.sum(0)
+            rises = ((p == 0) & (np.roll(p, -1, 0) == 1)).sum(0)
+            up, right, down, left = p[0], p[2], p[4], p[6]
+            pair = (
+                (up * right * down == 0) & (right * down * left == 0)
+                if first
+                else (up * right * left == 0) & (up * down * left == 0)
+            )
+            mask &= ~((count >= 2) & (count <= 6) & (rises == 1) & pair)
+        if np.array_equal(before, mask):
+            return mask[1:-1, 1:-1]
+
+
 def put(sheet: Floats, ink: Floats, top: int, left: int) -> None:
     """Lay ink on a sheet [h, w] in place; what would lie outside is cut off."""
     height, width = sheet.shape
@@ -240,8 +274,9 @@ def blackboard(digit: Bytes, rng: np.random.Generator) -> Drawn:
 
 def pencil(digit: Bytes, rng: np.random.Generator) -> Drawn:
     """Faint and fine, on grey-white paper, scanned."""
-    size = (300, 300)
-    ink = somewhere(digit, rng, size, int(rng.integers(110, 260)), thin=rng.uniform(0.6, 1.1))
+    size, side = (300, 300), int(rng.integers(110, 260))
+    ink = np.zeros(size)
+    put(ink, line(digit, side, rng.uniform(2, 5)), *(int(rng.integers(0, 301 - side)) for _ in range(2)))
     pen = np.full(3, rng.uniform(120, 165))
     picture = coloured(ink * (0.7 + 0.3 * rng.random(size)), paper_colour(rng), pen)
     return Drawn(to_image(picture + rng.normal(0, 3, (*size, 1))), ".jpg", {"quality": 80})
@@ -321,11 +356,8 @@ def hard_shadow(digit: Bytes, rng: np.random.Generator) -> Drawn:
 
 
 def fine_pen(digit: Bytes, rng: np.random.Generator) -> Drawn:
-    """A large digit of a fine pen: a line a twentieth of its height."""
-    ink = strokes(digit, 400, thin=1.0)
-    mask = Image.fromarray((ink > 0.5).astype(np.uint8) * 255)
-    ridge = np.asarray(mask.filter(ImageFilter.MinFilter(9)), float) / 255  # what is left of the stroke
-    ink = np.maximum(ridge, strokes(digit, 400, thin=1.3))
+    """A large digit of a ballpoint: a line of a thirtieth to a sixtieth of its height."""
+    ink = line(digit, 500, rng.uniform(6, 12))
     return Drawn(to_image(coloured(ink, paper_colour(rng), pen_colour(rng))))
 
 
@@ -349,5 +381,5 @@ KINDS: dict[str, tuple[str, Kind]] = {
     "edge": ("photograph, the digit against one edge", at_the_edge),
     "desk": ("card on a dark desk, photographed", on_a_desk),
     "shadow": ("photograph with a hard shadow", hard_shadow),
-    "fine": ("large, of a fine pen", fine_pen),
+    "fine": ("large, of a ballpoint", fine_pen),
 }

@@ -12,6 +12,7 @@ Ints = NDArray[np.int64]
 # In parts of the largest piece: longer side, or area.
 NEAR, DUST, PIECE, ALIKE = 0.25, 0.01, 0.2, 0.7
 CLUTTER = 0.08  # of the figure's area
+PIECES = 3  # a figure's parts, dust not counted
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Figure:
     left: int
     bottom: int  # exclusive
     right: int  # exclusive
-    alone: bool  # whether there is hardly any other ink
+    core: int  # longer side of its largest part
+    alone: bool  # whether there is hardly any other ink, and it is of few parts itself
     several: bool  # whether another is about as large
 
     @property
@@ -62,7 +64,7 @@ def find_figure(mask: NDArray[np.bool_]) -> Figure | None:
     loose = parts.contact <= 0.9 * parts.side  # the others are frames: dark corners, what a sheet lies on
     if not (loose & (parts.side >= 0.05 * max(mask.shape)) & (parts.area >= 0.005 * parts.area.max())).any():
         loose = np.ones(len(parts), np.bool_)
-    core = int(np.argmax(np.where(loose, parts.area, 0)))
+    core = int(np.argmax(np.where(loose, parts.area * parts.side, 0)))  # a 1 is long, not large
     side = int(parts.side[core])
     counts = loose & (parts.area >= DUST * parts.area[core])
     gap = np.maximum(
@@ -71,13 +73,16 @@ def find_figure(mask: NDArray[np.bool_]) -> Figure | None:
     )
     own = counts & (gap <= NEAR * side)
     rest = counts & ~own & (parts.side >= PIECE * side)
+    other = int(parts.area[rest].sum())
+    pieces = int((own & (parts.side >= PIECE * side)).sum())
     alike = rest & (parts.side >= ALIKE * side) & (parts.area >= 0.4 * parts.area[core])
     return Figure(
         int(parts.top[own].min()),
         int(parts.left[own].min()),
         int(parts.bottom[own].max()),
         int(parts.right[own].max()),
-        alone=bool(parts.area[rest].sum() <= CLUTTER * parts.area[own].sum()),
+        side,
+        alone=bool(other == 0 or (other <= CLUTTER * parts.area[own].sum() and pieces <= PIECES)),
         several=bool(alike.any()),
     )
 

@@ -142,9 +142,7 @@ def _uneven_ground(values: Floats, kind: str) -> Floats:
     """The ground's level at every pixel: what is left when strokes narrower than a third of the picture go."""
     cells = cell_means(values, COARSE)
     reach = max(1, round(max(cells.shape) / 6))
-    closed = (
-        eroded(dilated(cells, reach), reach) if kind == DARK else dilated(eroded(cells, reach), reach)
-    )
+    closed = eroded(dilated(cells, reach), reach) if kind == DARK else dilated(eroded(cells, reach), reach)
     return enlarged(blurred(closed), values.shape)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from .figure import Figure, connected_parts, find_figure
 from .ink import AUTO, DARK, LIGHT, Floats, Ink, dilated, find_ink
-from .reading import Shape, fit, read_levels
+from .reading import Shape, fit, read_levels, read_picture
 
 WORK = 1024  # pixels of the longer side that are looked at
 BLACK, WHITE = 0.12, 0.5  # levels of the ground and of the ink of a picture that is the model's input already
@@ -30,7 +30,9 @@ class Prepared:
 
     image: NDArray[np.float32]  # [C, H, W] in [0, 1]
     ink: str = LIGHT  # "light" or "dark": what the ink was
-    steps: tuple[str, ...] = ()  # what was done, in order; nothing where the picture was the model's input already
+    steps: tuple[
+        str, ...
+    ] = ()  # what was done, in order; nothing where the picture was the model's input already
     warning: str = ""  # what lies outside of what the model knows
 
     def __str__(self) -> str:
@@ -38,13 +40,15 @@ class Prepared:
 
 
 def prepare_file(
-    path: str | os.PathLike[str], shape: Shape, figure_size: int, ink: str = AUTO
+    path: str | os.PathLike[str], shape: Shape, figure_size: int | None, ink: str = AUTO
 ) -> Prepared:
-    """:func:`prepare` for a picture file.
+    """A picture file as the input of a model, by :func:`prepare`; as :func:`read_picture` where figures have no known size.
 
     Raises:
-        DrawError: as :func:`~draw_onnx.runtime.pictures.reading.read_picture` does.
+        DrawError: as :func:`read_picture` does.
     """
+    if figure_size is None:
+        return _plain(read_picture(path, shape, ink == DARK), ink)
     return prepare(*read_levels(path, WORK), shape, figure_size, ink)
 
 
@@ -52,7 +56,7 @@ def prepare(
     levels: NDArray[np.float32],
     alpha: NDArray[np.float32] | None,
     shape: Shape,
-    figure_size: int,
+    figure_size: int | None,
     ink: str = AUTO,
 ) -> Prepared:
     """A picture of ink as the input of a model.
@@ -61,9 +65,13 @@ def prepare(
         levels: [1 or 3, h, w] in [0, 1].
         alpha: [h, w] in [0, 1], or None.
         shape: (C, H, W) of the model.
-        figure_size: longer side of a figure's ink in the model's training pictures, in pixels.
+        figure_size: longer side of a figure's ink in the model's training pictures, in pixels. None for a model
+            that knows no such figures: nothing is found out and nothing cropped.
         ink: "light" (on dark), "dark" (on light), or "auto" to find out.
     """
+    if figure_size is None:
+        visible = 1 - levels if ink == DARK else levels
+        return _plain(fit(visible if alpha is None else visible * alpha, shape), ink)
     height, width = levels.shape[1:]
     factor = min(shape[1] / height, shape[2] / width, 1.0)  # that makes it fit into the model's picture
     over_black = levels if alpha is None else levels * alpha
@@ -81,7 +89,7 @@ def prepare(
     if found.plane in ("red", "green", "blue"):
         steps[0] += f" in {found.plane}"
     if found.levelled:
-        steps.append("light levelled")
+        steps.append("levelled")
     if _stays_whole(figure, factor, figure_size):
         steps += ["shrunk"] * (factor < 1)
         image = fit(found.strength(0.0, 1.0).astype(np.float32)[None], shape)
@@ -89,8 +97,12 @@ def prepare(
         if figure.several and not warning:
             warning = "several figures, of which one is read"
         image, thickened = _placed(found, mask, figure, figure_size, shape)
-        steps += [f"cropped, {figure.side} to {figure_size} pixels"] + ["thickened"] * thickened
+        steps += ["cropped", f"scaled from {figure.side} to {figure_size} pixels"] + ["thickened"] * thickened
     return Prepared(image, found.kind, tuple(steps), warning)
+
+
+def _plain(image: NDArray[np.float32], ink: str) -> Prepared:
+    return Prepared(image, DARK, ("inverted",)) if ink == DARK else Prepared(image)
 
 
 def _stays_whole(figure: Figure, factor: float, figure_size: int) -> bool:
@@ -101,7 +113,7 @@ def _stays_whole(figure: Figure, factor: float, figure_size: int) -> bool:
     """
     if figure.alone:
         return factor == 1 and SMALL <= figure.side / figure_size <= LARGE
-    return 0.6 <= factor * figure.side / figure_size <= 2
+    return 0.6 * figure_size <= factor * figure.side and factor * figure.core <= 2 * figure_size
 
 
 def _is_input(levels: NDArray[np.float32], figure_size: int) -> bool:

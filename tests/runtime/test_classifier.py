@@ -153,7 +153,8 @@ def test_an_npz_without_labels_lists_answers(run, fake: Path, classifier: Classi
 
 def test_smaller_pictures_of_an_npz_are_centred(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", images=SCENES[:, :10, :10])
-    got = next(read_labelled(tmp_path / "x.npz", ("a", "b")).batches(4, (1, 20, 24)))
+    part = next(read_labelled(tmp_path / "x.npz", ("a", "b")).prepared(4, (1, 20, 24)))
+    got = np.stack([prepared.image for prepared in part])
     np.testing.assert_array_equal(got[:, 0, 5:15, 7:17], SCENES[:4, :10, :10] / np.float32(255))
     assert got.sum() == pytest.approx((SCENES[:4, :10, :10] / 255).sum(), rel=1e-5)
 
