@@ -5,7 +5,7 @@ import { connectedParts, findFigure } from "./figure.js";
 import { fit, resized, roundEven } from "./fit.js";
 import { dilated, findInk, strength } from "./ink.js";
 
-const BLACK = Math.fround(0.12), WHITE = 0.5, LARGE = 1.2, SMALL = 0.75, THIN = 0.085, MOSTLY = 0.5, FEW = 2;
+const BLACK = Math.fround(0.12), WHITE = 0.5, STROKE = 0.4, LARGE = 1.2, SMALL = 0.75, THIN = 0.085, MOSTLY = 0.5, FEW = 2;
 
 /**
  * @param {{channels: number, height: number, width: number, levels: Float32Array, alpha: ?Float32Array}} picture
@@ -33,7 +33,7 @@ export function prepare(picture, shape, figureSize, ink = "auto") {
   if (found.blank) {
     return { image: fit(overBlack, shape), ink: found.kind, steps: [], warning: "blank: no ink was found" };
   }
-  const mask = Uint8Array.from(found.smooth.values, (value) => (value > 0.5 * found.peak ? 1 : 0));
+  const mask = Uint8Array.from(found.smooth.values, (value) => (value > STROKE * found.peak ? 1 : 0));
   const figure = findFigure(mask, height, width);
   const share = mask.reduce((sum, bit) => sum + bit, 0) / plane;
   let warning = share > MOSTLY ? `mostly ink: ${roundEven(100 * share)}% of the picture` : "";

@@ -18,6 +18,7 @@ from .reading import Shape, fit, read_levels, read_picture
 
 WORK = 1024  # pixels of the longer side that are looked at
 BLACK, WHITE = 0.12, 0.5  # levels of the ground and of the ink of a picture that is the model's input already
+STROKE = 0.4  # of the peak: what is part of a stroke
 LARGE, SMALL = 1.2, 0.75  # a figure of more, or less, than these times the known size is scaled
 THIN = 0.085  # strokes narrower than this share of the figure's longer side are thickened
 MOSTLY = 0.5  # more ink than this share of a picture is more than a pen leaves
@@ -80,7 +81,7 @@ def prepare(
     found = find_ink(_in_255(levels), None if alpha is None else _in_255(alpha), ink)
     if found.blank:
         return Prepared(fit(over_black, shape), found.kind, (), "blank: no ink was found")
-    mask = found.smooth > 0.5 * found.peak
+    mask = found.smooth > STROKE * found.peak
     figure = find_figure(mask)
     assert figure is not None  # where the peak is there is ink
     share = float(mask.mean())

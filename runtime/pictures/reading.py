@@ -86,12 +86,9 @@ def read_levels(
     with _decoded(path) as picture:
         picture = _in_plain_mode(picture)
         times = -(-max(picture.size) // most)
-        if times == 1:
-            return _channels(picture)
-        if picture.mode[0] not in "IF":
-            return _channels(picture.reduce(times))
-        deep = Image.fromarray(_channels(picture)[0][0])  # reduce() knows floats, not 16-bit integers
-        return np.asarray(deep.reduce(times))[None], None
+        if picture.mode[0] in "IF":  # reduce() knows floats, not 16-bit integers
+            picture = Image.fromarray(np.clip(_channels(picture)[0][0], 0, 1))
+        return _channels(picture.reduce(times))
 
 
 def open_picture(path: str | os.PathLike[str], channels: int, invert: bool = False) -> Image.Image:
