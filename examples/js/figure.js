@@ -14,8 +14,11 @@ export function findFigure(mask, height, width) {
   const parts = connectedParts(mask, height, width);
   if (!parts.length) return null;
   const largest = parts.reduce((most, { area }) => Math.max(most, area), 0);
-  let loose = parts.filter((part) => part.contact <= 0.9 * part.side); // the others are frames
-  if (!loose.some((part) => part.side >= 0.05 * Math.max(height, width) && part.area >= 0.005 * largest)) loose = parts;
+  const sizeable = (part) => part.side >= 0.05 * Math.max(height, width) && part.area >= 0.005 * largest;
+  const among = parts.filter(sizeable);
+  // The others are frames.
+  let loose = parts.filter((part) => part.contact <= 0.9 * part.side && !(sizeable(part) && isDrawnAround(part, among)));
+  if (!loose.some(sizeable)) loose = parts;
   const core = loose.reduce((best, part) => (part.area * part.side > best.area * best.side ? part : best));
   const near = (part) =>
     Math.max(part.top - core.bottom, core.top - part.bottom, part.left - core.right, core.left - part.right) <= NEAR * core.side;
@@ -32,6 +35,15 @@ export function findFigure(mask, height, width) {
     alone: other === 0 || (other <= CLUTTER * total(areas(own)) && pieces <= PIECES),
     several: rest.some((part) => part.side >= ALIKE * core.side && part.area >= 0.4 * core.area),
   };
+}
+
+/** Whether it is a thin box with another part well inside, about half as large at least. */
+function isDrawnAround(box, among) {
+  const inset = 0.05 * box.side;
+  const inside = (part) =>
+    part.top >= box.top + inset && part.bottom <= box.bottom - inset && part.left >= box.left + inset && part.right <= box.right - inset;
+  const full = (box.bottom - box.top) * (box.right - box.left);
+  return box.area <= 0.25 * full && among.some((part) => inside(part) && part.side >= 0.45 * box.side);
 }
 
 const areas = (parts) => parts.map((part) => part.area);

@@ -40,11 +40,11 @@ export function prepare(picture, shape, figureSize, ink = "auto") {
   const steps = [found.plane === "alpha" ? "ink from alpha" : `${found.kind} ink`];
   if (["red", "green", "blue"].includes(found.plane)) steps[0] += ` in ${found.plane}`;
   if (found.levelled) steps.push("levelled");
+  if (figure.several && !warning) warning = "several figures, of which one is read";
   if (staysWhole(figure, factor, figureSize)) {
     if (factor < 1) steps.push("shrunk");
     return { image: fit(single(strength(found, 0, 1)), shape), ink: found.kind, steps, warning };
   }
-  if (figure.several && !warning) warning = "several figures, of which one is read";
   const { image, thickened } = placed(found, mask, figure, figureSize, shape);
   steps.push("cropped", `scaled from ${figure.side} to ${figureSize} pixels`);
   if (thickened) steps.push("thickened");

@@ -56,9 +56,8 @@ class Answers:
 
     def note_warnings(self) -> None:
         """A line on stderr for every picture outside of what the model knows, up to ten."""
-        word = "" if self.truth is None else "picture "
         lines = [
-            f"{word}{name}: {done.warning}"
+            f"{f'picture {name}' if name.isdigit() else name}: {done.warning}"
             for name, done in zip(self.names, self.done, strict=True)
             if done.warning
         ]
@@ -67,20 +66,25 @@ class Answers:
         if len(lines) > MANY:
             note(f"and {len(lines) - MANY} more of that kind; --json names them all")
 
-    def error_rate(self) -> ErrorRate | None:
-        """Of the answers that were given; None where the right ones are not known."""
+    def error_rate(self, truth: NDArray[np.int64]) -> ErrorRate | None:
+        """Of the answers that were given; None where all are left open."""
         from ..error_rate import ErrorRate
 
-        if self.truth is None:
-            return None
         given = self.probabilities.max(1) >= (self.least or 0.0)
-        return ErrorRate(int(given.sum()), int((self.probabilities.argmax(1) != self.truth)[given].sum()))
+        wrong = (self.probabilities.argmax(1) != truth)[given]
+        return ErrorRate(len(wrong), int(wrong.sum())) if len(wrong) else None
 
     def as_json(self) -> Any:
-        if (error := self.error_rate()) is not None:
-            figures = {"images": error.images, "errors": error.wrong, "error_rate": error.rate}
-            left_open = {} if self.least is None else {"open": len(self.names) - error.images}
-            return {**figures, "interval": list(error.interval), **left_open}
+        if self.truth is not None:
+            error = self.error_rate(self.truth)
+            answered = error.images if error else 0
+            figures = {
+                "images": answered,
+                "errors": error.wrong if error else 0,
+                "error_rate": error.rate if error else None,
+                "interval": list(error.interval) if error else None,
+            }
+            return figures if self.least is None else {**figures, "open": len(self.names) - answered}
         return [
             {
                 "picture": name,
@@ -114,10 +118,14 @@ class Answers:
             writer.writerow([name, *known, answer, *mark, f"{probability:.6f}", *row, self.done[k]])
 
     def print_table(self) -> None:
-        if (error := self.error_rate()) is not None:
-            print(error)
+        if self.truth is not None:
+            error = self.error_rate(self.truth)
+            if error is not None:
+                print(error)
             if self.least is not None:
-                print(f"{len(self.names) - error.images:,} of {len(self.names):,} left open")
+                print(
+                    f"{len(self.names) - (error.images if error else 0):,} of {len(self.names):,} left open"
+                )
             return
         width = max(len("picture"), *map(len, self.names))
         column = max(len("answer"), *map(len, self.labels))

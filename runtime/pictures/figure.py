@@ -56,13 +56,15 @@ class Figure:
 def find_figure(mask: NDArray[np.bool_]) -> Figure | None:
     """The largest figure of a mask [h, w] of ink; None without ink.
 
-    The largest part is its core, and parts near it belong to it. Dust is passed over, and so are frames.
+    The largest part is its core, and parts near it belong to it. Dust is passed over, and so are frames: dark
+    corners and what a sheet lies on, which follow the picture's border, and boxes drawn around something.
     """
     parts = connected_parts(mask)
     if not len(parts):
         return None
-    loose = parts.contact <= 0.9 * parts.side  # the others are frames: dark corners, what a sheet lies on
-    if not (loose & (parts.side >= 0.05 * max(mask.shape)) & (parts.area >= 0.005 * parts.area.max())).any():
+    sizeable = (parts.side >= 0.05 * max(mask.shape)) & (parts.area >= 0.005 * parts.area.max())
+    loose = (parts.contact <= 0.9 * parts.side) & ~_drawn_around(parts, sizeable)
+    if not (loose & sizeable).any():
         loose = np.ones(len(parts), np.bool_)
     core = int(np.argmax(np.where(loose, parts.area * parts.side, 0)))  # a 1 is long, not large
     side = int(parts.side[core])
@@ -85,6 +87,21 @@ def find_figure(mask: NDArray[np.bool_]) -> Figure | None:
         alone=bool(other == 0 or (other <= CLUTTER * parts.area[own].sum() and pieces <= PIECES)),
         several=bool(alike.any()),
     )
+
+
+def _drawn_around(parts: Parts, sizeable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which are thin boxes with another part well inside, about half as large at least."""
+    found = np.zeros(len(parts), np.bool_)
+    (among,) = np.nonzero(sizeable)
+    for k in among:
+        inset, box = 0.05 * parts.side[k], (parts.bottom[k] - parts.top[k]) * (parts.right[k] - parts.left[k])
+        inside = (parts.top[among] >= parts.top[k] + inset) & (parts.bottom[among] <= parts.bottom[k] - inset)
+        inside &= (parts.left[among] >= parts.left[k] + inset) & (
+            parts.right[among] <= parts.right[k] - inset
+        )
+        half = parts.side[among] >= 0.45 * parts.side[k]
+        found[k] = parts.area[k] <= 0.25 * box and bool((inside & half).any())
+    return found
 
 
 def connected_parts(mask: NDArray[np.bool_]) -> Parts:

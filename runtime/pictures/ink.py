@@ -27,7 +27,7 @@ class Ink:
     density: Floats  # [h, w] in [0, 1]: 0 is ground
     smooth: Floats  # the same, its noise averaged away where there are pixels to spare
     peak: float  # density where there is most ink
-    noise: float  # standard deviation of the density from pixel to pixel
+    noise: float  # how far the density typically is from its neighbours' mean
     kind: str  # LIGHT or DARK
     levelled: bool  # whether the ground was uneven
     plane: str  # what it was taken from: "grey", "red", "green", "blue" or "alpha"

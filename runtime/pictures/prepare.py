@@ -91,12 +91,12 @@ def prepare(
         steps[0] += f" in {found.plane}"
     if found.levelled:
         steps.append("levelled")
+    if figure.several and not warning:
+        warning = "several figures, of which one is read"
     if _stays_whole(figure, factor, figure_size):
         steps += ["shrunk"] * (factor < 1)
         image = fit(found.strength(0.0, 1.0).astype(np.float32)[None], shape)
     else:
-        if figure.several and not warning:
-            warning = "several figures, of which one is read"
         image, thickened = _placed(found, mask, figure, figure_size, shape)
         steps += ["cropped", f"scaled from {figure.side} to {figure_size} pixels"] + ["thickened"] * thickened
     return Prepared(image, found.kind, tuple(steps), warning)
