@@ -75,6 +75,7 @@ def _metadata(checkpoint: Checkpoint, options: ExportOptions, graph: Graph, step
         picture_fit=checkpoint.picture_fit,
         binary=checkpoint.binary,
         dtype=_DTYPES[options.dtype],
+        figure_size=checkpoint.figure_size,
     )
 
 

@@ -66,6 +66,9 @@ class Metadata:
     picture_fit: str = PAD  # scorer: what the training pictures were made with
     binary: bool | None = None  # scorer: whether they are 0 and 1; None: the file does not say
     dtype: str = FLOAT32  # of the weights; inputs and outputs are float32 always
+    figure_size: int | None = (
+        None  # classifier: longer side of a figure's ink in the training pictures, in pixels
+    )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -82,6 +85,12 @@ class Metadata:
     def foreign_operators(self) -> frozenset[tuple[str, str]]:
         """(domain, operator) outside the default domain that such a file may hold."""
         return INT8_OPERATORS[self.model_type] if self.dtype == INT8 else frozenset()
+
+    @property
+    def known_figure_size(self) -> int | None:
+        """Pixels of the figures that it reads, for models of light figures on black; None where nothing is known."""
+        # Files from before the key: MNIST's digits fill 20 x 20 pixels.
+        return 20 if self.figure_size is None and "mnist" in self.dataset else self.figure_size
 
     def to_props(self) -> dict[str, str]:
         """``metadata_props``, in the order of the design."""
@@ -211,13 +220,13 @@ _ALL += ("weights_sha256", "parity_atol", "model_license", "model_author")
 _LATENT = ("latent_size", "write_size", "noise_stream")
 _KEYS = {
     DECODER: (*_ALL, *_LATENT, "dtype"),
-    CLASSIFIER: (*_ALL, "read_size", "labels", "dtype"),
+    CLASSIFIER: (*_ALL, "read_size", "labels", "figure_size", "dtype"),
     SCORER: (*_ALL, *_LATENT, "read_size", "picture_fit", "binary", "dtype"),
 }
-_OPTIONAL = ("picture_fit", "binary", "dtype")
+_OPTIONAL = ("picture_fit", "binary", "figure_size", "dtype")
 # How they are read, where not as plain text.
 _READ: dict[str, Callable[[Mapping[str, str], str], Any]] = {
-    **dict.fromkeys(("time_steps", "hidden_size", *_IMAGE, "latent_size"), _size),
+    **dict.fromkeys(("time_steps", "hidden_size", *_IMAGE, "latent_size", "figure_size"), _size),
     **dict.fromkeys(("write_size", "read_size"), _integer),
     **dict.fromkeys(("attention", "binary"), _flag),
     "outputs": _one_of(STEPS, LEAN),

@@ -272,6 +272,7 @@ class Trainer:
             dict(self._metrics),
             picture_fit=self.dataset.picture_fit,
             binary=self.dataset.binary,
+            figure_size=self.dataset.figure_size,
         )
 
     def save(self) -> None:
