@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -70,6 +70,12 @@ def command(
     image_dir: Annotated[
         Path | None, typer.Option(help="Folder of picture files, for models trained on images.")
     ] = None,
+    dtype: Annotated[
+        Literal["fp32", "int8"],
+        typer.Option(
+            help="int8: with the rounded weights that draw-export --dtype int8 writes (checkpoints)."
+        ),
+    ] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda (checkpoints).")] = "auto",
     provider: Annotated[str, typer.Option(help="auto, cpu or cuda (ONNX files).")] = "auto",
     threads: Annotated[
@@ -91,6 +97,8 @@ def command(
         )
     if recognise_sheet is not None and recognise is None:
         raise typer.BadParameter("--recognise-sheet shows what --recognise N reads: give both.")
+    if onnx is not None and dtype != "fp32":
+        raise typer.BadParameter("--dtype is for checkpoints: an ONNX file has its weights as they are.")
     if onnx is not None and device != "auto":
         raise typer.BadParameter("--device is for checkpoints: an ONNX file takes --provider.")
     if ckpt is not None and provider != "auto":
@@ -122,6 +130,7 @@ def command(
                 samples,
                 recognise,
                 recognise_sheet,
+                dtype == "int8",
             )
     if json_:
         import json

@@ -13,6 +13,7 @@ from ..console import progress
 from ..errors import DrawError
 from ..models.checkpoint import load_checkpoint
 from ..models.draw import Draw
+from ..models.rounding import rounded_to_int8
 from ..pretrained import find_packaged
 from ..runtime.metadata import CLASSIFIER, SCORER, Metadata
 from ..runtime.pictures.drawing import MAX_SIDE, fitting_scale, gap_width, pairs, write_png
@@ -58,8 +59,9 @@ def evaluate_checkpoint(
     samples: int,
     recognised: int | None = None,
     recognised_sheet: Path | None = None,
+    int8: bool = False,
 ) -> Result:
-    """Figures of a checkpoint with PyTorch.
+    """Figures of a checkpoint with PyTorch; with ``int8`` its weights are rounded as those of an int8 file.
 
     Raises:
         DrawError: a bad checkpoint, data that are missing or do not fit, options that do not fit the model.
@@ -67,6 +69,8 @@ def evaluate_checkpoint(
     if threads:
         torch.set_num_threads(threads)
     checkpoint = load_checkpoint(find_packaged(path, ".ckpt", "checkpoint"))
+    if int8:
+        checkpoint = rounded_to_int8(checkpoint)
     model = checkpoint.build().to(_device(device))
     config = checkpoint.config
     if not isinstance(model, Draw) and (importance or plot or nearest or recognised):
@@ -86,6 +90,9 @@ def evaluate_checkpoint(
     count = min(len(evaluation), limit or len(evaluation))
     result = _header(dataset, split, evaluation, limit)
     result.values["iteration"] = checkpoint.iteration
+    if int8:
+        result.lines[0] += " [weights rounded to int8]"
+        result.values["dtype"] = "int8"
     with progress("evaluating", count) as bar:
         if isinstance(model, Draw):
             figures = evaluate_bound(model, evaluation, batch, limit, seed, bar.advance)
