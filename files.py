@@ -19,7 +19,7 @@ _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)  # a folder that takes no ne
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Yield a binary handle whose content becomes ``path`` when the block ends without an error.
 
     The bytes go to a temporary file in the same folder, are flushed and fsynced, and replace ``path`` in one step.
@@ -50,8 +50,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         except OSError as error:
             if error.errno not in (*_REFUSED, errno.EBUSY, errno.EXDEV) or not target.is_file():
                 raise
-            with temporary.open("rb") as file:
-                _overwrite(file, target)
+            with temporary.open("rb") as complete:
+                _overwrite(complete, target)
         else:
             temporary = None
     except OSError as error:

@@ -211,7 +211,11 @@ def drawing(device: str, seconds: float, recurrence: str) -> Result:
     result: Result = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "decoder.onnx")
-        exported = export(checkpoint, ExportOptions(outputs="image", recurrence=recurrence), check=False)
+        exported = export(
+            checkpoint,
+            ExportOptions(outputs="image", recurrence="lstm" if recurrence == "lstm" else "unrolled"),
+            check=False,
+        )
         path.write_bytes(exported.data)
         one = Sampler(path, device)
         noise = np.zeros((1, config.time_steps, config.latent_size), np.float32)

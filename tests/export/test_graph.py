@@ -15,6 +15,7 @@ import onnx.reference
 import pytest
 
 from draw_onnx.export import ExportOptions, build
+from draw_onnx.export.options import Graph
 from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from draw_onnx.models.config import ClassifierConfig, DrawConfig
 from draw_onnx.runtime.metadata import CLASSIFIER, DECODER, NOISE_STREAM, SCORER, Metadata
@@ -228,6 +229,7 @@ def test_decoder_keeps_its_node_budget(random_checkpoint, steps, outputs, attent
 SCRIPT = """
 import hashlib, sys
 from draw_onnx.export import ExportOptions, build
+from draw_onnx.export.options import Graph
 from draw_onnx.models.checkpoint import load_checkpoint
 checkpoint = load_checkpoint(sys.argv[1])
 for graph in sys.argv[2:]:
@@ -271,7 +273,9 @@ def test_parity_leaves_the_bytes_alone_but_for_the_gate(checkpoints):
 def test_other_opsets_compute_the_same(checkpoints, run_file, opset):
     for checkpoint in (checkpoints["colour"], checkpoints["classifier"]):
         config = checkpoint.config
-        graphs = ["classifier"] if isinstance(config, ClassifierConfig) else ["decoder", "scorer"]
+        graphs: list[Graph] = (
+            ["classifier"] if isinstance(config, ClassifierConfig) else ["decoder", "scorer"]
+        )
         image = np.full((2, config.image_channels, config.image_height, config.image_width), 0.3, np.float32)
         for graph in graphs:
             inputs: dict[str, np.ndarray] = {} if graph == "decoder" else {"image": image}

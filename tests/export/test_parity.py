@@ -142,8 +142,11 @@ def test_a_model_that_overflows_is_named_as_such(checkpoints):
 def test_gates_are_the_designs(checkpoints):
     gates = {
         row.output: (row.gate.atol, row.gate.rtol)
-        for name, graph in (("attention", "scorer"), ("classifier", "classifier"))
-        for row in export(checkpoints[name], ExportOptions(graph)).rows
+        for name, options in (
+            ("attention", ExportOptions("scorer")),
+            ("classifier", ExportOptions("classifier")),
+        )
+        for row in export(checkpoints[name], options).rows
     }
     assert gates["bound"] == (1e-3, 1e-5)
     assert gates["read_attention"] == gates["write_attention"] == (1e-4, 1e-4)

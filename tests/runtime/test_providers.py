@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import sys
 from collections.abc import Callable
@@ -183,7 +184,7 @@ class FakeDriver:
 
 
 def test_the_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(providers.ctypes, "CDLL", lambda name: FakeDriver(b"NVIDIA H100", 13010))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: FakeDriver(b"NVIDIA H100", 13010))
     assert providers.gpu_description() == "NVIDIA H100, driver for CUDA up to 13.1"
 
 
