@@ -209,11 +209,12 @@ def drawing(device: str, seconds: float, recurrence: str) -> Result:
     checkpoint = Checkpoint(config, "mnist", Draw(config).state_dict())
     bulk = 4096 if device == "cuda" else 64
     result: Result = {}
+    options = ExportOptions(outputs="image", recurrence="lstm" if recurrence == "lstm" else "unrolled")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "decoder.onnx")
         exported = export(
             checkpoint,
-            ExportOptions(outputs="image", recurrence="lstm" if recurrence == "lstm" else "unrolled"),
+            options,
             check=False,
         )
         path.write_bytes(exported.data)
