@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, cast
 
 from .errors import DrawError
 
@@ -19,7 +19,7 @@ _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)  # a folder that takes no ne
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Yield a binary handle whose content becomes ``path`` when the block ends without an error.
 
     The bytes go to a temporary file in the same folder, are flushed and fsynced, and replace ``path`` in one step.
@@ -38,7 +38,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         target = _behind_links(shown)
         file, temporary = _create(target)
         with file:
-            yield file
+            yield cast(BinaryIO, file)
             file.flush()
             _sync(file)
             if temporary is None:

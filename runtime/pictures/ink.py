@@ -164,7 +164,7 @@ def cell_means(values: Floats, most: int) -> Floats:
     sums: Floats = np.add.reduceat(rows, np.arange(0, width, size), axis=1)
     tall = np.diff(np.append(np.arange(0, height, size), height))
     wide = np.diff(np.append(np.arange(0, width, size), width))
-    return sums / (tall[:, None] * wide)
+    return sums / np.outer(tall, wide)
 
 
 def otsu(values: Floats) -> float:
