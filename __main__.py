@@ -22,7 +22,7 @@ NAME = "draw-onnx"
 COMMANDS = {
     "train": ("train.cli", "Train a model from a preset."),
     "export": ("export.cli", "Turn a checkpoint into one plain ONNX file, compared with PyTorch."),
-    "eval": ("train.eval_cli", "Test bound or error of a checkpoint or an exported file."),
+    "eval": ("train.evaluation.cli", "Test bound or error of a checkpoint or an exported file."),
     "gen": ("runtime.commands.gen", "Draw pictures: PNG, GIF, arrays."),
     "classify": ("runtime.commands.classify", "Say what pictures show, in a few glimpses."),
     "score": ("runtime.commands.score", "Rate pictures in nats, and paint them again."),

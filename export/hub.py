@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,23 @@ from ..models.config import DrawConfig, config_to_dict, model_kind
 from ..runtime.metadata import Metadata
 from ..runtime.onnx_file import parse
 from .model_card import front_matter, metrics
+from .options import ExportOptions
 
 WEIGHTS = "model.safetensors"
 _CARD_MARK = "library_name: draw-onnx"
 
 
-def graphs_for(checkpoint: Checkpoint, asked: str | None) -> tuple[str, ...]:
-    """The graphs that go into the folder: the one asked for, or all that the model has."""
-    if asked is not None:
-        return (asked,)
-    return ("decoder", "scorer") if isinstance(checkpoint.config, DrawConfig) else ("classifier",)
+def options_for(checkpoint: Checkpoint, options: ExportOptions) -> list[ExportOptions]:
+    """Of each file in the folder: the graph asked for, or all that the model has.
+
+    What is for decoders alone (int8, the LSTM operator) is left out of the scorer beside it.
+    """
+    if options.graph is not None:
+        return [options]
+    if not isinstance(checkpoint.config, DrawConfig):
+        return [replace(options, graph="classifier")]
+    dtype = "fp32" if options.dtype == "int8" else options.dtype
+    return [replace(options, graph="decoder"), replace(options, graph="scorer", recurrence=None, dtype=dtype)]
 
 
 def check_folder(folder: Path) -> None:

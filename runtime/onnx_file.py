@@ -36,7 +36,9 @@ class OnnxFile:
     ir_version: int = 0
     metadata: dict[str, str] = field(default_factory=dict)
     external_data: bool = False  # some weight lies in another file
-    foreign_ops: set[str] = field(default_factory=set)  # "domain.Operator" outside the default domain
+    # (domain, operator) outside the default domain
+    foreign_ops: set[tuple[str, str]] = field(default_factory=set)
+    functions: bool = False  # it brings operators of its own
     producer: str = ""  # the program that wrote it
     opset: int = 0  # version of the default domain
     operators: Counter[str] = field(default_factory=Counter)  # nodes by operator
@@ -71,7 +73,7 @@ def parse(data: bytes) -> OnnxFile:
             entry = dict(_messages(value))
             result.metadata[_text(entry.get(_ENTRY_KEY))] = _text(entry.get(_ENTRY_VALUE))
         elif number == _MODEL_FUNCTIONS:
-            result.foreign_ops.add("a model-local function")
+            result.functions = True
     if not result.ir_version or graphs != 1:
         raise DrawError("it has no graph")
     return result
@@ -117,7 +119,7 @@ def _node(view: memoryview, result: OnnxFile, depth: int) -> None:
                     _graph(content, result, depth + 1)
     result.operators[op_type] += 1
     if domain not in ("", "ai.onnx"):
-        result.foreign_ops.add(f"{domain}.{op_type}")
+        result.foreign_ops.add((domain, op_type))
 
 
 def _tensor(view: memoryview, result: OnnxFile) -> None:

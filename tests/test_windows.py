@@ -51,15 +51,23 @@ def test_a_file_held_for_a_moment_is_replaced(held, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("times", "windows"), [(99, True), (1, False)])
-def test_a_file_held_for_good_stays_as_it_was(held, tmp_path: Path, times: int, windows: bool) -> None:
-    """One line, the old file whole, nothing left behind, and no endless wait; elsewhere no wait at all."""
+def test_a_file_held_for_good_is_written_in_place(held, tmp_path: Path, times: int, windows: bool) -> None:
+    """As where only the file may be written and not its folder; no endless wait, and elsewhere none at all."""
     (tmp_path / "a").write_bytes(b"old")
     pauses = held(times, windows)
-    with pytest.raises(DrawError, match=r"^cannot write .*a: Access is denied$"):
-        write_atomically(tmp_path / "a", lambda file: file.write(b"new"))
+    write_atomically(tmp_path / "a", lambda file: file.write(b"new"))
     assert sum(pauses) < 3
     assert bool(pauses) == windows
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]
+
+
+@pytest.mark.parametrize("windows", [True, False])
+def test_a_new_file_that_cannot_take_its_place(held, tmp_path: Path, windows: bool) -> None:
+    """One line, and nothing left behind."""
+    held(99, windows)
+    with pytest.raises(DrawError, match=r"^cannot write .*a: Access is denied$"):
+        write_atomically(tmp_path / "a", lambda file: file.write(b"new"))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("code_page", ["cp437", "cp1252", "ascii"])

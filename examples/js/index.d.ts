@@ -21,6 +21,8 @@ export interface ModelInfo {
   writeSize: number;
   /** Filters per axis of the read window. */
   readSize: number;
+  /** Pixels of the figures that a classifier knows, 0 where it knows none of one size. */
+  figureSize: number;
   labels: string[];
   /** How the training pictures were made. */
   pictureFit: "pad" | "cover";
@@ -36,6 +38,7 @@ export interface PictureShape {
   height: number;
   width: number;
   pictureFit?: "pad" | "cover";
+  figureSize?: number;
 }
 
 /** A path (Node) or an address (page), a File, or the whole file's bytes. */
@@ -142,17 +145,38 @@ export class Scorer extends OpenedModel {
   score(images: Float32Array | number[], options?: NoisePlace & StepsOption): Promise<Scores>;
 }
 
-/** Decoded pixels, RGBA [height, width, 4], as a model's input [C, H, W] in [0, 1]. */
+/** What a picture is drawn with; `auto` finds out, for a model of figures of a known size. */
+export type Ink = "auto" | "light" | "dark";
+
+export interface Prepared {
+  /** [C, H, W] in [0, 1]: a model's input */
+  image: Float32Array;
+  ink: "light" | "dark";
+  /** What was done, in words. */
+  steps: string[];
+  /** Why an answer will say little; empty where nothing speaks against it. */
+  warning: string;
+}
+
+/** Decoded pixels, RGBA [height, width, 4], as a model's input. */
 export function prepare(
   pixels: Uint8Array | Uint8ClampedArray,
   width: number,
   height: number,
-  shape: PictureShape,
-  invert?: boolean,
-): Float32Array;
+  info: PictureShape,
+  ink?: Ink,
+): Prepared;
 
-/** Pages only: a picture file as a model's input [C, H, W] in [0, 1]. */
-export function readPicture(file: Blob, shape: PictureShape, invert?: boolean): Promise<Float32Array>;
+/** The same for levels in [0, 1], 1 or 3 channels, of any depth. */
+export function prepareLevels(
+  picture: { channels: number; height: number; width: number; levels: Float32Array; alpha: Float32Array | null },
+  shape: PictureShape,
+  figureSize: number,
+  ink?: Ink,
+): Prepared;
+
+/** Pages only: a picture file as a model's input. */
+export function readPicture(file: Blob, info: PictureShape, ink?: Ink): Promise<Prepared>;
 
 /** Floats [C, H, W] in [0, 1] as RGBA bytes [H, W, 4], for ImageData or an encoder. */
 export function toRGBA(values: Float32Array, shape: PictureShape): Uint8ClampedArray<ArrayBuffer>;

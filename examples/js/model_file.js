@@ -54,15 +54,22 @@ export function readMetadata(bytes) {
   return metadata;
 }
 
+/** Pixels of the light figures on black that a classifier reads; 0 where nothing is known of them. */
+function figureSize(modelType, metadata, size) {
+  if (modelType !== "draw.classifier") return 0;
+  if ("figure_size" in metadata) return size("figure_size", 1);
+  return metadata.dataset.includes("mnist") ? 20 : 0; // files from before the key
+}
+
 /**
  * The metadata, checked: sizes as numbers, labels as a list.
  * @param {Uint8Array} bytes the whole file
  * @param {string} [wanted] the model_type that is needed, e.g. "draw.decoder"; any of ours unless given
  * @returns {{modelType: string, dataset: string, timeSteps: number, latentSize: number, channels: number,
  *            height: number, width: number, attention: boolean, steps: boolean, writeSize: number,
- *            readSize: number, labels: string[], pictureFit: string, binaryPictures: boolean,
+ *            readSize: number, figureSize: number, labels: string[], pictureFit: string, binaryPictures: boolean,
  *            metadata: Object<string, string>}}
- *          latentSize, writeSize and readSize are 0 and labels is empty where the model type has none;
+ *          latentSize, writeSize, readSize and figureSize are 0 and labels is empty where the model type has none;
  *          steps says whether the file also gives the outputs of every step; pictureFit ("pad" or "cover") and
  *          binaryPictures (0 and 1 only) how the training pictures were made
  * @throws {Error} one line: not ours, too new, or of another type
@@ -109,6 +116,7 @@ export function modelInfo(bytes, wanted) {
     steps: oneOf("outputs", text("outputs"), "steps", "image") === "steps",
     writeSize: hasNoise ? size("write_size", 0) : 0,
     readSize: modelType === "draw.decoder" ? 0 : size("read_size", 0),
+    figureSize: figureSize(modelType, metadata, size),
     labels: hasNoise ? [] : text("labels").split(","),
     // Keys that came later: files from before them read as they always did.
     pictureFit: oneOf("picture_fit", metadata.picture_fit ?? "pad", "pad", "cover"),

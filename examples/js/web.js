@@ -2,8 +2,10 @@
 
 import * as models from "./models.js";
 
-export { fit, prepare, readPicture, toChannels, toRGBA } from "./image_file.js";
+export { fit, toChannels } from "./fit.js";
+export { prepare, readPicture, toRGBA } from "./image_file.js";
 export { modelInfo, readMetadata } from "./model_file.js";
+export { prepare as prepareLevels } from "./prepare.js";
 export { CheckLine, checkLine, noise, rawIntegers } from "./noise.js";
 
 async function runtime() {

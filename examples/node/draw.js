@@ -8,7 +8,7 @@
 // docs/embedding.md is the definition of everything here; the package draw-onnx (../js) does it.
 
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
-import { CheckLine, Classifier, Sampler, fit, modelInfo, prepare, toChannels } from "draw-onnx";
+import { CheckLine, Classifier, Sampler, modelInfo, prepare, prepareLevels } from "draw-onnx";
 
 async function openModel(kind, path) {
   let bytes;
@@ -34,7 +34,7 @@ function writePicture(path, { channels, height, width }, image) {
   writeFileSync(path, Buffer.concat([Buffer.from(`P${channels === 3 ? 6 : 5}\n${width} ${height}\n255\n`), body]));
 }
 
-/** A picture file as the model's input: grey by Rec. 601 where it has one channel, shrunk if larger, centred on black. */
+/** A picture file as the model's input, prepared as draw-classify does. */
 function readPicture(path, info) {
   const bytes = readFileSync(path);
   // The header is text: three numbers after blanks and comments, then one blank, then the pixels.
@@ -51,14 +51,14 @@ function readPicture(path, info) {
   if (most === 255) {
     const rgba = new Uint8ClampedArray(4 * plane).fill(255);
     for (let i = 0; i < 3 * plane; i++) rgba[4 * Math.floor(i / 3) + (i % 3)] = pixels[channels === 3 ? i : Math.floor(i / 3)];
-    return prepare(rgba, width, height, info);
+    return prepare(rgba, width, height, info).image;
   }
-  const values = new Float32Array(channels * plane);
-  for (let i = 0; i < values.length; i++) {
+  const levels = new Float32Array(channels * plane);
+  for (let i = 0; i < levels.length; i++) {
     const level = depth === 2 ? pixels.readUInt16BE(2 * i) : pixels[i];
-    values[(i % channels) * plane + Math.floor(i / channels)] = Math.min(level / most, 1);
+    levels[(i % channels) * plane + Math.floor(i / channels)] = Math.min(level / most, 1);
   }
-  return fit(toChannels({ values, channels, height, width }, info.channels), info);
+  return prepareLevels({ channels, height, width, levels, alpha: null }, info, info.figureSize).image;
 }
 
 async function sample(path, seed, start, count, prefix, noisePath) {

@@ -35,7 +35,10 @@ PAGE = (
     "clutter.js",
     "runtime.js",
 )
-SHARED_MODULES = ("web.js", "models.js", "model.js", "model_file.js", "image_file.js", "noise.js")
+SHARED_MODULES = (
+    *("web.js", "models.js", "model.js", "model_file.js", "noise.js"),
+    *("image_file.js", "cover.js", "prepare.js", "ink.js", "figure.js", "fit.js"),
+)
 ORT_VERSION = "1.30.0"
 ORT_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...errors import DrawError
 from ...pretrained import find_packaged, packaged_models
-from ..metadata import CLASSIFIER, DECODER, SCORER, STEPS, Metadata, interface
+from ..metadata import CLASSIFIER, DECODER, INT8, SCORER, STEPS, Metadata, interface
 from ..onnx_file import OnnxFile, graph_sha256
 from ..providers import ProviderError
 from ..session import load, open_model
@@ -91,10 +91,17 @@ def evidence(declared: OnnxFile, metadata: Metadata) -> Iterator[str]:
     """What draw-export would not have written."""
     if declared.producer != PRODUCER:
         yield f"it was last saved by {declared.producer or 'a program without a name'}"
-    others = {kind: n for kind, n in _weights(declared).items() if kind not in _WRITTEN_TYPES}
+    types = (*_WRITTEN_TYPES, "int8", "uint8") if metadata.dtype == INT8 else _WRITTEN_TYPES
+    others = {kind: n for kind, n in _weights(declared).items() if kind not in types}
     if others:
         yield "weights of " + ", ".join(f"{kind} ({n})" for kind, n in sorted(others.items()))
-    foreign = sorted(declared.foreign_ops | (set(declared.operators) - OPERATORS))
+    ours = OPERATORS | {operator for _, operator in metadata.foreign_operators}
+    foreign = sorted(
+        {f"{domain}.{operator}" for domain, operator in declared.foreign_ops - metadata.foreign_operators}
+        | (set(declared.operators) - ours)
+    )
+    if declared.functions:
+        yield "functions of its own"
     if foreign:
         more = f" and {len(foreign) - 4} more" if len(foreign) > 4 else ""
         yield f"operators {', '.join(foreign[:4])}{more}"

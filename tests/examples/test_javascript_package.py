@@ -179,7 +179,7 @@ def test_preparation(run, tmp_path: Path, rng: np.random.Generator, picture_fit:
                 expected = read_picture(tmp_path / "p.png", (channels, 20, 24), invert, picture_fit)
                 cases.append(([rgba, width, height, shape, invert], expected))
     code = """return given.map(([rgba, width, height, shape, invert]) =>
-        draw.prepare(Uint8Array.from(rgba), width, height, shape, invert));"""
+        draw.prepare(Uint8Array.from(rgba), width, height, shape, invert ? "dark" : "light").image);"""
     for got, (_, expected) in zip(run(code, [case for case, _ in cases]), cases, strict=True):
         # Under cover a small picture is enlarged with many ties, of which a few fall to the other side.
         same(got, expected, 1.1 / 255 if picture_fit == "cover" else 1e-6)
@@ -309,3 +309,20 @@ def test_both_entries_export_what_is_declared(packed: Path, run) -> None:
     assert set(run('return Object.keys(await import("./node_modules/draw-onnx/web.js"));')) == declared | {
         "download"
     }
+
+
+def test_ink_is_found_as_in_python(run, fake: Path, tmp_path: Path) -> None:
+    """A model of figures of a known size: dark ink on paper becomes what draw-classify makes of it."""
+    path = fake / "classifier-figures.onnx"
+    classifier = Classifier(path, "cpu")
+    levels = np.full((200, 150), 235, np.uint8)
+    levels[40:160, 60:75] = levels[40:55, 60:110] = levels[95:110, 60:100] = 40
+    Image.fromarray(levels).save(tmp_path / "p.png")
+    expected = classifier.prepare(tmp_path / "p.png")
+    rgba = np.dstack([levels, levels, levels, np.full_like(levels, 255)]).ravel().tolist()
+    code = """
+        const classifier = await draw.Classifier.open(given[0]);
+        return draw.prepare(Uint8Array.from(given[1]), 150, 200, classifier.info);"""
+    got = run(code, [str(path), rgba])
+    same(got["image"], expected.image)
+    assert (got["ink"], got["steps"]) == ("dark", list(expected.steps))

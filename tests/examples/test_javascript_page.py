@@ -70,7 +70,7 @@ const classifier = await Classifier.open("cluttered-mnist.onnx");
 const canvas = new OffscreenCanvas(30, 40), context = canvas.getContext("2d");
 context.fillStyle = "white";
 context.fillRect(5, 6, 7, 20);
-const picture = await readPicture(await canvas.convertToBlob(), classifier.info);
+const { image: picture } = await readPicture(await canvas.convertToBlob(), classifier.info);
 const { answers, probabilities } = await classifier.classify(picture);
 window.result = { answers, picture: Array.from(picture), probabilities: Array.from(probabilities) };
 """

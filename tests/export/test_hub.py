@@ -15,8 +15,8 @@ import yaml
 from draw_onnx import Classifier, Sampler, Scorer, pretrained
 from draw_onnx.errors import DrawError
 from draw_onnx.export import cli
+from draw_onnx.export.exported import Exported
 from draw_onnx.export.model_card import front_matter
-from draw_onnx.export.parity import Exported
 from draw_onnx.models.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
 from draw_onnx.runtime.commands.file_report import report
 from draw_onnx.runtime.session import peek
