@@ -171,6 +171,7 @@ def test_a_failed_parity_leaves_no_folder(export, saved, tmp_path: Path, monkeyp
     def refuse(self: Exported) -> None:
         raise DrawError("it differs")
 
+    monkeypatch.setattr(Exported, "passed", property(lambda self: False))
     monkeypatch.setattr(Exported, "require_parity", refuse)
     code, _, err = export("--ckpt", saved("attention"), "--hub", tmp_path / "new")
     assert (code, "it differs" in err) == (1, True)
