@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import typer
 from . import __version__
 from .errors import DrawError
 from .files import check_writable
+from .streams import drain_stdout, prepare_streams, printable
 
 # Typer carries its own copy of click since 0.26 and used the real one before: the classes are
 # reached through the one that Typer exports in both.
@@ -42,6 +43,14 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
+def option(text: str, panel: str | None = None, *names: str, **more: Any) -> Any:
+    """``typer.Option``, its help first; ``names`` where the parameter's own will not do.
+
+    An option is ``name: Annotated[type, option("help", PANEL)] = default``, a choice ``Literal["a", "b"]``.
+    """
+    return typer.Option(*names, help=text, rich_help_panel=panel, **more)
+
+
 VersionOption: Any = typer.Option(
     "--version", help="Print the version and exit.", callback=_show_version, is_eager=True
 )
@@ -52,10 +61,11 @@ def run_app(app: typer.Typer, name: str) -> None:
 
     With ``DRAW_DEBUG=1`` in the environment errors keep their traceback.
     """
+    prepare_streams()
     debug = os.environ.get("DRAW_DEBUG", "") not in ("", "0")
     try:
         code = app(prog_name=name, standalone_mode=False)
-        sys.stdout.flush()
+        drain_stdout()
     except _CLICK_ERROR as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)  # type: ignore[attr-defined]
         _fail(name, f"{message.rstrip('.')}. Try '{name} --help'.", getattr(error, "exit_code", 2))
@@ -71,9 +81,9 @@ def run_app(app: typer.Typer, name: str) -> None:
         extra = "export" if name == "draw-export" else "train"
         _fail(name, f"{package} is not installed: pip install 'draw-onnx[cpu,{extra}]' (or [gpu,{extra}])", 1)
     except BrokenPipeError:
-        # The reader of our output went away (`draw-gen … | head`): not an error worth a word.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        with suppress(OSError):
+            drain_stdout()
+        sys.exit(1)  # the reader of our output went away (`draw-gen … | head`): not an error worth a word
     except KeyboardInterrupt:
         _fail(name, "interrupted", 130)
     except MemoryError as error:
@@ -90,14 +100,16 @@ def run_app(app: typer.Typer, name: str) -> None:
 
 
 def _fail(name: str, message: str, code: int) -> None:
-    print(f"{name}: error: {' '.join(message.split())}", file=sys.stderr)
+    with suppress(OSError):
+        drain_stdout()
+    note(f"{name}: error: {' '.join(message.split())}")
     sys.exit(code)
 
 
 def check_outputs(outputs: Mapping[str, Path | None]) -> None:
     """Refuse, before the work, outputs that cannot be written, are named like another kind, or have one name."""
     paths = [path for path in outputs.values() if path is not None]
-    if len({path.absolute() for path in paths}) < len(paths):
+    if len({os.path.realpath(path) for path in paths}) < len(paths):
         raise typer.BadParameter("two outputs have the same name.")
     for path in paths:
         check_writable(path)
@@ -111,7 +123,8 @@ def check_outputs(outputs: Mapping[str, Path | None]) -> None:
 
 def note(message: str) -> None:
     """One line on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # under pythonw, for users of the Python API
+        print(printable(message), file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -131,7 +144,7 @@ class Progress:
     def log(self, text: str) -> None:
         """A line above the bar, or a plain one."""
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
+            self._bar.console.print(printable(text), highlight=False, markup=False)
         else:
             note(text)
 
@@ -139,7 +152,7 @@ class Progress:
 @contextmanager
 def progress(text: str, total: float) -> Iterator[Progress]:
     """A progress bar on stderr when it is a terminal; otherwise one plain line if it took over a second."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         start = time.monotonic()
         yield Progress()
         taken = time.monotonic() - start

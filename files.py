@@ -2,65 +2,195 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, cast
 
 from .errors import DrawError
+
+_PART = ".part"  # ends the name of what is being written
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)  # a folder that takes no new file
 
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Yield a binary handle whose content becomes ``path`` when the block ends without an error.
 
-    The bytes go to a temporary file in the same folder, are flushed and fsynced, and replace
-    ``path`` in one step. After an error nothing is left behind and an existing file is untouched.
+    The bytes go to a temporary file in the same folder, are flushed and fsynced, and replace ``path`` in one step.
+    After an error nothing is left behind and an existing file is untouched. A symbolic link stays one: the file it
+    leads to is written. An existing file keeps its mode and owner, a new one has what ``open`` would give it.
+
+    Where only the file may be written and not its folder (another's folder, a file mounted on its own) the bytes
+    go to the system's temporary folder first, and into the file when they are complete.
 
     Raises:
         DrawError: the folder is missing or cannot be written, or the disk is full.
     """
-    target = Path(path)
-    temporary = None
+    shown = Path(path)
+    temporary: Path | None = None
     try:
-        check_writable(target)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent or ".")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            # mkstemp makes private files; give what open() would have given.
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(name, 0o666 & ~umask)
-            yield file
+        target = _behind_links(shown)
+        file, temporary = _create(target)
+        with file:
+            yield cast(BinaryIO, file)
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-        temporary = None
+            _sync(file)
+            if temporary is None:
+                file.seek(0)
+                _overwrite(file, target)
+                return
+        try:
+            os.replace(temporary, target)
+        except OSError as error:
+            if error.errno not in (*_REFUSED, errno.EBUSY, errno.EXDEV) or not target.is_file():
+                raise
+            with temporary.open("rb") as complete:
+                _overwrite(complete, target)
+        else:
+            temporary = None
     except OSError as error:
-        raise DrawError(f"cannot write {target}: {error.strerror or error}") from error
+        raise _cannot(shown, error) from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise DrawError unless a file could be created at ``path``: said before the work, not after it."""
-    target = Path(path)
-    folder = target.parent
-    if target.is_dir():
-        raise DrawError(f"cannot write {target}: it is a folder")
-    if target.exists() and not target.is_file():
-        # os.replace would put a file in the place of /dev/null.
-        raise DrawError(f"cannot write {target}: it is not an ordinary file")
-    if not folder.is_dir():
-        raise DrawError(f"cannot write {target}: the folder {folder} does not exist")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise DrawError(f"cannot write {target}: the folder {folder} is not writable")
+    """Raise DrawError unless :func:`atomic_write` can begin at ``path``: said before the work, not after it."""
+    shown = Path(path)
+    try:
+        file, temporary = _create(_behind_links(shown))
+        file.close()
+        if temporary is not None:
+            temporary.unlink()
+    except OSError as error:
+        raise _cannot(shown, error) from error
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
     """Call ``write(handle)`` inside :func:`atomic_write`."""
     with atomic_write(path) as handle:
         write(handle)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """The same for text, as UTF-8; names that are not UTF-8 keep their bytes."""
+    with atomic_write(path) as handle:
+        handle.write(text.encode("utf-8", "surrogateescape"))
+
+
+def scratch_beside(path: str | os.PathLike[str]) -> IO[bytes]:
+    """A nameless temporary file on the disk that ``path`` will be on, where its folder may be written.
+
+    Raises:
+        DrawError: no folder for temporary files can be written.
+    """
+    shown = Path(path)
+    try:
+        try:
+            return tempfile.TemporaryFile(dir=_behind_links(shown).parent)
+        except OSError as error:
+            if error.errno not in _REFUSED:
+                raise
+            return tempfile.TemporaryFile()
+    except OSError as error:
+        raise _cannot(shown, error) from error
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what a killed process left of files it was writing. The caller knows that none is writing now."""
+    for part in folder.glob(f".*{_PART}"):
+        with suppress(OSError):
+            part.unlink()
+
+
+def _behind_links(path: Path) -> Path:
+    """The file that ``path`` leads to, there or not.
+
+    Raises:
+        DrawError: a folder, or no ordinary file.
+        OSError: a folder that does not exist, a name that is too long, links in a circle.
+    """
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    target = Path(os.path.realpath(path)) if os.path.islink(path) else path
+    try:
+        mode = os.lstat(target).st_mode
+    except FileNotFoundError:
+        if not target.parent.is_dir():
+            raise DrawError(f"cannot write {path}: the folder {target.parent} does not exist") from None
+        return target
+    if stat.S_ISDIR(mode):
+        raise DrawError(f"cannot write {path}: it is a folder")
+    if stat.S_ISLNK(mode):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    if not stat.S_ISREG(mode):
+        # os.replace would put a file in the place of /dev/null.
+        raise DrawError(f"cannot write {path}: it is not an ordinary file")
+    return target
+
+
+def _create(target: Path) -> tuple[IO[bytes], Path | None]:
+    """A temporary file of ``target``'s mode beside it, and its name; without one where only the file may be written."""
+    old = target.stat() if target.exists() else None
+    if old is not None:
+        target.open("r+b").close()  # what is there must let itself be written, as for open
+    # The kernel applies the umask; what was private is never more than that, not even for a moment.
+    mode = 0o666 if old is None else stat.S_IMODE(old.st_mode) & 0o777
+    # Thirty characters take at most 120 bytes of the 255 (143 on some encrypted disks) that a name may have.
+    part = target.with_name(f".{target.name[:30]}.{os.urandom(4).hex()}{_PART}")
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:
+        file = os.fdopen(os.open(part, flags, mode), "w+b")
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        if old is not None:
+            return tempfile.TemporaryFile(), None
+        raise OSError(error.errno, f"the folder {target.parent} is not writable") from error
+    if old is not None:
+        # Refused on disks that have no owners and modes (FAT, network shares): there is nothing to keep.
+        with suppress(OSError):
+            if hasattr(os, "chown") and (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+                os.chown(part, old.st_uid, old.st_gid)
+        with suppress(OSError):
+            os.chmod(part, mode)
+    return file, part
+
+
+def _sync(file: IO[bytes]) -> None:
+    """Bring the bytes to the disk, where the file system knows such a thing."""
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
+
+
+def _overwrite(content: IO[bytes], target: Path) -> None:
+    """Put ``content``, from where it stands, into the existing file; the room is asked for before a byte is lost."""
+    with target.open("r+b") as file:
+        before = os.fstat(file.fileno()).st_size
+        size = os.fstat(content.fileno()).st_size
+        if hasattr(os, "posix_fallocate") and size > before:
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                file.truncate(before)
+                if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not every file system can
+                    raise
+        shutil.copyfileobj(content, file)
+        file.truncate()
+        file.flush()
+        _sync(file)
+
+
+def _cannot(path: Path, error: OSError) -> DrawError:
+    return DrawError(f"cannot write {path}: {error.strerror or error}")

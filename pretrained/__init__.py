@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
-from importlib.resources import files
+from contextlib import ExitStack
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from ..errors import DrawError
@@ -28,6 +31,17 @@ def _packaged(suffix: str) -> dict[str, str]:
     return found
 
 
+@functools.cache
+def _on_disk(name: str) -> Path:
+    """A packaged file as a path. Where the package is imported from a zip it is unpacked until the process ends."""
+    item = files(__name__) / name
+    if isinstance(item, Path):
+        return item
+    kept = ExitStack()
+    atexit.register(kept.close)
+    return kept.enter_context(as_file(item))
+
+
 def find_packaged(path: str | os.PathLike[str], suffix: str, what: str) -> Path:
     """The file of a path, or of a bare name among the packaged models.
 
@@ -49,7 +63,7 @@ def find_packaged(path: str | os.PathLike[str], suffix: str, what: str) -> Path:
     )
     shipped = _packaged(suffix) if bare else {}
     if text in shipped:
-        return Path(str(files(__name__) / shipped[text]))
+        return _on_disk(shipped[text])
     found = Path(text)
     if found.is_dir():
         raise DrawError(f"{text} is a folder, not a {what}")

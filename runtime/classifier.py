@@ -15,7 +15,7 @@ from .metadata import CLASSIFIER, GLIMPSES, IMAGE, LOGITS, PROBABILITIES, READ_A
 from .pictures.ink import AUTO, DARK, LIGHT
 from .pictures.prepare import Prepared, prepare_file
 from .pictures.reading import check_images
-from .session import Floats, OpenedModel
+from .session import Floats, OpenedModel, Source
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,11 @@ class Classification:
 
 
 class Classifier(OpenedModel):
-    """Classifies with a ``draw.classifier`` file. One classifier may be used from many threads.
+    """Classifies with a ``draw.classifier`` file. One classifier may be used from many threads; pickled,
+    it opens its model again.
 
     Args:
-        path: an ``.onnx`` file, or the name of a packaged model such as ``cluttered-mnist``.
+        path: an ``.onnx`` file, its content as bytes, or the name of a packaged model such as ``cluttered-mnist``.
         provider: ``auto``, ``cpu`` or ``cuda``.
         threads: batches run at the same time; the CPUs at hand unless given.
 
@@ -60,7 +61,7 @@ class Classifier(OpenedModel):
 
     def __init__(
         self,
-        path: str | os.PathLike[str] = "cluttered-mnist",
+        path: Source = "cluttered-mnist",
         provider: str = "auto",
         threads: int | None = None,
     ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import SupportsIndex
@@ -14,7 +13,7 @@ from ..errors import DrawError
 from .batches import join, map_in_order
 from .metadata import CANVASES, DECODER, IMAGE, NOISE, WRITE_ATTENTION
 from .noise import check_range, check_seed, noise
-from .session import Floats, OpenedModel
+from .session import Floats, OpenedModel, Source
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,13 @@ class Samples:
 
 
 class Sampler(OpenedModel):
-    """Draws with a ``draw.decoder`` file. One sampler may be used from many threads.
+    """Draws with a ``draw.decoder`` file. One sampler may be used from many threads; pickled, it opens its model again.
 
     Picture k of a seed is the same whatever else is asked for: the same bits on one machine's CPU, the same
     to about 1e-6 between machines and on a GPU.
 
     Args:
-        path: an ``.onnx`` file, or the name of a packaged model such as ``mnist``.
+        path: an ``.onnx`` file, its content as bytes, or the name of a packaged model such as ``mnist``.
         provider: ``auto``, ``cpu`` or ``cuda``.
         threads: batches run at the same time; the CPUs at hand unless given.
 
@@ -51,9 +50,7 @@ class Sampler(OpenedModel):
     _results = (IMAGE,)
     _steps = (CANVASES, WRITE_ATTENTION)
 
-    def __init__(
-        self, path: str | os.PathLike[str] = "mnist", provider: str = "auto", threads: int | None = None
-    ) -> None:
+    def __init__(self, path: Source = "mnist", provider: str = "auto", threads: int | None = None) -> None:
         super().__init__(path, provider, threads)
 
     def sample(

@@ -38,13 +38,13 @@ class Scores:
 
 
 class Scorer(OpenedModel):
-    """Scores with a ``draw.scorer`` file. One scorer may be used from many threads.
+    """Scores with a ``draw.scorer`` file. One scorer may be used from many threads; pickled, it opens its model again.
 
     The picture is taken as it is: for a model of binary pictures (``metadata.binary_pictures``) binarise it first, or
     the bound cannot be compared with published figures.
 
     Args:
-        path: an ``.onnx`` file, or the name of a packaged model.
+        path: an ``.onnx`` file, its content as bytes, or the name of a packaged model.
         provider: ``auto``, ``cpu`` or ``cuda``.
         threads: batches run at the same time; the CPUs at hand unless given.
 

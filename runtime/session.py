@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DrawError, first_line
-from ..pretrained import find_packaged
+from ..pretrained import find_packaged, packaged_models
 from . import metadata as names
 from .batches import batch_size, thread_count
 from .metadata import Metadata, interface
@@ -25,6 +25,7 @@ _COMMANDS = {names.DECODER: "draw-gen", names.CLASSIFIER: "draw-classify", names
 _FLOAT = "tensor(float)"
 
 Floats = NDArray[np.float32]
+Source = str | os.PathLike[str] | bytes  # a file's path or its content, or the name of a packaged model
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,16 @@ class OpenedModel:
     _results: ClassVar[tuple[str, ...]]  # outputs of every such file
     _steps: ClassVar[tuple[str, ...]]  # outputs of files with `--outputs steps`, the first in all of these
 
-    def __init__(
-        self, path: str | os.PathLike[str], provider: str = "auto", threads: int | None = None
-    ) -> None:
+    def __init__(self, path: Source, provider: str = "auto", threads: int | None = None) -> None:
         self._model: Model = open_model(path, self._model_type, provider)
         self.threads = thread_count(threads, self._model.provider)
+        # Another process may stand in another folder.
+        name = isinstance(path, bytes) or path in packaged_models(".onnx")
+        self._opened_by = (path if name else os.path.abspath(path), provider, threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A session cannot travel: who unpickles, a worker that was spawned for instance, opens the model again."""
+        return type(self), self._opened_by
 
     @property
     def metadata(self) -> Metadata:
@@ -120,20 +126,20 @@ class OpenedModel:
         return self._model.run(inputs, [*self._results, *more])
 
 
-def open_model(path: str | os.PathLike[str], model_type: str, provider: str = "auto") -> Model:
+def open_model(path: Source, model_type: str, provider: str = "auto") -> Model:
     """Open an exported file, or a packaged model by its name.
 
     The model is loaded from bytes: given a path, ONNX Runtime would follow references to other files.
 
     Args:
-        path: an ``.onnx`` file, or the bare name of a packaged model such as ``mnist``.
+        path: an ``.onnx`` file, the bare name of a packaged model such as ``mnist``, or a file's content.
         model_type: what it must be, e.g. ``draw.decoder``.
         provider: ``auto``, ``cpu`` or ``cuda``, see :mod:`.providers`.
 
     Raises:
         DrawError: missing, not ours, damaged, of another kind, contradicting itself, or not loadable.
     """
-    shown = os.fspath(path)
+    shown = _shown_name(path)
     data, declared = _load(path)
     try:
         metadata = Metadata.from_props(declared.metadata)
@@ -144,18 +150,23 @@ def open_model(path: str | os.PathLike[str], model_type: str, provider: str = "a
             )
         if declared.external_data:
             raise DrawError("its weights are said to lie in another file, which is never followed")
-        if declared.foreign_ops:
-            raise DrawError(f"it uses {min(declared.foreign_ops)}, which draw-export never writes")
+        if declared.functions:
+            raise DrawError("it uses a model-local function, which draw-export never writes")
+        if foreign := declared.foreign_ops - metadata.foreign_operators:
+            where = "" if metadata.foreign_operators else f" in a file of {metadata.dtype}"
+            raise DrawError(f"it uses {'.'.join(min(foreign))}, which draw-export never writes{where}")
         session = create_session(data, provider)
         batch = _check_interface(session, metadata)
     except ProviderError:
         raise  # the machine's fault, not the file's
+    except UnicodeDecodeError as error:  # names and shapes of the graph come as Python's strings
+        raise DrawError(f"{shown}: it is damaged: its texts are not UTF-8") from error
     except DrawError as error:
         raise DrawError(f"{shown}: {error}") from error
     return Model(shown, metadata, session, batch)
 
 
-def peek(path: str | os.PathLike[str]) -> Metadata:
+def peek(path: Source) -> Metadata:
     """What a file says of itself; needs no ONNX Runtime.
 
     Raises:
@@ -165,15 +176,19 @@ def peek(path: str | os.PathLike[str]) -> Metadata:
     try:
         return Metadata.from_props(declared.metadata)
     except DrawError as error:
-        raise DrawError(f"{os.fspath(path)}: {error}") from error
+        raise DrawError(f"{_shown_name(path)}: {error}") from error
 
 
-def _load(path: str | os.PathLike[str]) -> tuple[bytes, OnnxFile]:
-    data = _read(find_packaged(path, ".onnx", "model"))
+def _shown_name(path: Source) -> str:
+    return "the model" if isinstance(path, bytes) else os.fspath(path)
+
+
+def _load(path: Source) -> tuple[bytes, OnnxFile]:
+    data = path if isinstance(path, bytes) else _read(find_packaged(path, ".onnx", "model"))
     try:
         return data, parse(data)
     except DrawError as error:
-        raise DrawError(f"{os.fspath(path)} is not an ONNX file, or it is damaged: {error}") from error
+        raise DrawError(f"{_shown_name(path)} is not an ONNX file, or it is damaged: {error}") from error
 
 
 def _read(path: Path) -> bytes:

@@ -54,7 +54,7 @@ def line(digit: Bytes, side: int, width: float) -> Floats:
     pen = Image.fromarray((np.asarray(soft) > 60).astype(np.uint8) * 255)
     reach = max(0, round((width - side / 40) / 2))
     if reach:
-        pen = pen.filter(ImageFilter.GaussianBlur(reach)).point(lambda v: 255 * (v > 40))
+        pen = pen.filter(ImageFilter.GaussianBlur(reach)).point([255 * (v > 40) for v in range(256)])
     return np.asarray(pen.filter(ImageFilter.GaussianBlur(0.8)), float) / 255
 
 

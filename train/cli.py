@@ -225,6 +225,7 @@ def command(
     from ..errors import DrawError
     from ..models.checkpoint import load_checkpoint
     from ..pretrained import find_packaged
+    from .data.places import expand_home
     from .options import begin, go_on
     from .presets import find_preset
     from .settings import Hardware, RunFolder
@@ -247,7 +248,7 @@ def command(
         "glimpse_loss": glimpse_loss,
         "precision": precision,
         # Whole: the run may go on from another folder.
-        "image_dir": str(image_dir.expanduser().absolute()) if image_dir else None,
+        "image_dir": str(expand_home(image_dir).absolute()) if image_dir else None,
         "image_height": image_size[0] if image_size else None,
         "image_width": image_size[1] if image_size else None,
         "image_channels": channels,

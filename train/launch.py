@@ -13,11 +13,13 @@ from lightning_fabric import Fabric
 
 from ..console import format_duration, note, progress
 from ..errors import DrawError
+from ..files import write_text
 from ..models.checkpoint import build_model, load_checkpoint
 from ..models.config import ClassifierConfig, DrawConfig
+from ..streams import printable
 from .data.dataset import Dataset
 from .data.registry import load_dataset
-from .evaluation import evaluate
+from .evaluation.figures import evaluate
 from .machine import decide_compile, flushed_subnormals, make_fabric, warn_of_slow_bfloat16
 from .settings import Hardware, RunFolder, TrainSettings
 from .sheets import write_sheet
@@ -47,7 +49,7 @@ def _train(start: Start, folder: RunFolder, hardware: Hardware, data_dir: Path |
         folder.samples.mkdir(exist_ok=True)
         if start.fresh:
             words = ["draw-train", *sys.argv[1:]]
-            folder.command.write_text(shlex.join(words) + "\n", encoding="utf-8")
+            write_text(folder.command, shlex.join(words) + "\n")
     fabric.barrier()
     while True:
         place = start.place
@@ -177,9 +179,9 @@ def _finish(dataset: Dataset, folder: RunFolder, trainer: Trainer) -> None:
         figures = evaluate(best.build().to(trainer.fabric.device), test, bar=bar)
     about = f" [{dataset.note}]" if dataset.note else ""
     hours = format_duration(trainer.clock.seconds)
+    write_text(folder.path / "test.txt", f"{figures}{about}\n")
     print(f"test: {figures}{about}; weights of iteration {best.iteration:,}, trained for {hours}")
-    (folder.path / "test.txt").write_text(f"{figures}{about}\n", encoding="utf-8")
-    checkpoint = shlex.quote(str(folder.best))
+    checkpoint = printable(shlex.quote(str(folder.best)))
     if isinstance(trainer.config, DrawConfig):
         print(
             f"next: draw-export --ckpt {checkpoint} -o draw.onnx && draw-gen --onnx draw.onnx --gif out.gif"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...console import note
+from ...streams import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,11 +128,12 @@ class Answers:
                     f"{len(self.names) - (error.images if error else 0):,} of {len(self.names):,} left open"
                 )
             return
-        width = max(len("picture"), *map(len, self.names))
+        names = [printable(name) for name in self.names]
+        width = max(len("picture"), *map(len, names))
         column = max(len("answer"), *map(len, self.labels))
         second = 8 + max(map(len, self.labels))
         print(f"{'picture':<{width}}  {'answer':<{column}}  probability  {'runner-up':<{second}}  prepared")
-        for name, row, done in zip(self.names, self.probabilities, self.done, strict=True):
+        for name, row, done in zip(names, self.probabilities, self.done, strict=True):
             best, next_ = (int(k) for k in row.argsort()[::-1][:2])
             answer = OPEN if self.is_open(float(row[best])) else self.labels[best]
             likeliest = f"{self.labels[best]} " if answer == OPEN else ""

@@ -12,6 +12,7 @@ import typer
 
 from ...console import VersionOption, check_outputs, make_app, note, progress, run_app
 from ...errors import DrawError
+from ...streams import printable
 from . import options
 from .options import APPEARANCE, OUTPUTS, SEED_MAX, WHICH, option, summary
 
@@ -144,12 +145,14 @@ def command(
     _check_sizes(sampler, job)
     line = CheckLine() if check else None
     samples = _sample(sampler, job, line)
-    if line is not None:
-        print(line)
-    if npz is not None:
-        print(npz)
     if samples is not None:
         _draw(sampler, job, samples)
+    # Said when all is written: whatever becomes of stdout, the files are there.
+    if line is not None:
+        print(line)
+    for path in (npz, gif, png, grid):
+        if path is not None:
+            print(printable(str(path)))
 
 
 def _check_usage(context: typer.Context, outputs: dict[str, Path | None], check: bool) -> None:
@@ -250,14 +253,11 @@ def _draw(sampler: Sampler, job: _Job, samples: Samples) -> None:
                 write_steps_gif(
                     job.gif, canvases, windows, size, job.scale, job.fps or 10, advance=bar.advance
                 )
-        print(job.gif)
     if job.png is not None:
         assert canvases is not None
         write_png(job.png, sheet(canvases, windows, size, job.columns, job.scale))
-        print(job.png)
     if job.grid is not None:
         write_png(job.grid, grid(samples.images, job.scale))
-        print(job.grid)
 
 
 def _interpolate(sampler: Sampler, job: _Job, seeds: tuple[int, int], frames: int) -> None:
@@ -283,7 +283,7 @@ def _interpolate(sampler: Sampler, job: _Job, seeds: tuple[int, int], frames: in
     path = [0] * rest + list(range(1, frames - 1)) + [frames - 1] * rest + list(range(frames - 2, 0, -1))
     with progress("writing the GIF", len(path)) as bar:
         write_images_gif(job.gif, [images[index] for index in path], job.scale, fps, 0, bar.advance)
-    print(job.gif)
+    print(printable(str(job.gif)))
 
 
 def main() -> None:

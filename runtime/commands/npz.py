@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,13 +14,13 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ...errors import DrawError
-from ...files import atomic_write, check_writable
+from ...files import atomic_write, check_writable, scratch_beside
 
 
 class NpzWriter:
     """A context manager; the file appears, whole, when the block ends without an error.
 
-    Each array is spooled to a temporary file in the target's folder first, since a zip takes one member after
+    Each array is spooled to a temporary file on the target's disk first, since a zip takes one member after
     the other. The same arrays give the same bytes. ``np.load`` reads the result without pickle.
     """
 
@@ -41,8 +40,7 @@ class NpzWriter:
         """Add rows (first axis) to the array ``name``."""
         try:
             if name not in self._spools:
-                spool = tempfile.TemporaryFile(dir=self._path.parent)  # noqa: SIM115  # lives as long as the writer
-                self._spools[name] = self._stack.enter_context(spool)
+                self._spools[name] = self._stack.enter_context(scratch_beside(self._path))
                 self._shapes[name] = (0, *rows.shape[1:])
                 self._dtypes[name] = rows.dtype
             self._spools[name].write(np.ascontiguousarray(rows).data)

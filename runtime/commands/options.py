@@ -1,16 +1,11 @@
-"""How options are declared, and the options and lines that the runtime's commands share.
-
-An option is ``name: Annotated[type, option("help", PANEL)] = default``; what several commands have has a name here.
-"""
+"""The options and lines that the runtime's commands share; ``console.option`` says how one is declared."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
-from ...console import note
+from ...console import note, option
 
 if TYPE_CHECKING:
     from ..session import OpenedModel
@@ -18,12 +13,6 @@ if TYPE_CHECKING:
 # Groups of --help.
 WHICH, OUTPUTS, APPEARANCE, RUNNING = "Which pictures", "Outputs", "Appearance", "Running"
 SEED_MAX = 2**64 - 1
-
-
-def option(text: str, panel: str | None = None, *names: str, **more: Any) -> Any:
-    """``typer.Option``, its help first; ``names`` where the parameter's own will not do."""
-    return typer.Option(*names, help=text, rich_help_panel=panel, **more)
-
 
 _PROVIDER = "Where to run. auto takes the GPU when it works; cuda fails with the reason when it does not."
 _THREADS = "Batches run at the same time. The CPUs at hand unless given."

@@ -11,6 +11,7 @@ import typer
 
 from ...console import VersionOption, check_outputs, make_app, note, run_app
 from ...errors import DrawError
+from ...streams import printable
 from ..metadata import COVER, PAD
 from . import options
 from .options import OUTPUTS, SEED_MAX, option, shown_in, summary
@@ -132,6 +133,7 @@ def _print(names: list[str], scores: Scores, as_json: bool, values: int) -> None
         ]
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return
+    names = [printable(name) for name in names]
     width = max(len("picture"), *map(len, names))
     print(f"{'picture':<{width}}  bound (nats)  nats per value")
     for name, bound in zip(names, scores.bound, strict=True):

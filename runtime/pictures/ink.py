@@ -161,9 +161,9 @@ def cell_means(values: Floats, most: int) -> Floats:
         return values
     height, width = values.shape
     rows = np.add.reduceat(values, np.arange(0, height, size), axis=0)
-    sums = np.add.reduceat(rows, np.arange(0, width, size), axis=1)
-    tall = np.diff(np.append(np.arange(0, height, size), height))
-    wide = np.diff(np.append(np.arange(0, width, size), width))
+    sums: Floats = np.add.reduceat(rows, np.arange(0, width, size), axis=1)
+    tall = np.minimum(size, height - np.arange(0, height, size))
+    wide = np.minimum(size, width - np.arange(0, width, size))
     return sums / (tall[:, None] * wide)
 
 

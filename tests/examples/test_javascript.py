@@ -181,8 +181,8 @@ def test_pictures_are_prepared_as_in_python(javascript) -> None:
     cases, given = [], []
     for levels, alpha in own_pictures():
         planes = levels if levels.ndim == 3 else levels[None]
-        planes = np.float32(np.clip(planes, 0, 255).astype(np.uint8)) / np.float32(255)
-        share = None if alpha is None else np.float32(np.uint8(255 * alpha)) / np.float32(255)
+        planes = np.clip(planes, 0, 255).astype(np.uint8).astype(np.float32) / np.float32(255)
+        share = None if alpha is None else (255 * alpha).astype(np.uint8).astype(np.float32) / np.float32(255)
         channels, height, width = planes.shape
         for ink, shape, size in (
             ("auto", (1, 100, 100), 20),

@@ -50,9 +50,9 @@ def load_folder(folder: Path, size: ImageSize, device: torch.device) -> Dataset:
             f"{folder}: {len(files):,} pictures of that size take more than 16 GiB: choose a smaller size"
         )
 
-    key = [_RULE, size.channels, size.height, size.width, str(folder.resolve()), files]
+    source = [_RULE, size.channels, size.height, size.width, str(folder.resolve())]
     names = [str(file[0]) for file in files]
-    images = cached_images("images", key, lambda: _prepare(folder, names, size))
+    images = cached_images("images", source, files, lambda: _prepare(folder, names, size))
     order = permutation(FOLDER_SPLIT, len(images))
     held = max(1, len(images) // 20)
     if len(images) < 3:

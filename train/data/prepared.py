@@ -9,6 +9,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,23 +18,28 @@ import numpy as np
 from ... import console
 from ...errors import DrawError
 from ...files import atomic_write
+from .places import cache_root
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def cached_images(name: str, key: object, prepare: Callable[[], np.ndarray]) -> np.ndarray:
-    """What ``prepare()`` gives, uint8 [n, C, H, W], from the cache where the same ``key`` was prepared before.
+def cached_images(name: str, source: object, state: object, prepare: Callable[[], np.ndarray]) -> np.ndarray:
+    """What ``prepare()`` gives, uint8 [n, C, H, W], from the cache where the same was prepared before.
 
     Args:
         name: start of the file's name, for the reader of a folder listing.
-        key: plain values that say everything the result depends on; a change of any prepares again.
+        source: plain values that say what is prepared and how: which folder, which size. One file is kept of each.
+        state: plain values that say what else the result depends on; a change of any prepares again.
         prepare: makes the array.
 
     A damaged cache file is made anew; where the cache cannot be written, one line says so.
     """
-    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
-    path = cache_folder() / f"{name}-{digest[:24]}.npz"
+    try:
+        path = cache_folder() / f"{name}-{_digest(source, 12)}-{_digest(state, 24)}.npz"
+    except DrawError as error:
+        console.note(f"pictures are prepared again next time: {error}")
+        return prepare()
     images = _load(path)
     if images is not None:
         return images
@@ -44,7 +50,17 @@ def cached_images(name: str, key: object, prepare: Callable[[], np.ndarray]) -> 
             np.savez(file, images=images)
     except (DrawError, OSError) as error:
         console.note(f"pictures are prepared again next time: {error}")
+        return images
+    console.note(f"prepared pictures are kept in {path} ({images.nbytes / 1e6:,.1f} MB)")
+    for older in path.parent.glob(f"{name}-{_digest(source, 12)}-*.npz"):
+        if older != path:
+            with suppress(OSError):  # Windows keeps a file that another process reads
+                older.unlink()
     return images
+
+
+def _digest(values: object, length: int) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:length]
 
 
 def each(items: Sequence[Item], work: Callable[[Item], Result], text: str) -> list[Result]:
@@ -75,10 +91,8 @@ def listing(folder: Path, paths: Iterable[Path]) -> list[list[str | int]]:
 
 
 def cache_folder() -> Path:
-    """Where prepared arrays are kept."""
-    from pooch import os_cache
-
-    return Path(os_cache("draw-onnx")) / "prepared"
+    """Where prepared arrays are kept; raises DrawError where the user has no home."""
+    return cache_root() / "prepared"
 
 
 def _load(path: Path) -> np.ndarray | None:

@@ -11,6 +11,7 @@ import torch
 from ...errors import DrawError
 from ...models.config import ImageSize
 from .dataset import Dataset
+from .places import cache_root, expand_home
 
 DATASETS: dict[str, str] = {
     "digits": "scikit-learn's 8x8 digits, grey; nothing to download",
@@ -107,21 +108,19 @@ def _load_images(
     channels = 3 if channels is None else channels
     if channels not in (1, 3):
         raise DrawError(f"--channels must be 1 (grey) or 3 (colour), not {channels}")
-    return load_folder(folder.expanduser(), ImageSize(channels, height, width), device)
+    return load_folder(expand_home(folder), ImageSize(channels, height, width), device)
 
 
 def data_root(data_dir: Path | None) -> Path:
     """The folder that holds the data sets: ``data_dir``, else ``$DRAW_DATA``, else one in the user's cache.
 
     Raises:
-        DrawError: a folder was named that does not exist.
+        DrawError: a folder was named that does not exist, or none was and the user has no home.
     """
     named = data_dir or os.environ.get("DRAW_DATA")
     if not named:
-        from pooch import os_cache
-
-        return Path(os_cache("draw-onnx"))
-    root = Path(named).expanduser()
+        return cache_root()
+    root = expand_home(Path(named))
     if not root.is_dir():
         said = "--data-dir" if data_dir else "DRAW_DATA"
         raise DrawError(

@@ -99,8 +99,8 @@ def prepare_folder(folder: Path) -> np.ndarray:
         return np.stack(each(numbers, lambda number: prepare_picture(folder, number), text))
 
     # Reading the boxes takes as long as decoding the photographs, so the key goes by the files.
-    key = [_RULE, hashlib.sha256(boxes.read_bytes()).hexdigest(), *listing(folder, folder.glob("*.png"))]
-    return cached_images(f"svhn-{folder.name}", key, prepare)
+    state = [hashlib.sha256(boxes.read_bytes()).hexdigest(), *listing(folder, folder.glob("*.png"))]
+    return cached_images(f"svhn-{folder.name}", [_RULE, str(folder.resolve())], state, prepare)
 
 
 def prepare_picture(folder: Path, number: HouseNumber) -> np.ndarray:

@@ -1,0 +1,92 @@
+"""stdin, stdout and stderr as commands may find them: closed, of any encoding, on a terminal that went away."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from contextlib import suppress
+from typing import Any, TextIO
+
+
+def prepare_streams() -> None:
+    """Make the three streams fit to be used without thought, once, at the start of a command.
+
+    A missing one leads to nothing (``2>&-``, services): its number would otherwise go to the next file that is opened, and
+    a C library's complaint into that file. What an encoding does not know is escaped, and so is what is not UTF-8 in a
+    name. stderr never fails: neither a reader that went away nor a terminal that hung up may end the work.
+    """
+    _open_missing()
+    for name in ("stdout", "stderr"):
+        stream: Any = getattr(sys, name)
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    if os.name == "posix" and sys.stderr is sys.__stderr__:
+        # Windows' console takes Unicode through a class of its own.
+        with suppress(OSError, ValueError):
+            sys.stderr = _lossy(sys.stderr)
+
+
+def printable(text: str) -> str:
+    """``text`` with what no terminal should be sent escaped: control characters, bytes that are not UTF-8."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def drain_stdout() -> None:
+    """Write what is left to stdout.
+
+    Where that fails the rest is thrown away, so that the interpreter does not complain again at its end.
+
+    Raises:
+        OSError: as the write did: BrokenPipeError where the reader has gone away.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+def _open_missing() -> None:
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            if os.open(os.devnull, os.O_RDWR) != number:  # the lowest number that is free
+                continue
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115  # for as long as the process lives
+            setattr(sys, name, stream)
+
+
+class _Lossy(io.RawIOBase):
+    """A descriptor whose failures are not heard of."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def fileno(self) -> int:
+        return self._number
+
+    def isatty(self) -> bool:
+        return os.isatty(self._number)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        with suppress(OSError):
+            return os.write(self._number, data)
+        return len(data)
+
+
+def _lossy(stream: TextIO) -> io.TextIOWrapper:
+    stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Lossy(stream.fileno())),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=True,
+        write_through=True,
+    )
