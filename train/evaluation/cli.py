@@ -47,6 +47,13 @@ def command(
     seed: Annotated[int, typer.Option(min=0, help="Of the noise stream.")] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 100,
     plot: Annotated[Path | None, typer.Option(help="Write a PNG of the KL per step.")] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a PNG of how often a classifier is right against how sure it is, and say the expected"
+            " calibration error."
+        ),
+    ] = None,
     nearest: Annotated[
         Path | None,
         typer.Option(
@@ -90,7 +97,14 @@ def command(
     """
     if (ckpt is None) == (onnx is None):
         raise typer.BadParameter("give either --ckpt FILE or --onnx FILE.")
-    check_outputs({"--plot": plot, "--nearest": nearest, "--recognise-sheet": recognise_sheet})
+    check_outputs(
+        {
+            "--plot": plot,
+            "--calibration": calibration,
+            "--nearest": nearest,
+            "--recognise-sheet": recognise_sheet,
+        }
+    )
     if onnx is not None and (importance or plot or nearest or recognise):
         raise typer.BadParameter(
             "--importance, --plot, --nearest and --recognise need the model itself: use --ckpt."
@@ -109,7 +123,7 @@ def command(
     with flushed_subnormals():
         if onnx is not None:
             result = evaluate_onnx(
-                onnx, data_dir, dataset, image_dir, split, limit, seed, batch, provider, threads
+                onnx, data_dir, dataset, image_dir, split, limit, seed, batch, provider, threads, calibration
             )
         else:
             assert ckpt is not None
@@ -131,6 +145,7 @@ def command(
                 recognise,
                 recognise_sheet,
                 dtype == "int8",
+                calibration,
             )
     if json_:
         import json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from .figures import (
     ErrorFigures,
     bound_figures,
     check_labels,
+    error_figures,
     evaluate_bound,
     evaluate_error,
     evaluate_importance,
@@ -61,6 +63,7 @@ def evaluate_checkpoint(
     recognised: int | None = None,
     recognised_sheet: Path | None = None,
     int8: bool = False,
+    calibration: Path | None = None,
 ) -> Result:
     """Figures of a checkpoint with PyTorch; with ``int8`` its weights are rounded as those of an int8 file.
 
@@ -79,6 +82,8 @@ def evaluate_checkpoint(
         raise DrawError(
             "--importance, --plot, --nearest and --recognise are for DRAW; this checkpoint is a glimpse classifier"
         )
+    if isinstance(model, Draw) and calibration is not None:
+        raise DrawError("--calibration is for classifiers; this checkpoint is a DRAW network")
     shape = (config.image_channels, config.image_height, config.image_width)
     dataset = _dataset(dataset_name or checkpoint.dataset, data_dir, image_dir, shape, torch_device)
     if not isinstance(model, Draw):
@@ -100,7 +105,7 @@ def evaluate_checkpoint(
             figures = evaluate_bound(model, evaluation, batch, limit, seed, bar.advance)
         else:
             figures = evaluate_error(model, evaluation, batch, limit, bar.advance)
-    _add_figures(result, figures)
+    _add_figures(result, figures, calibration)
     if isinstance(model, Draw) and isinstance(figures, BoundFigures):
         if importance:
             with progress(f"importance-weighted, K = {importance}", count * importance) as bar:
@@ -153,6 +158,7 @@ def evaluate_onnx(
     batch: int,
     provider: str,
     threads: int | None,
+    calibration: Path | None = None,
 ) -> Result:
     """Figures of an exported scorer or classifier with ONNX Runtime.
 
@@ -164,6 +170,8 @@ def evaluate_onnx(
     from ...runtime.session import peek
 
     metadata: Metadata = peek(path)
+    if calibration is not None and metadata.model_type != CLASSIFIER:
+        raise DrawError(f"{path} is a {metadata.model_type}, and --calibration is for classifiers")
     if metadata.model_type not in (SCORER, CLASSIFIER):
         raise DrawError(f"{path} is a {metadata.model_type}: only a scorer or a classifier can be evaluated")
     dataset = _dataset(
@@ -184,15 +192,18 @@ def evaluate_onnx(
             figures = bound_figures(np.concatenate(bounds).astype(np.float64))
         else:
             classifier = Classifier(path, provider=provider, threads=threads)
-            wrong, entropy = 0, 0.0
-            for _, part in slices(evaluation, batch, limit):
-                assert part.labels is not None
-                logits = torch.from_numpy(classifier(part.images.numpy(), steps=False).logits)
-                wrong += int((logits.argmax(1) != part.labels).sum())
-                entropy += float(torch.nn.functional.cross_entropy(logits, part.labels, reduction="sum"))
-                bar.advance(len(part.images))
-            figures = ErrorFigures(count, wrong, entropy / count)
-    _add_figures(result, figures)
+
+            def answers() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+                for _, part in slices(evaluation, batch, limit):
+                    assert part.labels is not None
+                    yield (
+                        torch.from_numpy(classifier(part.images.numpy(), steps=False).logits),
+                        part.labels,
+                    )
+                    bar.advance(len(part.images))
+
+            figures = error_figures(answers())
+    _add_figures(result, figures, calibration)
     return result
 
 
@@ -229,7 +240,7 @@ def _header(dataset: Dataset, split: str, evaluation: Split, limit: int | None) 
     return Result([f"{dataset.name} {split}{about}"], values)
 
 
-def _add_figures(result: Result, figures: BoundFigures | ErrorFigures) -> None:
+def _add_figures(result: Result, figures: BoundFigures | ErrorFigures, calibration: Path | None) -> None:
     result.lines.append(str(figures))
     result.values["images"] = figures.images
     if isinstance(figures, ErrorFigures):
@@ -239,6 +250,12 @@ def _add_figures(result: Result, figures: BoundFigures | ErrorFigures) -> None:
             "wrong": figures.wrong,
         }
         result.values["cross_entropy"] = figures.cross_entropy
+        result.values["calibration_error"] = figures.calibration.error
+        if calibration is not None:
+            from .plots import plot_reliability
+
+            plot_reliability(figures.calibration, result.lines[0], calibration)
+            result.lines += [str(figures.calibration), f"wrote {calibration}"]
         return
     result.values |= {"bound": figures.bound, "standard_error": figures.standard_error}
     if figures.kl_per_step:
