@@ -118,35 +118,31 @@ def command(
     if ckpt is not None and provider != "auto":
         raise typer.BadParameter("--provider is for ONNX files: a checkpoint takes --device.")
     from ..machine import flushed_subnormals
-    from .files import evaluate_checkpoint, evaluate_onnx
+    from .files import Request, evaluate_checkpoint, evaluate_onnx
 
     with flushed_subnormals():
-        if onnx is not None:
-            result = evaluate_onnx(
-                onnx, data_dir, dataset, image_dir, split, limit, seed, batch, provider, threads, calibration
-            )
-        else:
-            assert ckpt is not None
-            result = evaluate_checkpoint(
-                ckpt,
-                data_dir,
-                dataset,
-                image_dir,
-                split,
-                limit,
-                seed,
-                batch,
-                device,
-                threads,
-                importance,
-                plot,
-                nearest,
-                samples,
-                recognise,
-                recognise_sheet,
-                dtype == "int8",
-                calibration,
-            )
+        request = Request(
+            file=ckpt or onnx or "",
+            data_dir=data_dir,
+            dataset=dataset,
+            image_dir=image_dir,
+            split=split,
+            limit=limit,
+            seed=seed,
+            batch=batch,
+            threads=threads,
+            calibration=calibration,
+            provider=provider,
+            device=device,
+            int8=dtype == "int8",
+            importance=importance,
+            plot=plot,
+            nearest=nearest,
+            samples=samples,
+            recognise=recognise,
+            recognise_sheet=recognise_sheet,
+        )
+        result = evaluate_onnx(request) if onnx is not None else evaluate_checkpoint(request)
     if json_:
         import json
 
