@@ -209,8 +209,7 @@ def test_digits_have_the_size_that_the_set_names(data_dir: Path) -> None:
     from draw_onnx.train.data.mnist import test_digits
 
     ink = test_digits(data_dir, False).images[:, 0] > 0
-    rows, columns = ink.any(2), ink.any(1)
-    sides = [np.ptp(np.flatnonzero(row)) + 1 for lines in (rows, columns) for row in lines]
+    sides = [np.ptp(np.flatnonzero(line)) + 1 for line in np.concatenate([ink.any(2), ink.any(1)])]
     longer = np.maximum(sides[: len(ink)], sides[len(ink) :])
     assert (longer == cluttered.INK).mean() > 0.999
     assert load_dataset("cluttered-mnist", data_dir, "cpu").figure_size == cluttered.INK
