@@ -3,43 +3,89 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
 from ..console import note
 from ..errors import DrawError
+from .ranks import Rank
 from .settings import Hardware
 
 
-def make_fabric(hardware: Hardware) -> Fabric:
-    """Devices and data parallelism. Raises DrawError where the machine lacks what is asked for."""
+class _Started(LightningEnvironment):
+    """Processes that :class:`~.ranks.Crew` starts, whatever schedulers have left in the environment."""
+
+    def __init__(self, rank: Rank) -> None:
+        super().__init__()
+        self._rank = rank
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    @property
+    def main_address(self) -> str:
+        return "127.0.0.1"
+
+    @property
+    def main_port(self) -> int:
+        return self._rank.port
+
+    def local_rank(self) -> int:
+        return self._rank.rank
+
+    def node_rank(self) -> int:
+        return 0
+
+
+def make_fabric(hardware: Hardware, rank: Rank) -> Fabric:
+    """Devices and data parallelism, before ``launch``. Raises DrawError where the machine lacks what is asked for."""
     device = hardware.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if hardware.threads:
-        torch.set_num_threads(hardware.threads)
+    if hardware.threads or (rank.local > 1 and "OMP_NUM_THREADS" not in os.environ):
+        torch.set_num_threads(hardware.threads or max(1, torch.get_num_threads() // rank.local))
     if device == "cuda":
         if not torch.cuda.is_available():
             raise DrawError("--device cuda: PyTorch finds no CUDA device here (is its CUDA build installed?)")
-        if hardware.devices > torch.cuda.device_count():
-            raise DrawError(
-                f"--devices {hardware.devices}: this machine has {torch.cuda.device_count()} GPU(s)"
-            )
+        if rank.local > torch.cuda.device_count():
+            raise DrawError(f"--devices {rank.local}: this machine has {torch.cuda.device_count()} GPU(s)")
     elif device != "cpu":
         raise DrawError(f"unknown device {device!r}: auto, cpu or cuda")
-    if hardware.cuda_graph and (device != "cuda" or hardware.devices > 1):
+    if hardware.cuda_graph and (device != "cuda" or rank.count > 1):
         raise DrawError("--cuda-graph needs one GPU")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    strategy = "ddp" if hardware.devices > 1 else "auto"
+    environment = TorchElasticEnvironment() if rank.torchrun else _Started(rank)
     # Mixed precision is the models' own (product_dtype): Fabric's rounds the pictures and the noise as well.
-    fabric = Fabric(accelerator=device, devices=hardware.devices, strategy=strategy)  # type: ignore[arg-type]
-    fabric.launch()
-    return fabric
+    return Fabric(
+        accelerator=device,
+        devices=rank.local,
+        num_nodes=rank.count // rank.local,
+        strategy="ddp" if rank.count > 1 else "auto",
+        plugins=[environment],
+    )
+
+
+def agree_on_largest() -> Callable[[int], int]:
+    """A function of a number that gives the largest of all processes, each of which must call it.
+
+    Through the processors' memory: to ask a GPU after every step would make each wait for the last.
+    """
+    group = torch.distributed.new_group(backend="gloo")
+
+    def agree(number: int) -> int:
+        value = torch.tensor(number)
+        torch.distributed.all_reduce(value, torch.distributed.ReduceOp.MAX, group)
+        return int(value)
+
+    return agree
 
 
 @contextmanager

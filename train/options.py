@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ..console import note
@@ -195,7 +196,9 @@ def resize(model: ModelConfig, sizes: dict[str, Any]) -> ModelConfig:
         raise DrawError(f"{option_names([field])} {text}" if field in sizes else str(error)) from error
 
 
-def go_on(checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]) -> Start:
+def go_on(
+    checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any], file: Path = Path("OUT/last.ckpt")
+) -> Start:
     """A run that goes on from its checkpoint; only ``iterations`` and ``image_dir`` may differ.
 
     Raises:
@@ -205,7 +208,10 @@ def go_on(checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]
     settings = place.stage.settings
     fixed = [name for name in (*sizes, *changes) if name not in _RESUMABLE]
     if fixed:
-        raise DrawError(f"--resume takes its settings from the checkpoint: leave out {option_names(fixed)}")
+        raise DrawError(
+            f"--resume takes its settings from the checkpoint: leave out {option_names(fixed)}, or begin a new run from"
+            f" these weights: --init-from {file} and another --out"
+        )
     if "image_dir" in changes:
         if not settings.image_dir:
             raise DrawError(f"--image-dir belongs to preset images, not {settings.preset}")
