@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUNTIME := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 INSTALL := $(PIP) install -q -c constraints.txt
 
-.PHONY: demo test test-slow test-gpu test-gpu-wheel test-examples lint types install-demo install-test clean
+.PHONY: demo test test-slow test-gpu gpu-check test-gpu-wheel test-examples lint types install-demo install-test clean
 
 demo: install-demo
 	rm -rf runs/demo
@@ -52,6 +52,10 @@ test-gpu: install-test
 test-examples: install-test
 	$(INSTALL) -r tests/examples/requirements.txt
 	$(BIN)/python -m pytest -m examples
+
+# What a machine with a GPU runs first, nine minutes at most; without one a dry run.
+gpu-check: install-test
+	$(BIN)/python bench/gpu_check.py
 
 # The real onnxruntime-gpu (255 MB) in an environment of its own: what it says on a machine without a GPU.
 test-gpu-wheel:

@@ -43,6 +43,14 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
+def option(text: str, panel: str | None = None, *names: str, **more: Any) -> Any:
+    """``typer.Option``, its help first; ``names`` where the parameter's own will not do.
+
+    An option is ``name: Annotated[type, option("help", PANEL)] = default``, a choice ``Literal["a", "b"]``.
+    """
+    return typer.Option(*names, help=text, rich_help_panel=panel, **more)
+
+
 VersionOption: Any = typer.Option(
     "--version", help="Print the version and exit.", callback=_show_version, is_eager=True
 )

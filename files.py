@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, cast
 
 from .errors import DrawError
 
@@ -38,7 +38,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         target = _behind_links(shown)
         file, temporary = _create(target)
         with file:
-            yield file
+            yield cast(BinaryIO, file)
             file.flush()
             _sync(file)
             if temporary is None:
@@ -50,8 +50,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         except OSError as error:
             if error.errno not in (*_REFUSED, errno.EBUSY, errno.EXDEV) or not target.is_file():
                 raise
-            with temporary.open("rb") as file:
-                _overwrite(file, target)
+            with temporary.open("rb") as complete:
+                _overwrite(complete, target)
         else:
             temporary = None
     except OSError as error:

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import IO, Any
+from typing import Any, TextIO
 
 
 def prepare_streams() -> None:
@@ -81,7 +81,7 @@ class _Lossy(io.RawIOBase):
         return len(data)
 
 
-def _lossy(stream: IO[str]) -> io.TextIOWrapper:
+def _lossy(stream: TextIO) -> io.TextIOWrapper:
     stream.flush()
     return io.TextIOWrapper(
         io.BufferedWriter(_Lossy(stream.fileno())),

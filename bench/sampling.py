@@ -155,6 +155,7 @@ def instruction_set() -> str:
         "avx512f": "AVX-512",
         "avx512_bf16": "BF16",
         "avx512_vnni": "VNNI",
+        "avx_vnni": "AVX-VNNI",
         "amx_tile": "AMX",
     }
     return (
@@ -169,7 +170,7 @@ def prepare(folder: Path) -> None:
     """A paper-size checkpoint with random weights, and our files."""
     import torch
 
-    from draw_onnx.export import build
+    from draw_onnx.export import ExportOptions, build
     from draw_onnx.models.checkpoint import Checkpoint, build_model, save_checkpoint
     from draw_onnx.models.config import DrawConfig
 
@@ -178,7 +179,7 @@ def prepare(folder: Path) -> None:
     checkpoint = Checkpoint(config, "mnist", build_model(config).state_dict())
     save_checkpoint(folder / "draw.ckpt", checkpoint)
     for name, options in ONNX_FILES.items():
-        (folder / f"{name}.onnx").write_bytes(build(checkpoint, **options))
+        (folder / f"{name}.onnx").write_bytes(build(checkpoint, ExportOptions(**options)))
 
 
 def onnx_sampler(path: Path, threads: int) -> tuple[Sampler, float]:

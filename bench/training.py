@@ -117,19 +117,25 @@ def plain(preset: str) -> Callable[[], Any]:
     return run
 
 
-def update(preset: str, precision: str, compiled: bool) -> Callable[[], Any]:
-    """Forward, backward, clip and step on a random batch: what Trainer does, without data and logs."""
+def update(
+    preset: str, precision: str, compiled: bool, device: str = "cpu", captured: bool = False
+) -> Callable[[], Any]:
+    """Forward, backward, clip and step on a random batch: what Trainer does, without data and logs.
+
+    On a GPU each call waits for its end; ``captured`` replays it as one CUDA graph.
+    """
     import torch
     from lightning_fabric import Fabric
 
     from draw_onnx.models.checkpoint import build_model
+    from draw_onnx.train.cuda_graph import CapturedUpdate
     from draw_onnx.train.objective import make_objective
     from draw_onnx.train.optimizer import make_optimizer
     from draw_onnx.train.presets import find_preset
 
     chosen = find_preset(preset)
     settings, image = chosen.settings, chosen.model.image
-    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric = Fabric(accelerator=device, devices=1)
     torch.manual_seed(0)
     model = build_model(chosen.model)
     if precision == "bf16-mixed":
@@ -137,17 +143,28 @@ def update(preset: str, precision: str, compiled: bool) -> Callable[[], Any]:
     if compiled:
         model.compile_chunk()
     objective = make_objective(model, settings.glimpse_loss)
-    forward, optimizer = fabric.setup(objective, make_optimizer(objective, settings, fabric.device, False))
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(settings.batch_size, image.channels, image.height, image.width, generator=generator)
-    labels = torch.randint(10, (settings.batch_size,), generator=generator)
+    plain_optimizer = make_optimizer(objective, settings, fabric.device, captured)
+    forward, optimizer = fabric.setup(objective, plain_optimizer)
+    generator = torch.Generator(fabric.device).manual_seed(0)
+    size = (settings.batch_size, image.channels, image.height, image.width)
+    images = torch.rand(size, generator=generator, device=fabric.device)
+    labels = torch.randint(10, size[:1], generator=generator, device=fabric.device)
     noise = objective.noise(settings.batch_size, generator)
 
-    def run() -> None:
+    def one(images: torch.Tensor, labels: torch.Tensor | None, noise: torch.Tensor | None) -> dict[str, Any]:
         optimizer.zero_grad()
-        fabric.backward(forward(images, labels, noise)["loss"])
+        loss = forward(images, labels, noise)["loss"]
+        fabric.backward(loss)
         fabric.clip_gradients(forward, optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False)
         optimizer.step()
+        return {"loss": loss.detach()}
+
+    step = CapturedUpdate(one, plain_optimizer, images, labels, noise) if captured else one
+
+    def run() -> None:
+        step(images, labels, noise)
+        if fabric.device.type == "cuda":
+            torch.cuda.synchronize()
 
     return run
 

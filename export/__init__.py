@@ -1,6 +1,6 @@
 """How it becomes a graph: the builder, the graphs, the parity check, ``draw-export``.
 
-``build(checkpoint, …)`` gives an ONNX file's bytes, ``export(checkpoint, …)`` the bytes and the parity
+``build(checkpoint, options)`` gives an ONNX file's bytes, ``export(checkpoint, options)`` the bytes and the parity
 report. They are looked up when first used, so that ``draw-export --help`` imports neither torch nor onnx.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .graphs import ExportOptions as ExportOptions
+    from .exported import export as export
     from .graphs import build as build
-    from .parity import export as export
+    from .options import ExportOptions as ExportOptions
 
-_LAZY = {"build": "graphs", "ExportOptions": "graphs", "export": "parity"}
+_LAZY = {"build": "graphs", "ExportOptions": "options", "export": "exported"}
 
 __all__ = ["ExportOptions", "build", "export"]
 

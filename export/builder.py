@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -11,13 +12,21 @@ import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
 
 from .. import __version__
-from ..runtime.metadata import BATCH_AXIS
+from ..runtime.metadata import BATCH_AXIS, MICROSOFT
+from .options import OPSET, Precision
+from .quantisation import ZERO_POINT, quantised
 
 IR_VERSION = 8
-OPSET = 17
-OPSETS = range(13, 19)  # 13: Split and ReduceSum as they are used here; 18: the last that IR version 8 knows
 
 Attribute = int | float | str | Sequence[int] | Sequence[float]
+
+
+class Matrix(NamedTuple):
+    """A constant matrix [inputs, outputs] for :meth:`GraphBuilder.product`."""
+
+    values: ir.Value
+    scale: ir.Value | None  # [outputs] of an int8 matrix
+    zero_point: ir.Value | None
 
 
 class GraphBuilder:
@@ -25,18 +34,20 @@ class GraphBuilder:
 
     Args:
         name: name of the graph.
-        opset: version of the default operator domain, one of ``OPSETS``.
+        opset: version of the default operator domain, one of ``options.OPSETS``.
         batch: size of the first axis of inputs and outputs; None for the symbol ``batch_size``.
-        half: weights given to :meth:`weight` are float16, and :meth:`to_half` casts.
+        dtype: fp16 makes weights given to :meth:`weight` float16, and :meth:`to_half` casts;
+            int8 quantises those given to :meth:`matrix`, :meth:`quantised` and :meth:`head`.
     """
 
     def __init__(
-        self, name: str, *, opset: int = OPSET, batch: int | None = None, half: bool = False
+        self, name: str, *, opset: int = OPSET, batch: int | None = None, dtype: Precision = "fp32"
     ) -> None:
         self.opset = opset
         self.batch = batch
-        self.half = half
-        self._graph = ir.Graph([], [], nodes=[], opset_imports={"": opset}, name=name)
+        self.half, self.int8 = dtype == "fp16", dtype == "int8"
+        versions = {"": opset, MICROSOFT: 1} if self.int8 else {"": opset}
+        self._graph = ir.Graph([], [], nodes=[], opset_imports=versions, name=name)
         self._scopes: list[str] = []
         self._names: dict[str, int] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
@@ -97,6 +108,38 @@ class GraphBuilder:
         """A constant in the precision of the recurrence: float16 with ``half``."""
         return self.constant(name, array, np.float16 if self.half else np.float32)
 
+    def matrix(self, name: str, array: NDArray[np.float64]) -> Matrix:
+        """A weight [inputs, outputs] of the recurrence, for :meth:`product`."""
+        return self.quantised(name, array) if self.int8 else Matrix(self.weight(name, array), None, None)
+
+    def quantised(self, name: str, array: NDArray[np.float64]) -> Matrix:
+        """``array`` [inputs, outputs] in eight bits with a scale for each output."""
+        values, scale = quantised(array)
+        # Stored from 0 to 255 around 128. CPUs without VNNI add pairs of products with signed weights in 16 bits,
+        # which saturate; unsigned ones they add exactly, and those with VNNI are as fast with either.
+        return Matrix(
+            self.constant(name, values + np.int16(ZERO_POINT), np.uint8),
+            self.constant(f"{name}_scale", scale),
+            self.constant("zero_point", [ZERO_POINT], np.uint8),
+        )
+
+    def head(self, name: str, array: NDArray[np.float64]) -> ir.Value:
+        """A matrix [inputs, outputs] of a float32 product: with int8 only its storage has eight bits."""
+        if not self.int8:
+            return self.constant(name, array)
+        values, scale = quantised(array)
+        stored, scales = self.constant(name, values, np.int8), self.constant(f"{name}_scale", scale)
+        return self.op("DequantizeLinear", stored, scales, name=f"{name}_float", axis=1)
+
+    def product(self, x: ir.Value, matrix: Matrix, addend: ir.Value, name: str | None = None) -> ir.Value:
+        """x W + addend for x [batch, inputs]; ``addend`` is a constant [outputs], or a value [batch, outputs]."""
+        if matrix.scale is None:
+            return self.op("Gemm", x, matrix.values, addend, name=name)
+        bias = addend if addend.const_value is not None else None
+        inputs = (x, *matrix, bias) if bias else (x, *matrix)
+        total = self.op("DynamicQuantizeMatMul", *inputs, name=name if bias else None, domain=MICROSOFT)
+        return total if bias else self.op("Add", total, addend, name=name)
+
     def integers(self, name: str, values: int | Sequence[int]) -> ir.Value:
         """An int64 constant: axes, shapes and split sizes."""
         return self.constant(name, values, np.int64)
@@ -104,10 +147,15 @@ class GraphBuilder:
     # Nodes
 
     def op(
-        self, op_type: str, *inputs: ir.Value | None, name: str | None = None, **attributes: Attribute
+        self,
+        op_type: str,
+        *inputs: ir.Value | None,
+        name: str | None = None,
+        domain: str = "",
+        **attributes: Attribute,
     ) -> ir.Value:
         """A node with one output, called ``name`` in the scope, or after the node."""
-        return self._node(op_type, inputs, [name], attributes)[0]
+        return self._node(op_type, inputs, [name], attributes, domain)[0]
 
     def ops(
         self, op_type: str, *inputs: ir.Value | None, names: Sequence[str | None], **attributes: Attribute
@@ -121,12 +169,13 @@ class GraphBuilder:
         inputs: Sequence[ir.Value | None],
         names: Sequence[str | None],
         attributes: Mapping[str, Attribute],
+        domain: str = "",
     ) -> tuple[ir.Value, ...]:
         path = self._name(op_type)
         outputs = [
             ir.Value(name=self._name(name) if name else f"{path}_output_{i}") for i, name in enumerate(names)
         ]
-        self._graph.append(ir.node(op_type, inputs, attributes, outputs=outputs, name=path))
+        self._graph.append(ir.node(op_type, inputs, attributes, domain=domain, outputs=outputs, name=path))
         return tuple(outputs)
 
     def split(
@@ -172,10 +221,6 @@ class GraphBuilder:
         return self.op("Expand", self.constant(name, row), self.concat(parts, 0), name=f"{name}_batch")
 
     # The file
-
-    @property
-    def node_count(self) -> int:
-        return self._graph.num_nodes()
 
     def model(self) -> onnx.ModelProto:
         """The finished model without metadata, through onnx.checker with full shape inference."""

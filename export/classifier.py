@@ -8,7 +8,7 @@ import onnx_ir as ir
 from ..models.config import ClassifierConfig
 from ..runtime.metadata import GLIMPSES, IMAGE, LOGITS, PROBABILITIES, READ_ATTENTION, STEPS
 from .builder import GraphBuilder
-from .lstm import Weights, lstm_step, lstm_weights, step_name
+from .lstm import UnrolledLstm, Weights, lstm_weights, step_name
 from .window import decode_window, first_window, read, read_first, window_head
 
 
@@ -26,7 +26,6 @@ def build_classifier(
     bounds = np.array(config.bounds) if config.position_bound else None
     image = b.input(IMAGE, [channels, height, width])
     lstm = lstm_weights(weights, "lstm")
-    size = lstm.hidden_size
     h0, cell0 = weights["initial_hidden"], weights["initial_cell"]
     attention, attention_bias = weights["read_attention.weight"], weights["read_attention.bias"]
     head = window_head(attention, attention_bias, n, width, height, bounds)
@@ -38,12 +37,12 @@ def build_classifier(
     rows: list[ir.Value] = []
     with b.scope("classifier"):
         with b.scope("lstm"):
-            w, r = b.weight("weight_ih", lstm.w), b.weight("weight_hh", lstm.r)
+            w, r = b.matrix("weight_ih", lstm.w), b.matrix("weight_hh", lstm.r)
             bias = b.weight("bias", lstm.bias)
             first_bias = b.weight("initial_bias", lstm.bias + h0 @ lstm.r)
-            cell = b.weight("initial_cell", cell0[None])
+            unrolled = UnrolledLstm(b, r, b.weight("initial_cell", cell0[None]), lstm.hidden_size)
         with b.scope("read"):
-            head_weight, head_bias = b.constant("weight", head.weight), b.constant("bias", head.bias)
+            head_weight, head_bias = b.head("weight", head.weight), b.constant("bias", head.bias)
         h: ir.Value | None = None
         for t in range(time_steps):
             with b.scope(step_name(t, time_steps)):
@@ -58,13 +57,10 @@ def build_classifier(
                             rows.append(window.row(b))
                     glimpses.append(glimpse)
                 with b.scope("lstm"):
-                    gates = b.op("Gemm", b.to_half(glimpse), w, first_bias if h is None else bias)
-                    if h is not None:
-                        gates = b.op("Gemm", h, r, gates, name="gates")
-                    h, cell = lstm_step(b, gates, cell, size)
+                    h = unrolled.step(b.product(b.to_half(glimpse), w, first_bias if h is None else bias))
         assert h is not None
         with b.scope("output"):
-            weight = b.constant("weight", weights["output.weight"].T)
+            weight = b.head("weight", weights["output.weight"].T)
             output_bias = b.constant("bias", weights["output.bias"])
             logits = b.op("Gemm", b.to_single(h), weight, output_bias)
             b.output(LOGITS, logits, [len(config.labels)])

@@ -2,132 +2,85 @@
 
 from __future__ import annotations
 
-import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import VersionOption, make_app, note, progress, run_app
+from ..console import VersionOption, make_app, note, option, progress, run_app
 from ..errors import DrawError
+from .options import MAX_BATCH, MAX_STEPS, OPSET, OPSETS, ExportOptions, Graph, Outputs, Precision, Recurrence
 
 if TYPE_CHECKING:
-    from .parity import Exported, Row
+    from .exported import Exported
+    from .parity import Row
 
 app = make_app()
 
-
-class Graph(StrEnum):
-    decoder = "decoder"
-    classifier = "classifier"
-    scorer = "scorer"
-
-
-class Outputs(StrEnum):
-    steps = "steps"
-    image = "image"
-
-
-class Recurrence(StrEnum):
-    unrolled = "unrolled"
-    lstm = "lstm"
-
-
-class Precision(StrEnum):
-    fp32 = "fp32"
-    fp16 = "fp16"
-
-
 _FILE, _CHECK, _ABOUT = "What to write", "Parity with torch", "About the model"
+_CKPT = "Checkpoint of draw-train, or the name of a packaged model."
+_GRAPH = (
+    "decoder paints from noise, scorer rates a picture in nats, classifier names it. Unless given: classifier for a"
+    " classifier's checkpoint, decoder for others."
+)
+_OUTPUTS = "steps also gives every step's canvas, window and glimpse; image leaves them out and is faster."
+_RECURRENCE = (
+    "lstm is one operator for all steps of a decoder: faster on CPUs, known to fewer engines. Unless given: unrolled,"
+    " and lstm for a decoder in int8."
+)
+_DTYPE = (
+    "fp16 halves the file; inputs, outputs and windows stay float32. int8 quarters it and is the fastest on CPUs, for"
+    " decoders and classifiers in ONNX Runtime alone: a picture is a little another one."
+)
+_TRITON = (
+    "Also a Triton model repository: DIR/NAME/1/model.onnx and DIR/NAME/config.pbtxt, NAME being that of the -o file,"
+    " which itself is left out unless -o is given."
+)
+_ATOL = (
+    "Largest error of a probability; four times torch float32's own passes too. With int8: the mean error of a"
+    " picture, or the share of a classifier's answers that may change. Unless given: 1e-5; fp16 2e-2; int8 2e-2, and"
+    " 1e-2 of answers."
+)
 
 
 @app.command()
 def command(
-    ckpt: str = typer.Option(
-        ..., "--ckpt", metavar="FILE|NAME", help="Checkpoint of draw-train, or the name of a packaged model."
-    ),
-    output: Path | None = typer.Option(
-        None, "--output", "-o", metavar="FILE", help="ONNX file to write.", show_default="GRAPH.onnx"
-    ),
-    graph: Graph | None = typer.Option(
-        None,
-        "--graph",
-        help="decoder paints from noise, scorer rates a picture in nats, classifier names it.",
-        show_default="decoder, or classifier for a classifier's checkpoint",
-        rich_help_panel=_FILE,
-    ),
-    outputs: Outputs = typer.Option(
-        Outputs.steps,
-        "--outputs",
-        help="steps also gives every step's canvas, window and glimpse; image leaves them out and is faster.",
-        rich_help_panel=_FILE,
-    ),
-    time_steps: int | None = typer.Option(
-        None,
-        "--time-steps",
-        min=1,
-        max=4096,
-        metavar="T",
-        help="Steps to unroll.",
-        show_default="as trained",
-        rich_help_panel=_FILE,
-    ),
-    recurrence: Recurrence = typer.Option(
-        Recurrence.unrolled,
-        "--recurrence",
-        help="lstm is one operator for all steps of a decoder: faster on CPUs, known to fewer engines.",
-        rich_help_panel=_FILE,
-    ),
-    dtype: Precision = typer.Option(
-        Precision.fp32,
-        "--dtype",
-        help="fp16 halves the file; inputs, outputs and windows stay float32.",
-        rich_help_panel=_FILE,
-    ),
-    batch: int | None = typer.Option(
-        None,
-        "--batch",
-        min=1,
-        max=65536,
-        metavar="N",
-        help="Static first axis of N pictures, for engines that want one.",
-        show_default="dynamic",
-        rich_help_panel=_FILE,
-    ),
-    triton: Path | None = typer.Option(
-        None,
-        "--triton",
-        metavar="DIR",
-        help="Also a Triton model repository: DIR/NAME/1/model.onnx and DIR/NAME/config.pbtxt, NAME being "
-        "that of the -o file, which itself is left out unless -o is given.",
-        show_default="none",
-        rich_help_panel=_FILE,
-    ),
-    opset: int = typer.Option(
-        17, "--opset", min=13, max=18, metavar="N", help="ONNX opset, 13 to 18.", rich_help_panel=_FILE
-    ),
-    atol: float | None = typer.Option(
-        None,
-        "--atol",
-        metavar="X",
-        help="Largest error of a probability; four times torch float32's own passes too.",
-        show_default="1e-5, fp16 2e-2",
-        rich_help_panel=_CHECK,
-    ),
-    check: bool = typer.Option(
-        True, "--check/--no-check", help="Compare with torch before writing.", rich_help_panel=_CHECK
-    ),
-    model_license: str = typer.Option(
-        "MIT", "--model-license", metavar="TEXT", help="Goes into the metadata.", rich_help_panel=_ABOUT
-    ),
-    model_author: str = typer.Option(
-        "draw-onnx authors",
-        "--model-author",
-        metavar="TEXT",
-        help="Goes into the metadata.",
-        rich_help_panel=_ABOUT,
-    ),
+    ckpt: Annotated[str, option(_CKPT, metavar="FILE|NAME")],
+    output: Annotated[
+        Path | None,
+        option("ONNX file to write. GRAPH.onnx unless given.", None, "--output", "-o", metavar="FILE"),
+    ] = None,
+    graph: Annotated[Graph | None, option(_GRAPH, _FILE)] = None,
+    outputs: Annotated[Outputs, option(_OUTPUTS, _FILE)] = "steps",
+    time_steps: Annotated[
+        int | None,
+        option("Steps to unroll. As trained unless given.", _FILE, min=1, max=MAX_STEPS, metavar="T"),
+    ] = None,
+    recurrence: Annotated[Recurrence | None, option(_RECURRENCE, _FILE)] = None,
+    dtype: Annotated[Precision, option(_DTYPE, _FILE)] = "fp32",
+    batch: Annotated[
+        int | None,
+        option(
+            "Static first axis of N pictures, for engines that want one. Dynamic unless given.",
+            _FILE,
+            min=1,
+            max=MAX_BATCH,
+            metavar="N",
+        ),
+    ] = None,
+    triton: Annotated[Path | None, option(_TRITON, _FILE, metavar="DIR")] = None,
+    opset: Annotated[
+        int,
+        option(
+            f"ONNX opset, {OPSETS[0]} to {OPSETS[-1]}.", _FILE, min=OPSETS[0], max=OPSETS[-1], metavar="N"
+        ),
+    ] = OPSET,
+    atol: Annotated[float | None, option(_ATOL, _CHECK, metavar="X")] = None,
+    check: Annotated[bool, option("Compare with torch before writing.", _CHECK)] = True,
+    model_license: Annotated[str, option("Goes into the metadata.", _ABOUT, metavar="TEXT")] = "MIT",
+    model_author: Annotated[
+        str, option("Goes into the metadata.", _ABOUT, metavar="TEXT")
+    ] = "draw-onnx authors",
     version: Annotated[bool, VersionOption] = False,
 ) -> None:
     """Turn a checkpoint into one plain ONNX file and check it against torch.
@@ -141,24 +94,16 @@ def command(
     from ..files import atomic_write, check_writable
     from ..models.checkpoint import load_checkpoint
     from ..pretrained import find_packaged
-    from .graphs import ExportOptions
-    from .parity import PARITY_CASES, export
+    from .exported import export
+    from .reference import PARITY_CASES
     from .triton import check_repository, write_repository
 
     source = find_packaged(ckpt, ".ckpt", "checkpoint")
     checkpoint = load_checkpoint(source)
     options = ExportOptions(
-        graph and graph.value,
-        outputs.value,
-        time_steps,
-        recurrence.value,
-        dtype.value,
-        batch,
-        opset,
-        model_license,
-        model_author,
+        graph, outputs, time_steps, recurrence, dtype, batch, opset, model_license, model_author
     )
-    resolved, _ = options.resolve(checkpoint)
+    resolved = options.resolve(checkpoint).graph
     target = output or Path(f"{resolved}.onnx")
     if triton is None or output is not None:
         check_writable(target)
@@ -178,7 +123,7 @@ def command(
     if exported.passed and triton is not None:
         folder = write_repository(triton, target.stem, exported.data)
         written.append(f"wrote {folder}; next: tritonserver --model-repository {triton}")
-    print_report(exported, target)
+    print_report(exported)
     exported.require_parity()
     if not check:
         note("not compared with torch: the file says parity_atol unchecked")
@@ -186,49 +131,34 @@ def command(
         note(line)
 
 
-def print_report(exported: Exported, target: Path) -> None:
-    """The report on stdout: a table on a terminal, aligned text otherwise.
+def print_report(exported: Exported) -> None:
+    """The report on stdout; on a terminal failed rows are red.
 
     Errors are the largest of all inputs and steps; speed is one CPU thread's.
     """
-    facts = [
-        ("graph", f"{exported.graph}, {exported.time_steps} steps"),
-        ("nodes", f"{exported.nodes:,}"),
-        ("bytes", f"{len(exported.data):,}"),
-        ("load", f"{exported.load_seconds * 1000:.0f} ms"),
-        ("speed", "; ".join(f"{n} at once {s * 1000:.1f} ms" for n, s in exported.run_seconds.items())),
-    ]
-    header = ("output", "error", "torch float32", "gate", "used", "")
-    lines = [_cells(row) for row in exported.rows]
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
-
-        console = Console()
-        for name, text in facts:
-            console.print(f"[bold]{name:<6}[/bold] {text}", highlight=False)
-        if lines:
-            table = Table(title=f"{target.name} beside torch float64", title_justify="left")
-            for k, name in enumerate(header):
-                table.add_column(name, justify="left" if k in (0, 3, 5) else "right")
-            for row, cells in zip(exported.rows, lines, strict=True):
-                table.add_row(*cells, style=None if row.passed else "red")
-            console.print(table)
+    typer.echo(f"graph  {exported.graph}, {exported.time_steps} steps")
+    typer.echo(f"nodes  {exported.nodes:,}")
+    typer.echo(f"bytes  {len(exported.data):,}")
+    typer.echo(f"load   {exported.load_seconds * 1000:.0f} ms")
+    speeds = (f"{n} at once {seconds * 1000:.1f} ms" for n, seconds in exported.run_seconds.items())
+    typer.echo(f"speed  {'; '.join(speeds)}")
+    if not exported.rows:
         return
-    for name, text in facts:
-        print(f"{name:<6} {text}")
-    if lines:
-        print("parity with torch float64:")
-        widths = [max(len(line[k]) for line in [header, *lines]) for k in range(len(header))]
-        for line in [header, *lines]:
-            print("  " + "  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
+    typer.echo("parity with torch float64:")
+    header = ("output", "error", "torch float32", "gate", "used", "")
+    lines = [header, *(_cells(row) for row in exported.rows)]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(header))]
+    for line in lines:
+        text = "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        typer.secho(f"  {text.rstrip()}", fg="red" if line[-1].startswith("FAILED") else None)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     if row.problem:
         return row.output, "-", "-", str(row.gate), "-", f"FAILED: {row.problem}"
-    verdict = "ok" if row.passed else "FAILED"
-    return row.output, f"{row.error:.1e}", f"{row.torch_error:.1e}", str(row.gate), f"{row.used:.1%}", verdict
+    used, verdict = (f"{row.used:.1%}", "ok") if row.gate.judges else ("-", "not judged")
+    verdict = verdict if row.passed else "FAILED"
+    return row.output, f"{row.error:.1e}", f"{row.torch_error:.1e}", str(row.gate), used, verdict
 
 
 def _next_command(graph: str, target: Path) -> str:

@@ -11,9 +11,9 @@ import numpy as np
 import onnx_ir as ir
 
 from ..models.config import DrawConfig
-from ..runtime.metadata import CANVASES, IMAGE, NOISE, STEPS, WRITE_ATTENTION
+from ..runtime.metadata import CANVASES, IMAGE, MICROSOFT, NOISE, STEPS, WRITE_ATTENTION
 from .builder import GraphBuilder
-from .lstm import Weights, lstm_step, lstm_weights, step_name
+from .lstm import UnrolledLstm, Weights, lstm_weights, step_name
 from .window import decode_window, filterbanks, window_head
 
 
@@ -54,26 +54,20 @@ def _unrolled(b: GraphBuilder, weights: Weights, noise: ir.Value, steps: int, la
     lstm = lstm_weights(weights, "decoder")
     h0, cell0 = weights["initial_decoder_hidden"], weights["initial_decoder_cell"]
     with b.scope("lstm"):
-        w, r = b.weight("weight_ih", lstm.w), b.weight("weight_hh", lstm.r)
+        w, r = b.weight("weight_ih", lstm.w), b.matrix("weight_hh", lstm.r)
         bias = b.weight("bias", lstm.bias)
         # The first step's W_hh h_0 is the same for every picture.
         first = b.weight("initial_projection", h0 @ lstm.r)
-        cell = b.weight("initial_cell", cell0[None])
+        unrolled = UnrolledLstm(b, r, b.weight("initial_cell", cell0[None]), lstm.hidden_size)
     names = [step_name(t, steps) for t in range(steps)]
     with b.scope("input_projection"):
         rows = b.reshape(b.op("Transpose", b.to_half(noise), perm=[1, 0, 2]), [-1, latent_size])
         projected = b.op("Gemm", rows, w, bias)
         pieces = b.split_equal(projected, 0, names)
-    h: ir.Value | None = None
     states = []
     for name, piece in zip(names, pieces, strict=True):
         with b.scope(name), b.scope("lstm"):
-            if h is None:
-                gates = b.op("Add", piece, first, name="gates")
-            else:
-                gates = b.op("Gemm", h, r, piece, name="gates")
-            h, cell = lstm_step(b, gates, cell, lstm.hidden_size)
-            states.append(h)
+            states.append(unrolled.step(piece if states else b.op("Add", piece, first, name="gates")))
     return b.concat(states, 0, name="h")
 
 
@@ -88,18 +82,34 @@ def _lstm_operator(
         # The operator's gates are in the order i, o, f, g; its second bias stays zero.
         i, f, o, g = np.split(np.arange(4 * size), 4)
         order = np.concatenate([i, o, f, g])
-        out = b.ops(
-            "LSTM",
-            b.op("Transpose", b.to_half(noise), perm=[1, 0, 2]),
-            b.weight("weight_ih", lstm.w.T[order][None]),
-            b.weight("weight_hh", lstm.r.T[order][None]),
-            b.weight("bias", np.concatenate([lstm.bias[order], np.zeros(4 * size)])[None]),
+        x = b.op("Transpose", noise, perm=[1, 0, 2])
+        w, r = lstm.w[None, :, order], lstm.r[None, :, order]
+        if b.int8:
+            w8, r8 = b.quantised("weight_ih", w), b.quantised("weight_hh", r)
+            matrices, scales = (
+                (w8.values, r8.values),
+                (None, w8.scale, w8.zero_point, r8.scale, r8.zero_point),
+            )
+        else:
+            # The plain operator takes them transposed.
+            matrices = (
+                b.constant("weight_ih", w.transpose(0, 2, 1)),
+                b.constant("weight_hh", r.transpose(0, 2, 1)),
+            )
+            scales = ()
+        out = b.op(
+            "DynamicQuantizeLSTM" if b.int8 else "LSTM",
+            x,
+            *matrices,
+            b.constant("bias", np.concatenate([lstm.bias[order], np.zeros(4 * size)])[None]),
             None,
-            b.to_half(b.expand_to_batch("initial_h", h0[None, None], noise, 1)),
-            b.to_half(b.expand_to_batch("initial_cell", cell0[None, None], noise, 1)),
-            names=["h"],
+            b.expand_to_batch("initial_h", h0[None, None], noise, 1),
+            b.expand_to_batch("initial_cell", cell0[None, None], noise, 1),
+            *scales,
+            name="h",
+            domain=MICROSOFT if b.int8 else "",
             hidden_size=size,
-        )[0]
+        )
         return b.reshape(out, [-1, size])
 
 
@@ -125,7 +135,7 @@ def _write(
         patch_order = np.arange(c * n * n).reshape(c, n, n).transpose(1, 0, 2).ravel()
         weight = np.hstack([head.weight, weights["write_patch.weight"][patch_order].T])
         bias = np.concatenate([head.bias, weights["write_patch.bias"][patch_order]])
-        both = b.op("Gemm", h, b.constant("weight", weight), b.constant("bias", bias), name="head")
+        both = b.op("Gemm", h, b.head("weight", weight), b.constant("bias", bias), name="head")
         if steps > 1:
             both = b.op("Transpose", b.reshape(both, [steps, -1, len(bias)]), perm=[1, 0, 2])
         else:
@@ -143,7 +153,7 @@ def _write(
             if c > 1:
                 columns = b.reshape(columns, [-1, steps, n, c * width])
             additions = b.op("MatMul", f_yt, columns, name="additions")  # [B, T, H, C W]
-            canvas = b.op("CumSum", additions, b.integers("axis", 1))
+            canvas = _cumulative(b, additions)
         else:
             # sum_t F_Y^T w F_X is one product with inner size T N.
             f_yt = b.op("Transpose", b.reshape(f_y, [-1, steps * n, height]), perm=[0, 2, 1])
@@ -166,19 +176,26 @@ def _write_whole(
     c, height, width = config.image_channels, config.image_height, config.image_width
     size, pixels = config.hidden_size, c * height * width
     with b.scope("write"):
-        weight = b.weight("weight", weights["write_canvas.weight"].T)
+        weight = weights["write_canvas.weight"].T
         bias, c0 = weights["write_canvas.bias"], weights["initial_canvas"].ravel()
         if not every:
-            # c_0 + sum_t (W h_t + b) = W (sum_t h_t) + (c_0 + T b)
+            # c_0 + sum_t (W h_t + b) = W (sum_t h_t) + (c_0 + T b); the sum is too wide for a product in eight bits.
+            whole = b.head("weight", weight) if b.int8 else b.weight("weight", weight)
             total = b.to_single(b.reshape(h, [steps, -1, size]))
             total = b.op("ReduceSum", total, b.integers("axes", [0]), keepdims=0)
-            canvas = b.to_single(b.op("MatMul", b.to_half(total), weight))
+            canvas = b.to_single(b.op("MatMul", b.to_half(total), whole))
             canvas = b.op("Add", canvas, b.constant("bias", c0 + steps * bias), name="canvas")
             return b.reshape(canvas, [-1, c, height, width])
+        matrix = b.matrix("weight", weight)
         if steps > 1:
             h = b.op("Transpose", b.reshape(h, [steps, -1, size]), perm=[1, 0, 2])
         h = b.reshape(h, [-1, size])
-        additions = b.to_single(b.op("Gemm", h, weight, b.weight("bias", bias), name="additions"))
-        canvas = b.op("CumSum", b.reshape(additions, [-1, steps, pixels]), b.integers("axis", 1))
+        additions = b.to_single(b.product(h, matrix, b.weight("bias", bias), name="additions"))
+        canvas = _cumulative(b, b.reshape(additions, [-1, steps, pixels]))
         canvas = b.op("Add", canvas, b.constant("initial_canvas", c0), name="canvas")
         return b.reshape(canvas, [-1, steps, c, height, width])
+
+
+def _cumulative(b: GraphBuilder, additions: ir.Value) -> ir.Value:
+    """Sums over the steps so far, [B, T, …]. The defaults are written out: a converter was seen to take them for 1."""
+    return b.op("CumSum", additions, b.integers("axis", 1), exclusive=0, reverse=0)

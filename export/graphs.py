@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import onnx
 
@@ -11,106 +9,47 @@ from .. import __version__
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint, weights_sha256
 from ..models.config import ClassifierConfig, DrawConfig
-from ..runtime.metadata import CLASSIFIER, DECODER, LEAN, NOISE_STREAM, SCORER, STEPS, Metadata
-from .builder import OPSET, OPSETS, GraphBuilder, to_bytes
+from ..runtime.metadata import CLASSIFIER, DECODER, FLOAT16, FLOAT32, INT8, NOISE_STREAM, SCORER, Metadata
+from .builder import GraphBuilder, to_bytes
 from .classifier import build_classifier
 from .decoder import build_decoder
+from .options import ExportOptions, Graph
 from .scorer import build_scorer
 
-MAX_STEPS = 4096
 UNCHECKED = "unchecked"
 
 _GRAPHS = {"decoder": DECODER, "classifier": CLASSIFIER, "scorer": SCORER}
 
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """What kind of file to write; the fields are draw-export's options."""
-
-    graph: str | None = None  # decoder, classifier or scorer; None: as the checkpoint's model suggests
-    outputs: str = STEPS  # steps or image
-    time_steps: int | None = None  # T; None: as trained
-    recurrence: str = "unrolled"  # unrolled or lstm
-    dtype: str = "fp32"  # fp32 or fp16
-    batch: int | None = None  # None: dynamic
-    opset: int = OPSET
-    model_license: str = "MIT"
-    model_author: str = "draw-onnx authors"
-
-    def resolve(self, checkpoint: Checkpoint) -> tuple[str, int]:
-        """The graph's name and T for ``checkpoint``.
-
-        Raises:
-            DrawError: options that contradict one another or the model.
-        """
-        kind = "classifier" if isinstance(checkpoint.config, ClassifierConfig) else "draw"
-        graph = self.graph or ("classifier" if kind == "classifier" else "decoder")
-        _one_of("graph", graph, tuple(_GRAPHS))
-        if (graph == "classifier") != (kind == "classifier"):
-            raise DrawError(
-                f"--graph {graph} needs a {'classifier' if graph == 'classifier' else 'DRAW'} checkpoint, "
-                f"and this one holds a {'classifier' if kind == 'classifier' else 'DRAW model'}"
-            )
-        _one_of("outputs", self.outputs, (STEPS, LEAN))
-        _one_of("recurrence", self.recurrence, ("unrolled", "lstm"))
-        _one_of("dtype", self.dtype, ("fp32", "fp16"))
-        if self.recurrence == "lstm" and graph != "decoder":
-            raise DrawError(f"--recurrence lstm is for the decoder: the {graph} reads between its steps")
-        if self.recurrence == "lstm" and self.dtype == "fp16":
-            raise DrawError("--recurrence lstm is fp32 only: few engines have a half-precision LSTM operator")
-        steps = checkpoint.config.time_steps if self.time_steps is None else self.time_steps
-        if not 1 <= steps <= MAX_STEPS:
-            raise DrawError(f"--time-steps must be between 1 and {MAX_STEPS}, not {steps}")
-        if self.batch is not None and not 1 <= self.batch <= 65536:
-            raise DrawError(f"--batch must be between 1 and 65536, not {self.batch}")
-        if self.opset not in OPSETS:
-            raise DrawError(f"--opset must be between {OPSETS[0]} and {OPSETS[-1]}, not {self.opset}")
-        return graph, steps
+_DTYPES = {"fp32": FLOAT32, "fp16": FLOAT16, "int8": INT8}
 
 
-def build(
-    checkpoint: Checkpoint,
-    graph: str | None = None,
-    outputs: str = STEPS,
-    time_steps: int | None = None,
-    recurrence: str = "unrolled",
-    dtype: str = "fp32",
-    batch: int | None = None,
-    opset: int = OPSET,
-    model_license: str = "MIT",
-    model_author: str = "draw-onnx authors",
-) -> bytes:
-    """An ONNX file, not compared with torch: its ``parity_atol`` is ``unchecked``. See :class:`ExportOptions`.
+def build(checkpoint: Checkpoint, options: ExportOptions | None = None) -> bytes:
+    """An ONNX file, not compared with torch: its ``parity_atol`` is ``unchecked``.
 
     Raises:
         DrawError: options that contradict one another or the model.
     """
-    options = ExportOptions(
-        graph, outputs, time_steps, recurrence, dtype, batch, opset, model_license, model_author
-    )
-    model, metadata = build_model(checkpoint, options)
+    model, metadata = build_model(checkpoint, options or ExportOptions())
     return to_bytes(model, metadata.to_props())
 
 
 def build_model(checkpoint: Checkpoint, options: ExportOptions) -> tuple[onnx.ModelProto, Metadata]:
     """The graph, checked by onnx, and its metadata, which still says ``unchecked``."""
-    graph, steps = options.resolve(checkpoint)
+    graph, steps, recurrence = options.resolve(checkpoint)
     config = checkpoint.config
     weights = {name: tensor.double().numpy() for name, tensor in checkpoint.weights.items()}
-    b = GraphBuilder(_GRAPHS[graph], opset=options.opset, batch=options.batch, half=options.dtype == "fp16")
+    b = GraphBuilder(_GRAPHS[graph], opset=options.opset, batch=options.batch, dtype=options.dtype)
     _check_half(weights, b.half)
     if isinstance(config, ClassifierConfig):
         build_classifier(b, config, weights, time_steps=steps, outputs=options.outputs)
     elif graph == "scorer":
         build_scorer(b, config, weights, time_steps=steps, outputs=options.outputs)
     else:
-        build_decoder(
-            b, config, weights, time_steps=steps, outputs=options.outputs, recurrence=options.recurrence
-        )
+        build_decoder(b, config, weights, time_steps=steps, outputs=options.outputs, recurrence=recurrence)
     return b.model(), _metadata(checkpoint, options, graph, steps)
 
 
-def _metadata(checkpoint: Checkpoint, options: ExportOptions, graph: str, steps: int) -> Metadata:
+def _metadata(checkpoint: Checkpoint, options: ExportOptions, graph: Graph, steps: int) -> Metadata:
     config = checkpoint.config
     draws = isinstance(config, DrawConfig)
     return Metadata(
@@ -135,6 +74,8 @@ def _metadata(checkpoint: Checkpoint, options: ExportOptions, graph: str, steps:
         labels=() if draws else config.labels,
         picture_fit=checkpoint.picture_fit,
         binary=checkpoint.binary,
+        dtype=_DTYPES[options.dtype],
+        figure_size=checkpoint.figure_size,
     )
 
 
@@ -143,8 +84,3 @@ def _check_half(weights: dict[str, np.ndarray], half: bool) -> None:
         name, largest = max(((k, float(abs(v).max())) for k, v in weights.items()), key=lambda item: item[1])
         if largest > 1000:  # folding multiplies by up to half a picture; float16 ends at 65504
             raise DrawError(f"--dtype fp16 cannot hold this model: {name} has a weight of {largest:.3g}")
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise DrawError(f"--{name} must be {' or '.join(allowed)}, not {value}")

@@ -1,4 +1,4 @@
-"""One step of an LSTM in eight nodes, and the rearranged weights that make it so."""
+"""An LSTM written out step by step, for decoder, scorer and classifier, and the rearranged weights that it takes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from .builder import GraphBuilder
+from .builder import GraphBuilder, Matrix
 
 Array = NDArray[np.float64]
 Weights = Mapping[str, Array]  # the checkpoint's weights in float64, by their names there
@@ -36,20 +36,35 @@ def lstm_weights(weights: Weights, cell: str) -> LstmWeights:
     return LstmWeights(w[order].T, r[order].T, bias[order])
 
 
-def lstm_step(
-    b: GraphBuilder, gates: ir.Value, cell: ir.Value, hidden_size: int
-) -> tuple[ir.Value, ir.Value]:
-    """(h', cell') from the gates' sums [batch, 4h] in the order i, f, o, g, and the cell [batch or 1, h].
+class UnrolledLstm:
+    """An LSTM written out: eight nodes and a Gemm a step, and the state between the steps.
 
     cell' = s(f) cell + s(i) tanh(g); h' = s(o) tanh(cell')
+
+    Args:
+        r: LstmWeights.r [h, 4h] in the graph.
+        cell: the learned cell [1, h], which every picture begins with.
     """
-    h = hidden_size
-    sums, g = b.split(gates, [3 * h, h], 1, ["ifo_sum", "g_sum"])
-    i, f, o = b.split(b.op("Sigmoid", sums, name="ifo"), [h, h, h], 1, ["i", "f", "o"])
-    kept = b.op("Mul", f, cell, name="kept")
-    added = b.op("Mul", i, b.op("Tanh", g, name="g"), name="added")
-    cell = b.op("Add", kept, added, name="cell")
-    return b.op("Mul", o, b.op("Tanh", cell), name="h"), cell
+
+    def __init__(self, b: GraphBuilder, r: Matrix, cell: ir.Value, hidden_size: int) -> None:
+        self.b, self.r, self.cell, self.size = b, r, cell, hidden_size
+        self.h: ir.Value | None = None  # [batch, h]; None before the first step
+
+    def step(self, gates: ir.Value) -> ir.Value:
+        """h' from the inputs' share of the gates' sums [batch, 4h], in the order i, f, o, g.
+
+        In the first step the share of the learned state, h_0 R, is in there too: it is a constant.
+        """
+        b, h = self.b, self.size
+        if self.h is not None:
+            gates = b.product(self.h, self.r, gates, name="gates")
+        sums, g = b.split(gates, [3 * h, h], 1, ["ifo_sum", "g_sum"])
+        i, f, o = b.split(b.op("Sigmoid", sums, name="ifo"), [h, h, h], 1, ["i", "f", "o"])
+        kept = b.op("Mul", f, self.cell, name="kept")
+        added = b.op("Mul", i, b.op("Tanh", g, name="g"), name="added")
+        self.cell = b.op("Add", kept, added, name="cell")
+        self.h = b.op("Mul", o, b.op("Tanh", self.cell), name="h")
+        return self.h
 
 
 def step_name(t: int, steps: int) -> str:

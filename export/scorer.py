@@ -17,7 +17,7 @@ from ..runtime.metadata import (
     WRITE_ATTENTION,
 )
 from .builder import GraphBuilder
-from .lstm import Array, Weights, lstm_step, lstm_weights, step_name
+from .lstm import Array, UnrolledLstm, Weights, lstm_weights, step_name
 from .window import decode_window, first_window, read, read_first, window_head, write
 
 
@@ -46,7 +46,7 @@ def build_scorer(
         means = []
         for name, epsilon in zip(names, pieces, strict=True):
             with b.scope(name):
-                h_enc = encoder.step(mean, decoder.h)  # (3, 4, 5)
+                h_enc = encoder.step(mean, decoder.lstm.h)  # (3, 4, 5)
                 z = posterior.sample(h_enc, epsilon)  # (6)
                 canvas = decoder.step(z)  # (7, 8)
                 mean = b.op("Sigmoid", canvas, name="mean")
@@ -76,7 +76,6 @@ class _Encoder:
     def __init__(self, b: GraphBuilder, config: DrawConfig, weights: Weights) -> None:
         self.b, self.config = b, config
         lstm = lstm_weights(weights, "encoder")
-        self.size = lstm.hidden_size
         self.w_read, w_decoder = lstm.w[: config.read_length], lstm.w[config.read_length :]
         self.first_bias = (
             lstm.bias
@@ -85,18 +84,13 @@ class _Encoder:
         )
         self.bias = lstm.bias
         with b.scope("encoder"):
-            self.w_decoder, self.r = b.weight("weight_decoder", w_decoder), b.weight("weight_hh", lstm.r)
-            self.cell = b.weight("initial_cell", weights["initial_encoder_cell"][None])
-        self.h: ir.Value | None = None
+            self.w_decoder, r = b.weight("weight_decoder", w_decoder), b.matrix("weight_hh", lstm.r)
+            cell = b.weight("initial_cell", weights["initial_encoder_cell"][None])
+        self.lstm = UnrolledLstm(b, r, cell, lstm.hidden_size)
 
     def _lstm(self, gates: ir.Value, h_dec: ir.Value | None) -> ir.Value:
         """h_enc from the gates' sums so far, which lack the share of both states."""
-        b = self.b
-        if h_dec is not None and self.h is not None:
-            gates = b.op("Gemm", h_dec, self.w_decoder, gates)
-            gates = b.op("Gemm", self.h, self.r, gates, name="gates")
-        self.h, self.cell = lstm_step(b, gates, self.cell, self.size)
-        return self.h
+        return self.lstm.step(gates if h_dec is None else self.b.op("Gemm", h_dec, self.w_decoder, gates))
 
 
 class _AttentiveEncoder(_Encoder):
@@ -206,12 +200,12 @@ class _Decoder:
     def __init__(self, b: GraphBuilder, config: DrawConfig, weights: Weights) -> None:
         self.b, self.config = b, config
         lstm = lstm_weights(weights, "decoder")
-        self.size = lstm.hidden_size
         with b.scope("decoder"):
-            self.w, self.r = b.weight("weight_ih", lstm.w), b.weight("weight_hh", lstm.r)
+            self.w, r = b.weight("weight_ih", lstm.w), b.matrix("weight_hh", lstm.r)
             first = lstm.bias + weights["initial_decoder_hidden"] @ lstm.r
             self.biases = b.weight("initial_bias", first), b.weight("bias", lstm.bias)
-            self.cell = b.weight("initial_cell", weights["initial_decoder_cell"][None])
+            cell = b.weight("initial_cell", weights["initial_decoder_cell"][None])
+            self.lstm = UnrolledLstm(b, r, cell, lstm.hidden_size)
             self.canvas = b.constant("initial_canvas", weights["initial_canvas"][None])
         with b.scope("write"):
             if config.attention:
@@ -228,19 +222,16 @@ class _Decoder:
             else:
                 self.weight = b.weight("weight", weights["write_canvas.weight"].T)
                 self.bias = b.weight("bias", weights["write_canvas.bias"])
-        self.h: ir.Value | None = None
         self.windows = []
 
     def step(self, z: ir.Value) -> ir.Value:
         """The canvas after this step, before the logistic function. [batch, C, H, W]"""
         b = self.b
         with b.scope("decoder"):
-            gates = b.op("Gemm", b.to_half(z), self.w, self.biases[self.h is not None])
-            if self.h is not None:
-                gates = b.op("Gemm", self.h, self.r, gates, name="gates")
-            self.h, self.cell = lstm_step(b, gates, self.cell, self.size)
+            bias = self.biases[self.lstm.h is not None]
+            h = self.lstm.step(b.op("Gemm", b.to_half(z), self.w, bias))
         with b.scope("write"):
-            addition = self._write(self.h)
+            addition = self._write(h)
         self.canvas = b.op("Add", self.canvas, addition, name="canvas")
         return self.canvas
 

@@ -48,6 +48,9 @@ class Checkpoint:
     training: dict[str, Any] | None = None  # None in a weights-only file
     picture_fit: str = PAD  # how files become its input: "pad" or "cover" (runtime/pictures/reading.py)
     binary: bool | None = None  # whether its pictures are 0 and 1; None in older files, which do not say
+    figure_size: int | None = (
+        None  # longer side of its figures' ink in pixels; None where they have no one size
+    )
 
     def build(self, dtype: torch.dtype = torch.float32) -> Draw | GlimpseClassifier:
         """The model with ``weights``, in evaluation mode on the CPU."""
@@ -118,6 +121,7 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "dataset": checkpoint.dataset,
         "picture_fit": checkpoint.picture_fit,
         "binary": checkpoint.binary,
+        "figure_size": checkpoint.figure_size,
         "iteration": checkpoint.iteration,
         "metrics": checkpoint.metrics,
     }
@@ -154,6 +158,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             weights=content["weights"],
             picture_fit=content.get("picture_fit", PAD),  # absent in older files
             binary=content.get("binary"),
+            figure_size=content.get("figure_size"),
             iteration=content["iteration"],
             metrics=content["metrics"],
             training=content["training"],
@@ -196,7 +201,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         raise DrawError(
             f"{path} is a safetensors file, but not a draw-onnx checkpoint: its header does not say so"
         )
-    for name in ("format_version", "iteration"):
+    for name in ("format_version", "iteration", *{"figure_size"} & content.keys()):
         if not re.fullmatch("[0-9]{1,18}", content[name]):
             raise ValueError(f"{name} is not a whole number")
         content[name] = int(content[name])
@@ -227,6 +232,8 @@ def _check_facts(checkpoint: Checkpoint) -> None:
         raise ValueError("unknown picture_fit")
     if not isinstance(checkpoint.binary, bool | None):
         raise ValueError("binary is neither true nor false")
+    if checkpoint.figure_size is not None and checkpoint.figure_size not in range(1, 65537):
+        raise ValueError("figure_size is no size")
     if not isinstance(checkpoint.dataset, str) or not isinstance(checkpoint.weights, dict):
         raise ValueError("wrong types")
     if not isinstance(checkpoint.iteration, int) or not isinstance(checkpoint.metrics, dict):

@@ -37,15 +37,20 @@ def batch_size(asked: int | None, fixed: int | None, provider: str) -> int:
     return fixed
 
 
+# A GPU is waiting most of the time while the noise of the next batch is made on the CPU.
+_THREADS_ON_CUDA = 4
+
+
 def thread_count(asked: int | None, provider: str) -> int:
-    """The number of batches run at the same time: the CPUs that may be used, or one on a GPU.
+    """The number of batches run at the same time: the CPUs that may be used, and four of them beside a GPU.
 
     Raises:
         DrawError: less than 1.
     """
     if asked is not None and asked < 1:
         raise DrawError(f"the number of threads must be at least 1, not {asked}")
-    return asked or (1 if provider == "cuda" else available_cpus())
+    cpus = available_cpus()
+    return asked or (min(_THREADS_ON_CUDA, cpus) if provider == "cuda" else cpus)
 
 
 def map_in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:

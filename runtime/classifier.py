@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..errors import DrawError
 from .batches import join, map_in_order
 from .metadata import CLASSIFIER, GLIMPSES, IMAGE, LOGITS, PROBABILITIES, READ_ATTENTION
+from .pictures.ink import AUTO, DARK, LIGHT
+from .pictures.prepare import Prepared, prepare_file
 from .pictures.reading import check_images
 from .session import Floats, OpenedModel, Source
 
@@ -68,7 +72,7 @@ class Classifier(OpenedModel):
 
         Args:
             images: [n, C, H, W], or [n, H, W] for one channel; uint8, or floats in [0, 1]. Files become such
-                arrays through :func:`draw_onnx.runtime.pictures.read_picture`.
+                arrays through :meth:`prepare`.
             batch: pictures through the graph at once.
             steps: also glimpses and windows, where the file gives them.
 
@@ -77,6 +81,19 @@ class Classifier(OpenedModel):
         """
         array, size = check_images(images, self.metadata.image_shape), self.batch_size(batch)
         return join(list(self.stream((array[i : i + size] for i in range(0, len(array), size)), steps)))
+
+    def prepare(self, path: str | os.PathLike[str], ink: str = AUTO) -> Prepared:
+        """A picture file as this model reads it: ``classifier(classifier.prepare("digit.jpg").image[None])``.
+
+        Args:
+            ink: ``light`` (on dark), ``dark`` (on light), or ``auto`` to find out.
+
+        Raises:
+            DrawError: the file cannot be read.
+        """
+        if ink not in (AUTO, LIGHT, DARK):
+            raise DrawError(f"ink is auto, light or dark, not {ink!r}")
+        return prepare_file(path, self.metadata.image_shape, self.metadata.known_figure_size, ink)
 
     def stream(self, batches: Iterable[Floats], steps: bool = True) -> Iterator[Classification]:
         """Classify batches [n, C, H, W] in [0, 1] one after the other: memory does not grow with their number."""

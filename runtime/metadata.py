@@ -28,6 +28,12 @@ BATCH_AXIS = "batch_size"
 
 STEPS, LEAN = "steps", "image"  # values of the `outputs` key
 
+FLOAT32, FLOAT16, INT8 = "float32", "float16", "int8"  # values of the `dtype` key
+# (domain, operator) that a file of `dtype` int8 may hold besides those of the default domain. Scorers are never int8.
+MICROSOFT = "com.microsoft"  # ONNX Runtime's own operators
+_PRODUCT, _LSTM = (MICROSOFT, "DynamicQuantizeMatMul"), (MICROSOFT, "DynamicQuantizeLSTM")
+INT8_OPERATORS = {DECODER: frozenset({_PRODUCT, _LSTM}), CLASSIFIER: frozenset({_PRODUCT})}
+
 # How picture files become the model's input: values of the `picture_fit` key.
 PAD, COVER = "pad", "cover"
 
@@ -59,6 +65,10 @@ class Metadata:
     labels: tuple[str, ...] = ()  # classifier
     picture_fit: str = PAD  # scorer: what the training pictures were made with
     binary: bool | None = None  # scorer: whether they are 0 and 1; None: the file does not say
+    dtype: str = FLOAT32  # of the weights; inputs and outputs are float32 always
+    figure_size: int | None = (
+        None  # classifier: longer side of a figure's ink in the training pictures, in pixels
+    )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -71,9 +81,22 @@ class Metadata:
         # Files from before the key: whatever DRAW was trained on with MNIST in its name was binarised.
         return "mnist" in self.dataset if self.binary is None else self.binary
 
+    @property
+    def foreign_operators(self) -> frozenset[tuple[str, str]]:
+        """(domain, operator) outside the default domain that such a file may hold."""
+        return INT8_OPERATORS[self.model_type] if self.dtype == INT8 else frozenset()
+
+    @property
+    def known_figure_size(self) -> int | None:
+        """Pixels of the figures that it reads, for models of light figures on black; None where nothing is known."""
+        # Files from before the key: MNIST's digits fill 20 x 20 pixels.
+        return 20 if self.figure_size is None and "mnist" in self.dataset else self.figure_size
+
     def to_props(self) -> dict[str, str]:
         """``metadata_props``, in the order of the design."""
         values = {key: getattr(self, key) for key in _KEYS[self.model_type]}
+        if self.dtype == FLOAT32:
+            del values["dtype"]  # the default: files from before the key read the same
         shown = {key: _shown(value) for key, value in values.items() if value is not None}
         return {"format_version": str(FORMAT_VERSION), **shown}
 
@@ -103,6 +126,8 @@ class Metadata:
             )
         if metadata.model_type == CLASSIFIER and (len(metadata.labels) < 2 or not all(metadata.labels)):
             raise DrawError("metadata key labels must list at least two names")
+        if metadata.dtype == INT8 and metadata.model_type not in INT8_OPERATORS:
+            raise DrawError(f"metadata key dtype: there is no {metadata.model_type} in {INT8}")
         return metadata
 
 
@@ -194,17 +219,18 @@ _ALL = (
 _ALL += ("weights_sha256", "parity_atol", "model_license", "model_author")
 _LATENT = ("latent_size", "write_size", "noise_stream")
 _KEYS = {
-    DECODER: (*_ALL, *_LATENT),
-    CLASSIFIER: (*_ALL, "read_size", "labels"),
-    SCORER: (*_ALL, *_LATENT, "read_size", "picture_fit", "binary"),
+    DECODER: (*_ALL, *_LATENT, "dtype"),
+    CLASSIFIER: (*_ALL, "read_size", "labels", "figure_size", "dtype"),
+    SCORER: (*_ALL, *_LATENT, "read_size", "picture_fit", "binary", "dtype"),
 }
-_OPTIONAL = ("picture_fit", "binary")
+_OPTIONAL = ("picture_fit", "binary", "figure_size", "dtype")
 # How they are read, where not as plain text.
 _READ: dict[str, Callable[[Mapping[str, str], str], Any]] = {
-    **dict.fromkeys(("time_steps", "hidden_size", *_IMAGE, "latent_size"), _size),
+    **dict.fromkeys(("time_steps", "hidden_size", *_IMAGE, "latent_size", "figure_size"), _size),
     **dict.fromkeys(("write_size", "read_size"), _integer),
     **dict.fromkeys(("attention", "binary"), _flag),
     "outputs": _one_of(STEPS, LEAN),
     "picture_fit": _one_of(PAD, COVER),
     "labels": _names,
+    "dtype": _one_of(FLOAT32, FLOAT16, INT8),
 }

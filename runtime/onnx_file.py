@@ -30,7 +30,10 @@ class OnnxFile:
     ir_version: int = 0
     metadata: dict[str, str] = field(default_factory=dict)
     external_data: bool = False  # some weight lies in another file
-    foreign_ops: set[str] = field(default_factory=set)  # "domain.Operator" outside the default domain
+    foreign_ops: set[tuple[str, str]] = field(
+        default_factory=set
+    )  # (domain, operator) outside the default domain
+    functions: bool = False  # it brings operators of its own
 
 
 def parse(data: bytes) -> OnnxFile:
@@ -52,7 +55,7 @@ def parse(data: bytes) -> OnnxFile:
             entry = dict(_messages(value))
             result.metadata[_text(entry.get(_ENTRY_KEY))] = _text(entry.get(_ENTRY_VALUE))
         elif number == _MODEL_FUNCTIONS:
-            result.foreign_ops.add("a model-local function")
+            result.functions = True
     if not result.ir_version or graphs != 1:
         raise DrawError("it has no graph")
     return result
@@ -82,7 +85,7 @@ def _node(view: memoryview, result: OnnxFile, depth: int) -> None:
                 elif inner in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
                     _graph(content, result, depth + 1)
     if domain not in ("", "ai.onnx"):
-        result.foreign_ops.add(f"{domain}.{op_type}")
+        result.foreign_ops.add((domain, op_type))
 
 
 def _tensor(view: memoryview, result: OnnxFile) -> None:

@@ -127,13 +127,27 @@ def cuda_problem(ort: Any) -> str | None:
     return driver_problem()
 
 
+_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+
+
+def gpu_description() -> str | None:
+    """The first GPU's name and the newest CUDA that its driver knows; None without a working driver."""
+    if driver_problem() is not None:
+        return None
+    driver = ctypes.CDLL(_DRIVER)
+    name, version = ctypes.create_string_buffer(256), ctypes.c_int(0)
+    if driver.cuDeviceGetName(name, len(name), 0) or driver.cuDriverGetVersion(ctypes.byref(version)):
+        return None
+    newest = f"{version.value // 1000}.{version.value % 1000 // 10}"
+    return f"{name.value.decode(errors='replace')}, driver for CUDA up to {newest}"
+
+
 def driver_problem() -> str | None:
     """Why the NVIDIA driver offers no GPU; None when it offers one."""
-    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
-        driver = ctypes.CDLL(library)
+        driver = ctypes.CDLL(_DRIVER)
     except OSError:
-        return f"no NVIDIA driver on this machine ({library} is not there)"
+        return f"no NVIDIA driver on this machine ({_DRIVER} is not there)"
     count = ctypes.c_int(0)
     error = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     if error == 100 or (error == 0 and count.value == 0):

@@ -150,8 +150,11 @@ def open_model(path: Source, model_type: str, provider: str = "auto") -> Model:
             )
         if declared.external_data:
             raise DrawError("its weights are said to lie in another file, which is never followed")
-        if declared.foreign_ops:
-            raise DrawError(f"it uses {min(declared.foreign_ops)}, which draw-export never writes")
+        if declared.functions:
+            raise DrawError("it uses a model-local function, which draw-export never writes")
+        if foreign := declared.foreign_ops - metadata.foreign_operators:
+            where = "" if metadata.foreign_operators else f" in a file of {metadata.dtype}"
+            raise DrawError(f"it uses {'.'.join(min(foreign))}, which draw-export never writes{where}")
         session = create_session(data, provider)
         batch = _check_interface(session, metadata)
     except ProviderError:

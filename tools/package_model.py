@@ -20,9 +20,9 @@ from run_folder import ROOT, command_of, curve, machine_of, option, run, stages,
 
 from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint, save_weights
 from draw_onnx.models.config import DrawConfig
-from draw_onnx.train.plots import plot_curve
+from draw_onnx.train.evaluation.plots import plot_curve
+from draw_onnx.train.evaluation.recognisability import DATASETS as DIGITS
 from draw_onnx.train.presets import find_preset
-from draw_onnx.train.recognisability import DATASETS as DIGITS
 
 POINTS = 24  # of the curve's table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import torch
@@ -33,17 +34,20 @@ class CapturedUpdate:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         weights = [p.detach().clone() for p in parameters]
         states = {p: {k: v.clone() for k, v in optimizer.state.get(p, {}).items()} for p in parameters}
-        # Warm-up on a stream of its own, as capturing demands: it makes real updates, undone below.
+        # What an earlier loss or a compiled chunk still holds of the gradients' nodes belongs to another stream, and a
+        # collection in the middle of the capture would free memory, which ends it.
+        gc.collect()
+        # Warm-up on the stream of the capture: it makes real updates, undone below.
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):
                 update(*self._inputs)  # type: ignore[arg-type]
-        torch.cuda.current_stream().wait_stream(stream)
-        optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, stream=stream):
             self._terms = update(*self._inputs)  # type: ignore[arg-type]
+        torch.cuda.current_stream().wait_stream(stream)
         with torch.no_grad():
             for parameter, weight in zip(parameters, weights, strict=True):
                 parameter.copy_(weight)

@@ -19,7 +19,7 @@ from ..models.config import ClassifierConfig, DrawConfig
 from ..streams import printable
 from .data.dataset import Dataset
 from .data.registry import load_dataset
-from .evaluation import evaluate
+from .evaluation.figures import evaluate
 from .machine import decide_compile, flushed_subnormals, make_fabric, warn_of_slow_bfloat16
 from .ranks import Crew, Rank, is_about_others
 from .run_lock import RunLock

@@ -45,20 +45,24 @@ class _Started(LightningEnvironment):
         return 0
 
 
+def choose_device(name: str) -> torch.device:
+    """``auto`` takes the GPU where PyTorch finds one. Raises DrawError for another name, or no GPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise DrawError(f"unknown device {name!r}: auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DrawError("--device cuda: PyTorch finds no CUDA device here (is its CUDA build installed?)")
+    return torch.device(name)
+
+
 def make_fabric(hardware: Hardware, rank: Rank) -> Fabric:
     """Devices and data parallelism, before ``launch``. Raises DrawError where the machine lacks what is asked for."""
-    device = hardware.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     if hardware.threads or (rank.local > 1 and "OMP_NUM_THREADS" not in os.environ):
         torch.set_num_threads(hardware.threads or max(1, torch.get_num_threads() // rank.local))
-    if device == "cuda":
-        if not torch.cuda.is_available():
-            raise DrawError("--device cuda: PyTorch finds no CUDA device here (is its CUDA build installed?)")
-        if rank.local > torch.cuda.device_count():
-            raise DrawError(f"--devices {rank.local}: this machine has {torch.cuda.device_count()} GPU(s)")
-    elif device != "cpu":
-        raise DrawError(f"unknown device {device!r}: auto, cpu or cuda")
+    device = choose_device(hardware.device).type
+    if device == "cuda" and rank.local > torch.cuda.device_count():
+        raise DrawError(f"--devices {rank.local}: this machine has {torch.cuda.device_count()} GPU(s)")
     if hardware.cuda_graph and (device != "cuda" or rank.count > 1):
         raise DrawError("--cuda-graph needs one GPU")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

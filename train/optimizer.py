@@ -1,4 +1,4 @@
-"""Adam and its learning rates: warm-up, a cosine to zero, and attention heads that move more slowly."""
+"""Adam, its learning rates (warm-up, a cosine to zero, attention heads that move more slowly), and the weights' average."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .settings import TrainSettings
 
@@ -87,3 +87,25 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
             on_device = own["fused"] or own["capturable"]
             step = optimizer.state[parameter]["step"]
             optimizer.state[parameter]["step"] = step.to(parameter.device if on_device else "cpu")
+
+
+class WeightAverage:
+    """An exponential moving average of a module's parameters: evaluated and shipped in their place.
+
+    A decay of 0 follows the parameters exactly.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, iteration: int) -> None:
+        """``iteration`` counts from 1; the horizon grows with it, so that early weights are soon forgotten."""
+        decay = min(self.decay, iteration / (iteration + 9))
+        current = list(module.state_dict().values())
+        torch._foreach_lerp_(list(self.weights.values()), current, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        for name, value in self.weights.items():
+            value.copy_(weights[name])

@@ -24,7 +24,7 @@ from ..runtime.pictures.drawing import (
     write_png,
 )
 from .data.dataset import Dataset
-from .evaluation import EVALUATION_SEED, image_noise
+from .evaluation.figures import EVALUATION_SEED, image_noise
 
 PICTURES = 12  # rows of a sheet
 

@@ -23,13 +23,12 @@ from ..models.classifier import GlimpseClassifier
 from ..models.draw import Draw
 from .clock import Clock
 from .cuda_graph import CapturedUpdate
-from .ema import WeightAverage
-from .evaluation import EVALUATION_SEED, evaluate, figures_to_terms, image_noise
+from .evaluation.figures import EVALUATION_SEED, evaluate, figures_to_terms, image_noise
 from .interrupt import Interrupt
 from .logbook import Logbook
 from .machine import agree_on_largest, describe_machine
 from .objective import Objective, make_objective
-from .optimizer import learning_rate, load_optimizer, make_optimizer, set_rates
+from .optimizer import WeightAverage, learning_rate, load_optimizer, make_optimizer, set_rates
 from .order import Order, derived_seed
 from .report import figures, line
 from .settings import Hardware, RunFolder
@@ -274,6 +273,7 @@ class Trainer:
             dict(self._metrics),
             picture_fit=self.dataset.picture_fit,
             binary=self.dataset.binary,
+            figure_size=self.dataset.figure_size,
         )
 
     def save(self) -> None:

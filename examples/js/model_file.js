@@ -54,14 +54,21 @@ export function readMetadata(bytes) {
   return metadata;
 }
 
+/** Pixels of the light figures on black that a classifier reads; 0 where nothing is known of them. */
+function figureSize(modelType, metadata, size) {
+  if (modelType !== "draw.classifier") return 0;
+  if ("figure_size" in metadata) return size("figure_size", 1);
+  return metadata.dataset.includes("mnist") ? 20 : 0; // files from before the key
+}
+
 /**
  * The metadata, checked: sizes as numbers, labels as a list.
  * @param {Uint8Array} bytes the whole file
  * @param {string} [wanted] the model_type that is needed, e.g. "draw.decoder"; any of ours unless given
  * @returns {{modelType: string, dataset: string, timeSteps: number, latentSize: number, channels: number,
  *            height: number, width: number, attention: boolean, steps: boolean, writeSize: number,
- *            readSize: number, labels: string[], metadata: Object<string, string>}}
- *          latentSize, writeSize and readSize are 0 and labels is empty where the model type has none;
+ *            readSize: number, figureSize: number, labels: string[], metadata: Object<string, string>}}
+ *          latentSize, writeSize, readSize and figureSize are 0 and labels is empty where the model type has none;
  *          steps says whether the file also gives the outputs of every step
  * @throws {Error} one line: not ours, too new, or of another type
  */
@@ -102,6 +109,7 @@ export function modelInfo(bytes, wanted) {
     steps: text("outputs") === "steps",
     writeSize: hasNoise ? size("write_size", 0) : 0,
     readSize: modelType === "draw.decoder" ? 0 : size("read_size", 0),
+    figureSize: figureSize(modelType, metadata, size),
     labels: hasNoise ? [] : text("labels").split(","),
     metadata,
   };

@@ -36,7 +36,7 @@ PAGE = (
     "image_file.js",
     "model.js",
 )
-SHARED_MODULES = ("noise.js", "model_file.js")
+SHARED_MODULES = ("noise.js", "model_file.js", "prepare.js", "ink.js", "figure.js", "fit.js")
 ORT_VERSION = "1.30.0"
 ORT_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}

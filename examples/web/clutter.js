@@ -1,7 +1,7 @@
 // A picture like those of cluttered MNIST, made from what the decoder drew: one whole digit among eight pieces.
 
 import { rawIntegers } from "./js/noise.js";
-import { fit, toChannels } from "./image_file.js";
+import { fit, toChannels } from "./js/fit.js";
 
 const PIECES = 8;
 

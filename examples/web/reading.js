@@ -19,7 +19,7 @@ export class Reading extends Panel {
       const [file] = await askForFile("image/*");
       if (file) this.readFile(file);
     });
-    this.part("invert").addEventListener("change", () => this.file && this.readFile(this.file));
+    this.part("ink").addEventListener("change", () => this.file && this.readFile(this.file));
     this.fit = keepFitting(root, () => [this.stage, this.glimpse, ...this.film ?? []].filter(Boolean));
   }
 
@@ -163,11 +163,11 @@ export class Reading extends Panel {
   async readFile(file) {
     if (!this.model) return;
     try {
-      const scene = await readPicture(file, this.model.info, this.part("invert").checked);
+      const { image, steps, warning } = await readPicture(file, this.model.info, this.part("ink").value);
       this.file = file;
-      const bright = scene.reduce((sum, value) => sum + value, 0) / scene.length > 0.5;
-      const hint = bright ? " It is mostly light: is it dark ink on light paper?" : "";
-      await this.look(scene, `${file.name ?? "The picture"} is read.${hint}`);
+      const done = steps.length ? ` Prepared: ${steps.join(", ")}.` : "";
+      const hint = warning ? ` The model knows nothing like it: ${warning}.` : "";
+      await this.look(image, `${file.name ?? "The picture"} is read.${done}${hint}`);
     } catch (error) {
       this.say(error.message);
     }

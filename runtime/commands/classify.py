@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...console import VersionOption, check_outputs, make_app, note, progress, run_app
 from ...errors import DrawError
-from ...streams import printable
 from . import options
+from .answers import Answers, Done
 from .options import OUTPUTS, option, shown_in, summary
 from .picture_files import PictureFiles
 
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..classifier import Classifier
-    from ..error_rate import ErrorRate
     from ..pictures.labelled import LabelledPictures
 
 app = make_app()
@@ -52,7 +48,12 @@ def command(
             "Write a GIF of the glimpses moving over the first 16 pictures, with what each sees.", OUTPUTS
         ),
     ] = None,
-    invert: options.Invert = False,
+    ink: options.Ink = None,
+    invert: Annotated[bool, option("The old name of --ink dark.", None, "--invert")] = False,
+    min_confidence: Annotated[
+        float | None,
+        option("Leave an answer open where no class has this probability.", None, min=0, max=1, metavar="P"),
+    ] = None,
     fps: options.Fps = None,
     scale: options.Scale = None,
     provider: options.Provider = "auto",
@@ -62,8 +63,9 @@ def command(
 ) -> None:
     """Classify pictures with an exported glimpse classifier.
 
-    Pictures of any kind and size become the model's input: grey, shrunk only if larger, centred on black,
-    never enlarged. An .npz with images and labels gives the error rate with its 95 % interval.
+    Pictures are made like those that the model knows: dark ink on paper becomes light, uneven light is levelled, a
+    single figure is cropped and scaled to the known size. What was done stands in the last column. An .npz with images
+    and labels gives the error rate with its 95 % interval.
 
         draw-classify digit.png --gif glimpses.gif
 
@@ -71,6 +73,8 @@ def command(
     """
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other.")
+    if invert and ink not in (None, "dark"):
+        raise typer.BadParameter(f"--invert is the old name of --ink dark, and --ink {ink} contradicts it.")
     check_outputs({"--gif": gif})
 
     import numpy as np
@@ -83,12 +87,17 @@ def command(
     classifier = Classifier(onnx, provider, threads)
     if gif is not None and not classifier.has_steps:
         raise DrawError(f"{onnx} gives answers only, no glimpses for --gif: export it with --outputs steps")
-    labels, shape = classifier.metadata.labels, classifier.metadata.image_shape
-    source = _source(images, labels)
+    metadata = classifier.metadata
+    source = _source(images, metadata.labels)
     first: list[NDArray[np.float32]] = []  # what a GIF shows
+    done: list[Done] = []
 
     def batches() -> Iterator[NDArray[np.float32]]:
-        for pictures in source.batches(classifier.batch_size(batch), shape, invert):
+        wanted = "dark" if invert else ink or "auto"
+        size, shape = classifier.batch_size(batch), metadata.image_shape
+        for part in source.prepared(size, shape, metadata.known_figure_size, wanted):
+            pictures = np.stack([prepared.image for prepared in part])
+            done.extend(Done(prepared.ink, prepared.steps, prepared.warning) for prepared in part)
             if gif is not None and sum(map(len, first)) < MAX_PICTURES:
                 first.append(pictures)
             yield pictures
@@ -98,8 +107,10 @@ def command(
         for part in classifier.stream(batches(), steps=False):
             probabilities.append(part.probabilities)
             bar.advance(len(part))
-    result = _Result(source.names, np.concatenate(probabilities), labels, source.labels)
+    together = np.concatenate(probabilities)
+    result = Answers(source.names, together, metadata.labels, source.labels, done, min_confidence)
     note(summary(len(result.names), time.perf_counter() - started, classifier))
+    result.note_warnings()
     if gif is not None:
         _write_gif(gif, classifier, np.concatenate(first), result, scale, fps or 2)
     if as_json:
@@ -123,7 +134,7 @@ def _write_gif(
     gif: Path,
     classifier: Classifier,
     images: NDArray[np.float32],
-    result: _Result,
+    result: Answers,
     scale: int | None,
     fps: float,
 ) -> None:
@@ -133,71 +144,9 @@ def _write_gif(
     look = classifier(images)
     assert look.glimpses is not None
     assert look.read_attention is not None
-    texts = [f"{answer}  {share:.1%}" for answer, share in result.answers()[: len(images)]]
+    texts = result.captions()[: len(images)]
     write_glimpse_gif(gif, images, look.glimpses, look.read_attention, texts, scale, fps)
     note(f"wrote {gif}")
-
-
-@dataclass(frozen=True)
-class _Result:
-    """Answers, ready to be printed in three ways."""
-
-    names: list[str]
-    probabilities: NDArray[np.float32]  # [n, classes]
-    labels: tuple[str, ...]
-    truth: NDArray[np.int64] | None  # [n]
-
-    def answers(self) -> list[tuple[str, float]]:
-        """(name of the likeliest class, its probability)"""
-        return [(self.labels[int(row.argmax())], float(row.max())) for row in self.probabilities]
-
-    def error_rate(self) -> ErrorRate | None:
-        """None where the right answers are not known."""
-        from ..error_rate import ErrorRate
-
-        if self.truth is None:
-            return None
-        return ErrorRate(len(self.truth), int((self.probabilities.argmax(1) != self.truth).sum()))
-
-    def as_json(self) -> Any:
-        if (error := self.error_rate()) is not None:
-            figures = {"images": error.images, "errors": error.wrong, "error_rate": error.rate}
-            return {**figures, "interval": list(error.interval)}
-        return [
-            {
-                "picture": name,
-                "answer": answer,
-                "probability": share,
-                "probabilities": dict(zip(self.labels, map(float, row), strict=True)),
-            }
-            for name, (answer, share), row in zip(self.names, self.answers(), self.probabilities, strict=True)
-        ]
-
-    def print_csv(self) -> None:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        truth = ["label"] if self.truth is not None else []
-        writer.writerow(
-            ["picture", *truth, "answer", "probability", *(f"p_{label}" for label in self.labels)]
-        )
-        for k, (name, (answer, share)) in enumerate(zip(self.names, self.answers(), strict=True)):
-            known = [self.labels[self.truth[k]]] if self.truth is not None else []
-            row = [f"{p:.6f}" for p in self.probabilities[k]]
-            writer.writerow([name, *known, answer, f"{share:.6f}", *row])
-
-    def print_table(self) -> None:
-        if (error := self.error_rate()) is not None:
-            print(error)
-            return
-        names = [printable(name) for name in self.names]
-        width = max(len("picture"), *map(len, names))
-        column = max(len("answer"), *map(len, self.labels))
-        print(f"{'picture':<{width}}  {'answer':<{column}}  probability  runner-up")
-        for name, row in zip(names, self.probabilities, strict=True):
-            first, second = row.argsort()[::-1][:2]
-            print(
-                f"{name:<{width}}  {self.labels[first]:<{column}}  {row[first]:>10.2%}   "
-                f"{self.labels[second]} {row[second]:.2%}"
-            )
 
 
 def main() -> None:

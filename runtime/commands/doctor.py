@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
 import sys
 from typing import Annotated, Any
@@ -16,11 +17,17 @@ app = make_app()
 
 _PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "pillow", "torch", "onnx", "onnx-ir")
 
-# y = x + x for two floats, opset 17: enough to see a provider really run.
-_TINY_MODEL = (
-    b'\x08\x08:5\n\x0e\n\x01x\n\x01x\x12\x01y"\x03Add\x12\x01g'
-    b"Z\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x02"
-    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x02"
+# m = x w, y = LSTM(m, a, r) of one unit, opset 17, no weights inside: enough to see that a provider finds its
+# libraries for both, which a GPU loads when they are first used.
+_PROBE = (
+    b'\x08\x08:\xd2\x01\n\x11\n\x01x\n\x01w\x12\x01m"\x06MatMul'
+    b'\n(\n\x01m\n\x01a\n\x01r\x12\x00\x12\x01y"\x04LSTM*\x12\n\x0bhidden_size\x18\x01\xa0\x01\x02\x12\x01g'
+    b"Z\x17\n\x01x\x12\x12\n\x10\x08\x01\x12\x0c\n\x02\x08\x01\n\x02\x08\x01\n\x02\x08\x02"
+    b"Z\x13\n\x01w\x12\x0e\n\x0c\x08\x01\x12\x08\n\x02\x08\x02\n\x02\x08\x02"
+    b"Z\x17\n\x01a\x12\x12\n\x10\x08\x01\x12\x0c\n\x02\x08\x01\n\x02\x08\x04\n\x02\x08\x02"
+    b"Z\x17\n\x01r\x12\x12\n\x10\x08\x01\x12\x0c\n\x02\x08\x01\n\x02\x08\x04\n\x02\x08\x01"
+    b"b\x17\n\x01m\x12\x12\n\x10\x08\x01\x12\x0c\n\x02\x08\x01\n\x02\x08\x01\n\x02\x08\x02"
+    b"b\x17\n\x01y\x12\x12\n\x10\x08\x01\x12\x0c\n\x02\x08\x01\n\x02\x08\x01\n\x02\x08\x01"
     b"B\x04\n\x00\x10\x11"
 )
 
@@ -51,7 +58,7 @@ def command(version: Annotated[bool, VersionOption] = False) -> None:
 
 
 def _check_runtime() -> list[str]:
-    from ..providers import available_cpus, cuda_problem, import_onnxruntime, wheel_conflict
+    from ..providers import available_cpus, cuda_problem, gpu_description, import_onnxruntime, wheel_conflict
 
     try:
         ort = import_onnxruntime()
@@ -66,6 +73,9 @@ def _check_runtime() -> list[str]:
     except DrawError as error:
         problems.append(f"the CPU provider does not work: {error}")
     reason = cuda_problem(ort)
+    gpu = gpu_description()
+    if gpu is not None:
+        _line("GPU", gpu)
     if reason is None:
         try:
             _try_provider("cuda")
@@ -82,13 +92,23 @@ def _try_provider(provider: str) -> None:
 
     from ..providers import create_session
 
-    session: Any = create_session(_TINY_MODEL, provider)
-    try:
-        (result,) = session.run(["y"], {"x": np.array([1, 2], np.float32)})
-    except Exception as error:  # the binding raises half a dozen unrelated classes
-        raise DrawError(first_line(error)) from error
-    if result.tolist() != [2.0, 4.0]:
-        raise DrawError(f"1 + 1, 2 + 2 gave {result.tolist()}")
+    session: Any = create_session(_PROBE, provider)
+    weights = np.tile(np.array([0.25, 0.375], np.float32), (1, 4, 1))  # every gate sees 2/4 + 3/8
+    inputs = {
+        "x": np.array([[[1, 2]]], np.float32),
+        "w": np.array([[0, 1], [1, 0]], np.float32),
+        "a": weights,
+        "r": np.zeros((1, 4, 1), np.float32),
+    }
+    gate = 1 / (1 + math.exp(-0.875))
+    expected = {"m": [2.0, 1.0], "y": [gate * math.tanh(gate * math.tanh(0.875))]}
+    for name, operator in (("m", "MatMul"), ("y", "LSTM")):
+        try:
+            (result,) = session.run([name], inputs)
+        except Exception as error:  # the binding raises half a dozen unrelated classes
+            raise DrawError(f"{operator}: {first_line(error)}") from error
+        if not np.allclose(result.ravel(), expected[name], rtol=0, atol=1e-4):
+            raise DrawError(f"{operator} gave {result.ravel().tolist()}, not {expected[name]}")
 
 
 def _check_models() -> list[str]:

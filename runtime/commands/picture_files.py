@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ...console import note
 from ...errors import DrawError
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ..pictures.prepare import Prepared
     from ..pictures.reading import Shape
+
+_Read = TypeVar("_Read")
 
 
 class PictureFiles:
@@ -33,6 +36,18 @@ class PictureFiles:
         self._must = set(arguments)
         self.names = [str(path) for path in self._paths]
 
+    def prepared(
+        self, size: int, shape: Shape, figure_size: int | None = None, ink: str = "auto"
+    ) -> Iterator[list[Prepared]]:
+        """Up to ``size`` pictures each as a model of figures reads them, and what was done to them.
+
+        Raises:
+            DrawError: none of the pictures could be read.
+        """
+        from ..pictures.prepare import prepare_file
+
+        return self._read(size, lambda path: prepare_file(path, shape, figure_size, ink))
+
     def batches(
         self, size: int, shape: Shape, invert: bool = False, picture_fit: str = PAD
     ) -> Iterator[NDArray[np.float32]]:
@@ -41,10 +56,15 @@ class PictureFiles:
 
         from ..pictures.reading import read_picture
 
-        names, ready = [], []
+        for part in self._read(size, lambda path: read_picture(path, shape, invert, picture_fit)):
+            yield np.stack(part)
+
+    def _read(self, size: int, read: Callable[[Path], _Read]) -> Iterator[list[_Read]]:
+        names: list[str] = []
+        ready: list[_Read] = []
         for path in self._paths:
             try:
-                ready.append(read_picture(path, shape, invert, picture_fit))
+                ready.append(read(path))
             except DrawError as error:
                 if path in self._must:
                     raise
@@ -52,10 +72,10 @@ class PictureFiles:
                 continue
             names.append(str(path))
             if len(ready) == size:
-                yield np.stack(ready)
+                yield ready
                 ready = []
         if not names:
             raise DrawError("none of the pictures could be read")
         self.names = names
         if ready:
-            yield np.stack(ready)
+            yield ready

@@ -15,7 +15,9 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ...errors import DrawError, first_line
-from .reading import Shape, check_images, fit
+from .ink import AUTO
+from .prepare import Prepared, prepare
+from .reading import Shape, check_images
 
 MAX_BYTES = 4 << 30  # of an array, unpacked
 
@@ -32,14 +34,16 @@ class LabelledPictures:
         """Their numbers."""
         return [str(k) for k in range(len(self.pictures))]
 
-    def batches(self, size: int, shape: Shape, invert: bool = False) -> Iterator[NDArray[np.float32]]:
-        """[up to ``size``, C, H, W] in [0, 1] each."""
+    def prepared(
+        self, size: int, shape: Shape, figure_size: int | None = None, ink: str = AUTO
+    ) -> Iterator[list[Prepared]]:
+        """Up to ``size`` pictures each as the input of a model, as :func:`prepare` makes them."""
         for begin in range(0, len(self.pictures), size):
             part = self.pictures[begin : begin + size]
-            levels = check_images(part, part.shape[1:])
-            if invert:
-                levels = 1 - levels
-            yield levels if levels.shape[1:] == shape else np.stack([fit(image, shape) for image in levels])
+            yield [
+                prepare(levels, None, shape, figure_size, ink)
+                for levels in check_images(part, part.shape[1:])
+            ]
 
 
 def read_labelled(path: str | os.PathLike[str], classes: tuple[str, ...]) -> LabelledPictures:

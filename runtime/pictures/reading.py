@@ -71,6 +71,26 @@ def read_picture(
     return fit(levels if alpha is None else levels * alpha, shape)
 
 
+def read_levels(
+    path: str | os.PathLike[str], most: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """A picture file's levels [1 or 3, h, w] and, where it has one, alpha [h, w], both in [0, 1].
+
+    A picture whose longer side is more than ``most`` pixels is averaged down to no more.
+
+    Raises:
+        DrawError: as :func:`read_picture` does.
+    """
+    from PIL import Image
+
+    with _decoded(path) as picture:
+        picture = _in_plain_mode(picture)
+        times = -(-max(picture.size) // most)
+        if picture.mode[0] in "IF":  # reduce() knows floats, not 16-bit integers
+            picture = Image.fromarray(np.clip(_channels(picture)[0][0], 0, 1))
+        return _channels(picture.reduce(times))
+
+
 def open_picture(path: str | os.PathLike[str], channels: int, invert: bool = False) -> Image.Image:
     """A picture at its own size and in whole bytes, as Pillow's ``L`` (1 channel) or ``RGB`` (3).
 
@@ -213,18 +233,24 @@ def _reduced(picture: Image.Image, shape: Shape) -> Image.Image:
 
     The averaging keeps a picture of 64 megapixels from becoming gigabytes of floats.
     """
+    picture = _in_plain_mode(picture)
+    if picture.mode[0] in "IF":
+        return picture
+    times = min(max(picture.width / shape[2], picture.height / shape[1]) / 2, *picture.size)
+    return picture.reduce(int(times)) if times >= 2 else picture
+
+
+def _in_plain_mode(picture: Image.Image) -> Image.Image:
+    """As L, LA, RGB or RGBA; deeper ones as they are."""
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         return picture
     if picture.mode == "P" or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-    elif picture.mode == "1":
-        picture = picture.convert("L")
-    elif picture.mode in ("La", "RGBa"):
-        picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[picture.mode])
-    elif picture.mode not in ("L", "LA", "RGB", "RGBA"):
-        picture = picture.convert("RGB")
-    times = min(max(picture.width / shape[2], picture.height / shape[1]) / 2, *picture.size)
-    return picture.reduce(int(times)) if times >= 2 else picture
+        return picture.convert("RGBA")
+    if picture.mode == "1":
+        return picture.convert("L")
+    if picture.mode in ("La", "RGBa"):
+        return picture.convert({"La": "LA", "RGBa": "RGBA"}[picture.mode])
+    return picture if picture.mode in ("L", "LA", "RGB", "RGBA") else picture.convert("RGB")
 
 
 def _channels(picture: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:

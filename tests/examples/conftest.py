@@ -180,7 +180,7 @@ def edited(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def exported(golden_draw_models, golden_classifiers, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files of the exporter: decoder0.onnx .. decoder5.onnx, their variants, classifier0.onnx .. classifier3.onnx."""
-    from draw_onnx.export import build
+    from draw_onnx.export import ExportOptions, build
 
     folder = tmp_path_factory.mktemp("exported")
     for k, model in enumerate(golden_draw_models):
@@ -195,7 +195,7 @@ def exported(golden_draw_models, golden_classifiers, tmp_path_factory: pytest.Te
         "fp16": {"dtype": "fp16"},
     }
     for name, options in variants.items():
-        (folder / f"{name}.onnx").write_bytes(build(checkpoint, **options))
+        (folder / f"{name}.onnx").write_bytes(build(checkpoint, ExportOptions(**options)))
     return folder
 
 

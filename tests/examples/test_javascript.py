@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from draw_onnx.runtime.check_line import fnv1a64
 from draw_onnx.runtime.noise import raw
+from draw_onnx.runtime.pictures.prepare import prepare
+from draw_onnx.runtime.session import peek
 
 pytestmark = pytest.mark.examples
 
@@ -34,6 +39,7 @@ def javascript(request: pytest.FixtureRequest):
     def run(code: str, given: object = None):
         program = (
             f'import * as noise from "{(EXAMPLES / "js" / "noise.js").as_uri()}";'
+            f'import * as pictures from "{(EXAMPLES / "js" / "prepare.js").as_uri()}";'
             f'import * as model from "{(EXAMPLES / "js" / "model_file.js").as_uri()}";'
             'import { readFileSync } from "node:fs";'
             'const given = JSON.parse(readFileSync(0, "utf8"));'
@@ -119,3 +125,115 @@ def test_the_version_is_pinned_and_no_lock_file_names_a_host() -> None:
     package = json.loads((EXAMPLES / "node" / "package.json").read_text())
     assert all(version[0].isdigit() for version in package["dependencies"].values())
     assert not list((EXAMPLES / "node").glob("package-lock.json"))
+
+
+def own_pictures() -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Levels [1 or 3, h, w] and alpha, of every kind that the rule tells apart."""
+    rng = np.random.default_rng(8)
+
+    def figure(side: int, text: str, size: tuple[int, int]) -> np.ndarray:
+        picture = Image.new("L", size)
+        font = ImageFont.load_default(side)
+        ImageDraw.Draw(picture).text((size[0] / 2, size[1] / 2), text, 255, font, anchor="mm")
+        return np.asarray(picture, float) / 255
+
+    for text, size in (("4", (60, 90)), ("8", (230, 170)), ("1", (330, 260))):
+        ink = figure(round(0.8 * min(size)), text, size)
+        y, x = np.mgrid[0 : size[1], 0 : size[0]] / np.array(size[::-1])[:, None, None]
+        grain = rng.normal(0, 4, ink.shape)
+        colours = (0.9 * ink, 0.3 * ink, 0.1 * ink)
+        for levels in (
+            255 * ink,
+            240 - 200 * ink,
+            (120 + 120 * x) * (1 - 0.8 * ink) + grain,
+            30 + 40 * y + 180 * ink + grain,
+            245 - 25 * ink + grain / 2,
+            np.stack([235 - 230 * colour for colour in colours]),
+            np.stack([200 - 150 * ink, 60 + 50 * ink, 30 + 60 * ink]),
+        ):
+            yield levels, None
+        yield np.zeros(ink.shape), ink
+        yield 240 - 200 * ink, np.maximum(ink, rng.random(ink.shape) > 0.02)
+        yield np.full(ink.shape, 200.0), None
+        yield rng.integers(0, 256, ink.shape), None
+    scene = figure(28, "5", (100, 100))
+    for k in range(8):
+        scene[11 * k : 11 * k + 8, (37 * k) % 92 : (37 * k) % 92 + 8] += figure(28, str(k), (28, 28))[
+            9:17, 9:17
+        ]
+    large = np.asarray(
+        Image.fromarray(np.uint8(255 * scene.clip(0, 1))).resize((250, 250), Image.Resampling.BILINEAR)
+    )
+    yield 255 * scene.clip(0, 1), None
+    yield large, None
+    yield 250 - 0.9 * large, None
+    yield np.kron(figure(28, "2", (28, 28)), np.ones((1, 1))) * 255, None
+    for size in ((1, 1), (1, 130), (7, 3)):
+        yield rng.integers(0, 256, size), None
+
+
+def test_pictures_are_prepared_as_in_python(javascript) -> None:
+    """Every decision and every number, whatever the ink is said to be."""
+
+    def text(values: np.ndarray | None) -> str | None:
+        return None if values is None else base64.b64encode(np.float32(values).tobytes()).decode()
+
+    cases, given = [], []
+    for levels, alpha in own_pictures():
+        planes = levels if levels.ndim == 3 else levels[None]
+        planes = np.clip(planes, 0, 255).astype(np.uint8).astype(np.float32) / np.float32(255)
+        share = None if alpha is None else (255 * alpha).astype(np.uint8).astype(np.float32) / np.float32(255)
+        channels, height, width = planes.shape
+        for ink, shape, size in (
+            ("auto", (1, 100, 100), 20),
+            ("dark", (3, 50, 70), 12),
+            ("light", (1, 100, 100), None),
+        ):
+            cases.append(prepare(planes, share, shape, size, ink))
+            picture = {"channels": channels, "height": height, "width": width}
+            picture |= {"levels": text(planes), "alpha": text(share)}
+            given.append(
+                [picture, dict(zip(("channels", "height", "width"), shape, strict=True)), size or 0, ink]
+            )
+    code = """
+        const floats = (text) => text && new Float32Array(new Uint8Array(Buffer.from(text, "base64")).buffer);
+        return given.map(([picture, ...rest]) => {
+            const { image, ...said } = pictures.prepare(
+                { ...picture, levels: floats(picture.levels), alpha: floats(picture.alpha) }, ...rest);
+            return { ...said, image: Buffer.from(image.buffer).toString("base64") };
+        });"""
+    kinds = set()
+    for got, expected in zip(javascript(code, given), cases, strict=True):
+        assert (got["ink"], tuple(got["steps"]), got["warning"]) == (
+            expected.ink,
+            expected.steps,
+            expected.warning,
+        )
+        image = np.frombuffer(base64.b64decode(got["image"]), np.float32).reshape(expected.image.shape)
+        np.testing.assert_allclose(image, expected.image, rtol=0, atol=1e-5)
+        kinds |= {step.split()[0] for step in expected.steps} | {expected.warning[:5]}
+    assert kinds >= {
+        "light",
+        "dark",
+        "ink",
+        "levelled",
+        "cropped",
+        "scaled",
+        "thickened",
+        "shrunk",
+        "blank",
+        "mostl",
+    }
+
+
+def test_the_figures_size_is_read(javascript, fake: Path, tmp_path: Path) -> None:
+    code = "return given.map((path) => model.modelInfo(readFileSync(path)).figureSize);"
+    paths = [fake / "classifier-figures.onnx", fake / "classifier.onnx", fake / "scorer.onnx"]
+    old = onnx.load(fake / "classifier.onnx")  # of the data set alone it is known that its digits are MNIST's
+    for entry in old.metadata_props:
+        if entry.key == "dataset":
+            entry.value = "cluttered-mnist"
+    paths.append(tmp_path / "old.onnx")
+    paths[-1].write_bytes(old.SerializeToString())
+    assert javascript(code, [str(path) for path in paths]) == [12, 0, 0, 20]
+    assert [peek(str(path)).known_figure_size for path in paths] == [12, None, None, 20]

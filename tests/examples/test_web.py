@@ -390,15 +390,15 @@ def test_pictures_and_puzzles(visit: Callable[..., Visit], fake: Path, tmp_path:
         "clear.png": Image.fromarray(rng.integers(0, 256, (30, 30, 4), np.uint8)),
     }
     shape = Classifier(model, "cpu").metadata.image_shape
-    for invert in (False, True):
-        page.page.get_by_text("Dark ink on light paper").set_checked(invert)
+    for ink in ("light", "dark"):
+        page.page.get_by_label("Ink").select_option(ink)
         for name, picture in files.items():
             picture.save(tmp_path / name)
             with page.page.expect_file_chooser() as chooser:
                 page.page.get_by_text("Choose a picture").click()
             chooser.value.set_files(tmp_path / name)
             page.wait(f"draw.reading.status.textContent.startsWith('{name} is read.')")
-            expected = read_picture(tmp_path / name, shape, invert)
+            expected = read_picture(tmp_path / name, shape, ink == "dark")
             got = page.array("draw.reading.scene").reshape(shape)
             # A canvas keeps transparent pixels with less precision.
             allowed = 2.5 / 255 if name == "clear.png" else 1.1 / 255 if name == "colour.png" else 1e-6
@@ -411,7 +411,7 @@ def test_pictures_and_puzzles(visit: Callable[..., Visit], fake: Path, tmp_path:
     chooser.value.set_files(tmp_path / "broken.png")
     page.wait("draw.reading.status.textContent === 'broken.png is no picture that this browser can read.'")
 
-    page.page.get_by_text("Dark ink on light paper").set_checked(False)
+    page.page.get_by_label("Ink").select_option("auto")
     for kind, event in (("drop", "DragEvent"), ("paste", "ClipboardEvent")):
         page.get(
             "(async () => { const t = new DataTransfer(), canvas = new OffscreenCanvas(5, 4);"
@@ -432,6 +432,39 @@ def test_pictures_and_puzzles(visit: Callable[..., Visit], fake: Path, tmp_path:
     page.wait("draw.reading.status.textContent.startsWith('Puzzle 1.')")
     compare_answer(page, model)
     assert not np.array_equal(page.array("draw.reading.scene"), before)
+
+
+def test_pictures_of_ink_are_prepared(visit: Callable[..., Visit], fake: Path, tmp_path: Path) -> None:
+    """A model of figures of a known size: what a visitor drops becomes what draw-classify makes of it."""
+    page = visit(reduced_motion="reduce").open(
+        "?decoder=models/decoder.onnx&classifier=models/classifier-figures.onnx"
+    )
+    page.wait_drawn()
+    page.wait_read()
+    model = Classifier(fake / "classifier-figures.onnx", "cpu")
+    ink = np.zeros((200, 150))
+    ink[40:160, 60:75] = ink[40:55, 60:110] = ink[95:110, 60:100] = 1
+    shade = np.linspace(110, 250, 150)
+    pictures = {
+        "paper.png": 240 - 200 * ink,
+        "shade.png": shade * (1 - 0.8 * ink),
+        "red.png": np.dstack([240 - 20 * ink, 240 - 200 * ink, 240 - 200 * ink]),
+        "clear.png": np.dstack([0 * ink, 0 * ink, 0 * ink, 255 * ink]),
+        "blank.png": np.full((90, 90), 250.0),
+    }
+    for name, levels in pictures.items():
+        Image.fromarray(levels.astype(np.uint8)).save(tmp_path / name)
+        with page.page.expect_file_chooser() as chooser:
+            page.page.get_by_text("Choose a picture").click()
+        chooser.value.set_files(tmp_path / name)
+        page.wait(f"draw.reading.status.textContent.startsWith('{name} is read.')")
+        expected = model.prepare(tmp_path / name)
+        got = page.array("draw.reading.scene").reshape(expected.image.shape)
+        np.testing.assert_allclose(got, expected.image, rtol=0, atol=1e-5)
+        said = page.text("#looking .status")
+        assert (f"Prepared: {expected}." in said) == bool(expected.steps)
+        assert ("blank: no ink was found" in said) == (name == "blank.png")
+        compare_answer(page, fake / "classifier-figures.onnx")
 
 
 def test_hidden_drawing(visit: Callable[..., Visit], site: Site) -> None:

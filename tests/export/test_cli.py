@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 import re
@@ -13,7 +14,7 @@ import onnx
 import pytest
 import torch
 
-from draw_onnx.export import cli, graphs
+from draw_onnx.export import cli, export, graphs
 from draw_onnx.models.checkpoint import save_checkpoint
 from draw_onnx.runtime.metadata import Metadata
 
@@ -224,12 +225,16 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path):
         assert option in result.stdout
 
 
-def test_a_table_on_a_terminal(checkpoints, monkeypatch, capsys):
-    from draw_onnx.export import export
-
+def test_failed_rows_are_red_on_a_terminal(checkpoints, monkeypatch, capsys):
     exported = export(checkpoints["attention"])
+    wrong = dataclasses.replace(exported.rows[0], used=1.5)
+    exported = dataclasses.replace(exported, rows=(wrong, *exported.rows[1:]))
+    cli.print_report(exported)
+    plain = capsys.readouterr().out
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    cli.print_report(exported, Path("digits.onnx"))
-    out = capsys.readouterr().out
-    assert "write_attention" in out
-    assert "nodes" in out
+    cli.print_report(exported)
+    coloured = capsys.readouterr().out
+    assert "\x1b" not in plain
+    red = re.findall(r"\x1b\[31m(.*?)\x1b\[0m", coloured)
+    assert red == [line for line in plain.splitlines() if "FAILED" in line]
+    assert len(red) == 1

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from draw_onnx.export import build
+from draw_onnx.export import ExportOptions, build
 
 # The golden README's tolerance for float32.
 TOLERANCE: dict[str, Any] = dict(rtol=1e-4, atol=1e-5)
@@ -31,7 +31,8 @@ def rows(windows: np.ndarray) -> np.ndarray:
 def test_decoder(golden_draw_models, run_file, index, outputs, recurrence):
     model = golden_draw_models[index]
     got = run_file(
-        build(model.checkpoint(), outputs=outputs, recurrence=recurrence), noise=model.arrays["gen_z"]
+        build(model.checkpoint(), ExportOptions(outputs=outputs, recurrence=recurrence)),
+        noise=model.arrays["gen_z"],
     )
     np.testing.assert_allclose(got["image"], model.arrays["expect_gen_probability"], **TOLERANCE)
     if outputs == "image":
@@ -49,7 +50,7 @@ def test_decoder(golden_draw_models, run_file, index, outputs, recurrence):
 @pytest.mark.parametrize("index", DRAW_MODELS)
 def test_scorer(golden_draw_models, run_file, index, outputs):
     model = golden_draw_models[index]
-    data = build(model.checkpoint(), graph="scorer", outputs=outputs)
+    data = build(model.checkpoint(), ExportOptions(graph="scorer", outputs=outputs))
     got = run_file(data, image=model.arrays["x"], noise=model.arrays["eps"])
     np.testing.assert_allclose(got["bound"], model.arrays["expect_total"], **TOLERANCE)
     canvases = sigmoid(model.arrays["expect_canvas"])
@@ -70,7 +71,7 @@ def test_scorer(golden_draw_models, run_file, index, outputs):
 @pytest.mark.parametrize("index", CLASSIFIERS)
 def test_classifier(golden_classifiers, run_file, index, outputs):
     model = golden_classifiers[index]
-    got = run_file(build(model.checkpoint(), outputs=outputs), image=model.arrays["x"])
+    got = run_file(build(model.checkpoint(), ExportOptions(outputs=outputs)), image=model.arrays["x"])
     np.testing.assert_allclose(got["logits"], model.arrays["expect_logits"], **TOLERANCE)
     np.testing.assert_allclose(got["probabilities"], np.exp(model.arrays["expect_log_prob"]), **TOLERANCE)
     if outputs == "image":

@@ -14,7 +14,8 @@ import onnx
 import onnx.reference
 import pytest
 
-from draw_onnx.export import build
+from draw_onnx.export import ExportOptions, build
+from draw_onnx.export.options import Graph
 from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from draw_onnx.models.config import ClassifierConfig, DrawConfig
 from draw_onnx.runtime.metadata import CLASSIFIER, DECODER, NOISE_STREAM, SCORER, Metadata
@@ -28,11 +29,15 @@ def files(checkpoints: dict[str, Checkpoint]) -> dict[str, bytes]:
     made = {}
     for name, checkpoint in checkpoints.items():
         for outputs in ("steps", "image"):
-            made[f"{name}, {outputs}"] = build(checkpoint, outputs=outputs)
+            made[f"{name}, {outputs}"] = build(checkpoint, ExportOptions(outputs=outputs))
             if isinstance(checkpoint.config, DrawConfig):
-                made[f"{name}, {outputs}, scorer"] = build(checkpoint, graph="scorer", outputs=outputs)
-                made[f"{name}, {outputs}, lstm"] = build(checkpoint, outputs=outputs, recurrence="lstm")
-            made[f"{name}, {outputs}, half"] = build(checkpoint, outputs=outputs, dtype="fp16")
+                made[f"{name}, {outputs}, scorer"] = build(
+                    checkpoint, ExportOptions(graph="scorer", outputs=outputs)
+                )
+                made[f"{name}, {outputs}, lstm"] = build(
+                    checkpoint, ExportOptions(outputs=outputs, recurrence="lstm")
+                )
+            made[f"{name}, {outputs}, half"] = build(checkpoint, ExportOptions(outputs=outputs, dtype="fp16"))
     return made
 
 
@@ -108,7 +113,7 @@ def test_everything_in_the_file_is_used(models):
 
 def test_file_holds_about_the_weights(checkpoints):
     weights = sum(w.numel() for n, w in checkpoints["attention"].weights.items() if "encoder" not in n)
-    model = onnx.load_from_string(build(checkpoints["attention"], outputs="image"))
+    model = onnx.load_from_string(build(checkpoints["attention"], ExportOptions(outputs="image")))
     stored = sum(int(np.prod(t.dims)) for t in model.graph.initializer)
     assert stored < weights + 300
 
@@ -192,7 +197,7 @@ def test_metadata_says_what_the_model_is(models, checkpoints):
     assert (without.attention, without.write_size, without.outputs) == (False, 0, "image")
     classifier = Metadata.from_props(props(models["classifier, steps"]))
     assert (classifier.model_type, classifier.labels) == (CLASSIFIER, ("cat", "dog"))
-    other = build(checkpoints["attention"], model_license="CC0-1.0", model_author="Ada, Bert")
+    other = build(checkpoints["attention"], ExportOptions(model_license="CC0-1.0", model_author="Ada, Bert"))
     written = props(onnx.load_from_string(other))
     assert (written["model_license"], written["model_author"]) == ("CC0-1.0", "Ada, Bert")
 
@@ -201,7 +206,10 @@ def test_metadata_says_what_the_model_is(models, checkpoints):
 def test_a_scorer_says_whether_its_pictures_are_binary(checkpoints, binary, written):
     """A checkpoint that does not say gives a file that does not: how it is read is decided in one place."""
     checkpoint = dataclasses.replace(checkpoints["attention"], binary=binary)
-    assert props(onnx.load_from_string(build(checkpoint, graph="scorer"))).get("binary") == written
+    assert (
+        props(onnx.load_from_string(build(checkpoint, ExportOptions(graph="scorer")))).get("binary")
+        == written
+    )
     assert "binary" not in props(onnx.load_from_string(build(checkpoint)))
 
 
@@ -211,7 +219,7 @@ def test_a_scorer_says_whether_its_pictures_are_binary(checkpoints, binary, writ
 def test_decoder_keeps_its_node_budget(random_checkpoint, steps, outputs, attention):
     sizes = (2, 5) if attention else (0, 0)
     config = DrawConfig(1, 28, 28, steps, 256, 100, *sizes, attention=attention)
-    model = onnx.load_from_string(build(random_checkpoint(config), outputs=outputs))
+    model = onnx.load_from_string(build(random_checkpoint(config), ExportOptions(outputs=outputs)))
     assert len(model.graph.node) <= 12 * steps + 80
     per_step = Counter(m[0] for n in model.graph.node if (m := re.search(r"step_\d+", n.name)))
     assert max(per_step.values()) <= 10
@@ -220,11 +228,12 @@ def test_decoder_keeps_its_node_budget(random_checkpoint, steps, outputs, attent
 
 SCRIPT = """
 import hashlib, sys
-from draw_onnx.export import build
+from draw_onnx.export import ExportOptions, build
+from draw_onnx.export.options import Graph
 from draw_onnx.models.checkpoint import load_checkpoint
 checkpoint = load_checkpoint(sys.argv[1])
 for graph in sys.argv[2:]:
-    print(hashlib.sha256(build(checkpoint, graph=graph)).hexdigest())
+    print(hashlib.sha256(build(checkpoint, ExportOptions(graph=graph))).hexdigest())
 """
 
 
@@ -264,14 +273,16 @@ def test_parity_leaves_the_bytes_alone_but_for_the_gate(checkpoints):
 def test_other_opsets_compute_the_same(checkpoints, run_file, opset):
     for checkpoint in (checkpoints["colour"], checkpoints["classifier"]):
         config = checkpoint.config
-        graphs = ["classifier"] if isinstance(config, ClassifierConfig) else ["decoder", "scorer"]
+        graphs: list[Graph] = (
+            ["classifier"] if isinstance(config, ClassifierConfig) else ["decoder", "scorer"]
+        )
         image = np.full((2, config.image_channels, config.image_height, config.image_width), 0.3, np.float32)
         for graph in graphs:
             inputs: dict[str, np.ndarray] = {} if graph == "decoder" else {"image": image}
             if not isinstance(config, ClassifierConfig):
                 inputs["noise"] = np.full((2, config.time_steps, config.latent_size), 0.5, np.float32)
-            plain = run_file(build(checkpoint, graph=graph), **inputs)
-            other = run_file(build(checkpoint, graph=graph, opset=opset), **inputs)
+            plain = run_file(build(checkpoint, ExportOptions(graph=graph)), **inputs)
+            other = run_file(build(checkpoint, ExportOptions(graph=graph, opset=opset)), **inputs)
             for name, values in plain.items():
                 np.testing.assert_array_equal(values, other[name], err_msg=f"{graph} {name}")
 
@@ -279,7 +290,7 @@ def test_other_opsets_compute_the_same(checkpoints, run_file, opset):
 def test_a_static_batch_is_in_every_shape(checkpoints, run_file):
     for name in ("attention", "classifier"):
         checkpoint = checkpoints[name]
-        model = onnx.load_from_string(build(checkpoint, batch=3))
+        model = onnx.load_from_string(build(checkpoint, ExportOptions(batch=3)))
         for value in [*model.graph.input, *model.graph.output]:
             assert value.type.tensor_type.shape.dim[0].dim_value == 3
         assert not {"Shape", "Expand"} & {node.op_type for node in model.graph.node}
@@ -289,7 +300,7 @@ def test_a_static_batch_is_in_every_shape(checkpoints, run_file):
             assert all(d.HasField("dim_value") for d in dims), value.name
         shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
         feed = {model.graph.input[0].name: np.linspace(0, 1, np.prod(shape), dtype=np.float32).reshape(shape)}
-        static = run_file(build(checkpoint, batch=3), **feed)
+        static = run_file(build(checkpoint, ExportOptions(batch=3)), **feed)
         dynamic = run_file(build(checkpoint), **feed)
         for output, values in dynamic.items():
             np.testing.assert_allclose(static[output], values, rtol=1e-6, atol=1e-6)
@@ -307,3 +318,11 @@ def test_half_precision_keeps_float32_outside_the_recurrence(models):
 def test_checkpoint_on_disk_builds_the_same(checkpoints, tmp_path: Path):
     save_checkpoint(tmp_path / "a.ckpt", checkpoints["classifier"])
     assert build(load_checkpoint(tmp_path / "a.ckpt")) == build(checkpoints["classifier"])
+
+
+def test_sums_over_time_say_which_way(models):
+    """Some converters read an attribute that is left out as 1."""
+    sums = {n: [x for x in m.graph.node if x.op_type == "CumSum"] for n, m in models.items()}
+    assert {len(nodes) for name, nodes in sums.items() if "steps" in name} == {0, 1}
+    for node in (node for nodes in sums.values() for node in nodes):
+        assert {a.name: a.i for a in node.attribute} == {"exclusive": 0, "reverse": 0}

@@ -21,8 +21,9 @@ import numpy as np
 import onnx
 import pytest
 
-from draw_onnx.export import build
-from draw_onnx.export.parity import ATOL, Feeds, Row, Run, compare, open_session, runner
+from draw_onnx.export import ExportOptions, build
+from draw_onnx.export.parity import Row, Run, compare, open_session, runner
+from draw_onnx.export.reference import Feeds
 from draw_onnx.models.checkpoint import Checkpoint
 
 Engine = Callable[[bytes, Feeds], dict[str, Any]]  # loads the file for inputs of these shapes, runs it once
@@ -105,7 +106,7 @@ GRAPHS = [
 
 def measure(engine: Engine, checkpoint: Checkpoint, options: dict[str, Any]) -> tuple[Row, ...]:
     """The parity report of one file in one engine."""
-    data = build(checkpoint, **options)
+    data = build(checkpoint, ExportOptions(**options))
     graph = options.get("graph") or ("classifier" if hasattr(checkpoint.config, "labels") else "decoder")
     steps = options.get("time_steps") or checkpoint.config.time_steps
     dtype = options.get("dtype", "fp32")
@@ -113,8 +114,7 @@ def measure(engine: Engine, checkpoint: Checkpoint, options: dict[str, Any]) -> 
     def run(feeds: Feeds) -> dict[str, Any]:
         return engine(data, feeds)
 
-    atol = ATOL[dtype]
-    return compare(run, checkpoint, graph, steps, dtype, atol, options.get("batch"))
+    return compare(run, checkpoint, graph, steps, dtype, batch=options.get("batch"))
 
 
 @pytest.mark.parametrize(("name", "options"), GRAPHS, ids=str)
@@ -137,7 +137,7 @@ def test_engine(checkpoints, engine, name, options):
 
 def check(engine: Engine, checkpoint: Checkpoint, options: dict[str, Any]) -> None:
     rows = measure(engine, checkpoint, options)
-    assert {row.output for row in rows} == set(output_names(build(checkpoint, **options)))
+    assert {row.output for row in rows} == set(output_names(build(checkpoint, ExportOptions(**options))))
     assert [row for row in rows if not row.passed] == []
 
 

@@ -10,7 +10,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from draw_onnx.export.graphs import ExportOptions, build_model
+from draw_onnx.export import ExportOptions
+from draw_onnx.export.graphs import build_model
 from draw_onnx.models.checkpoint import load_checkpoint
 from draw_onnx.pretrained import find_packaged, packaged_models
 from draw_onnx.runtime.noise import noise

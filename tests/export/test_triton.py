@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from draw_onnx.errors import DrawError
-from draw_onnx.export import build
+from draw_onnx.export import ExportOptions, build
 from draw_onnx.export.triton import config_text, write_repository
 
 
@@ -57,7 +57,7 @@ def parse(text: str) -> dict[str, list]:
     ("name", "graph"), [("attention", "decoder"), ("colour", "scorer"), ("classifier", "classifier")]
 )
 def test_configuration_agrees_with_the_graph(checkpoints, name, graph, batch):
-    data = build(checkpoints[name], graph=graph, batch=batch)
+    data = build(checkpoints[name], ExportOptions(graph=graph, batch=batch))
     config = parse(config_text("digits", data))
     assert config["name"] == ["digits"]
     assert config["backend"] == ["onnxruntime"]

@@ -182,7 +182,9 @@ def decoder(
     return finish(b, {"noise": [T, Z]}, outputs, metadata, batch)
 
 
-def classifier(channels: int = 1, lean: bool = False, batch: int | str = "batch_size") -> onnx.ModelProto:
+def classifier(
+    channels: int = 1, lean: bool = False, batch: int | str = "batch_size", figure_size: int | None = None
+) -> onnx.ModelProto:
     """Looks at three places that the picture's rows and columns choose, and votes by a linear map."""
     b = Builder()
     size = channels * SCENE_HEIGHT * SCENE_WIDTH
@@ -220,6 +222,8 @@ def classifier(channels: int = 1, lean: bool = False, batch: int | str = "batch_
     metadata = common_metadata(
         "draw.classifier", channels, SCENE_HEIGHT, SCENE_WIDTH, GLIMPSES, True, lean
     ) | {"read_size": str(GLIMPSE_SIZE), "labels": ",".join(LABELS)}
+    if figure_size is not None:
+        metadata["figure_size"] = str(figure_size)
     return finish(b, {"image": [channels, SCENE_HEIGHT, SCENE_WIDTH]}, outputs, metadata, batch)
 
 
@@ -269,6 +273,7 @@ def all_models() -> dict[str, onnx.ModelProto]:
         "classifier-lean.onnx": classifier(lean=True),
         "classifier-colour.onnx": classifier(channels=3),
         "classifier-batch4.onnx": classifier(batch=4),
+        "classifier-figures.onnx": classifier(figure_size=12),
         "scorer.onnx": scorer(),
         "scorer-lean.onnx": scorer(lean=True),
         "scorer-colour.onnx": scorer(channels=3),

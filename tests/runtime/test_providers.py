@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from draw_onnx import Sampler
 from draw_onnx.errors import DrawError
-from draw_onnx.runtime import providers
+from draw_onnx.runtime import batches, providers
 from draw_onnx.runtime.providers import CPU, CUDA, ProviderError, create_session
 
 
@@ -156,3 +159,51 @@ def test_doctor_tries_every_packaged_model(
     assert got.code == 1
     assert "PROBLEM" in got.out
     assert "broken" in got.out
+
+
+class FakeDriver:
+    """libcuda of a machine with one GPU."""
+
+    def __init__(self, name: bytes, version: int) -> None:
+        self._name, self._version = name, version
+
+    def cuInit(self, flags: int) -> int:
+        return 0
+
+    def cuDeviceGetCount(self, count: Any) -> int:
+        count._obj.value = 1
+        return 0
+
+    def cuDeviceGetName(self, buffer: Any, size: int, device: int) -> int:
+        buffer.value = self._name[: size - 1]
+        return 0
+
+    def cuDriverGetVersion(self, version: Any) -> int:
+        version._obj.value = self._version
+        return 0
+
+
+def test_the_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: FakeDriver(b"NVIDIA H100", 13010))
+    assert providers.gpu_description() == "NVIDIA H100, driver for CUDA up to 13.1"
+
+
+@pytest.mark.parametrize(("cpus", "threads"), [(2, 2), (16, 4)])
+def test_four_threads_make_noise_for_a_gpu(monkeypatch: pytest.MonkeyPatch, cpus: int, threads: int) -> None:
+    monkeypatch.setattr(batches, "available_cpus", lambda: cpus)
+    assert batches.thread_count(None, "cuda") == threads
+    assert batches.thread_count(None, "cpu") == cpus
+    assert batches.thread_count(7, "cuda") == 7
+
+
+def test_draw_doctor_notices_an_lstm_that_miscounts(
+    monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any]
+) -> None:
+    class Session:
+        def run(self, names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            return [np.array([2.0, 1.0]) if names == ["m"] else np.array([0.3])]
+
+    monkeypatch.setattr(providers, "create_session", lambda data, provider: Session())
+    got = run("doctor")
+    assert got.code == 1
+    assert "the CPU provider does not work: LSTM gave [0.3], not [0.324" in got.out

@@ -142,6 +142,7 @@ def test_every_missing_key_is_named(tmp_path: Path, fake: Path, with_metadata: E
     ("name", "change", "message"),
     [
         ("decoder", {"format_version": "2"}, "newer than this package reads"),
+        ("decoder", {"dtype": "bfloat16"}, "dtype must be float32 or float16 or int8"),
         (
             "decoder",
             {"image_height": "8"},
@@ -203,6 +204,41 @@ def test_foreign_operators_are_refused(
     node = proto(4, b"RunCode") + proto(7, b"com.example")
     (tmp_path / "x.onnx").write_bytes(with_graph_field((fake / "decoder.onnx").read_bytes(), proto(1, node)))
     with pytest.raises(DrawError, match=r"com\.example\.RunCode"):
+        open_model(tmp_path / "x.onnx", DECODER, "cpu")
+
+
+@pytest.mark.parametrize("operator", ["DynamicQuantizeLSTM", "DynamicQuantizeMatMul"])
+@pytest.mark.parametrize("name", ["decoder", "classifier", "scorer"])
+@pytest.mark.parametrize("dtype", [None, "float32", "float16"])
+def test_int8_operators_are_for_int8_files(
+    tmp_path: Path,
+    fake: Path,
+    with_metadata: Edit,
+    with_graph_field: Callable[[bytes, bytes], bytes],
+    proto: Callable[[int, bytes], bytes],
+    operator: str,
+    name: str,
+    dtype: str | None,
+) -> None:
+    node = proto(4, operator.encode()) + proto(7, b"com.microsoft")
+    data = with_metadata((fake / f"{name}.onnx").read_bytes(), {"dtype": dtype})
+    (tmp_path / "x.onnx").write_bytes(with_graph_field(data, proto(1, node)))
+    with pytest.raises(DrawError, match=rf"com\.microsoft\.{operator}, .* in a file of {dtype or 'float32'}"):
+        open_model(tmp_path / "x.onnx", TYPES[name], "cpu")
+
+
+def test_there_is_no_scorer_in_int8(tmp_path: Path, fake: Path, with_metadata: Edit) -> None:
+    (tmp_path / "x.onnx").write_bytes(with_metadata((fake / "scorer.onnx").read_bytes(), {"dtype": "int8"}))
+    with pytest.raises(DrawError, match=r"no draw\.scorer in int8"):
+        open_model(tmp_path / "x.onnx", SCORER, "cpu")
+
+
+def test_functions_of_its_own_are_refused(
+    tmp_path: Path, fake: Path, proto: Callable[[int, bytes], bytes]
+) -> None:
+    function = proto(25, proto(1, b"Sigmoid"))
+    (tmp_path / "x.onnx").write_bytes((fake / "decoder.onnx").read_bytes() + function)
+    with pytest.raises(DrawError, match="model-local function"):
         open_model(tmp_path / "x.onnx", DECODER, "cpu")
 
 

@@ -20,6 +20,10 @@ from draw_onnx.train.trainer import Trainer
 
 @pytest.fixture(scope="session")
 def bars() -> Dataset:
+    return make_bars(torch.device("cpu"))
+
+
+def make_bars(device: torch.device) -> Dataset:
     """6x5 pictures with one bright row (label 0) or column (label 1); 48 for training, 20 each to evaluate."""
 
     def split(count: int, seed: int) -> Split:
@@ -32,7 +36,7 @@ def bars() -> Dataset:
                 images[k, :, :, place] = 255
             else:
                 images[k, :, place, :] = 255
-        return Split(images, labels)
+        return Split(images.to(device), labels.to(device))
 
     train = split(48, 0)
     return Dataset(
@@ -57,7 +61,12 @@ def make_trainer(tmp_path: Path, bars: Dataset) -> Callable[..., Trainer]:
     """A trainer on ``bars``; keyword arguments change the settings."""
 
     def make(
-        model: str = "draw", folder: str = "run", resume: Any = None, initial: Any = None, **changes: Any
+        model: str = "draw",
+        folder: str = "run",
+        resume: Any = None,
+        initial: Any = None,
+        hardware: Hardware = Hardware(device="cpu"),  # noqa: B008 (frozen)
+        **changes: Any,
     ) -> Trainer:
         values = {
             "preset": "bars",
@@ -70,13 +79,15 @@ def make_trainer(tmp_path: Path, bars: Dataset) -> Callable[..., Trainer]:
         settings = TrainSettings(**(values | changes))
         run = RunFolder(tmp_path / folder)
         run.path.mkdir(exist_ok=True)
-        fabric = Fabric(accelerator="cpu", devices=1)
+        fabric = Fabric(accelerator=hardware.device, devices=1)
         config = {"draw": DRAW, "draw-no-attention": WHOLE, "classifier": CLASSIFIER}[model]
         if resume:
             start = Start(place_of(resume), resume=resume, fresh=False)
         else:
             start = Start(Place((Stage(settings, config),)), initial=initial)
-        return Trainer(start, bars, run, fabric, Hardware())
+        return Trainer(
+            start, bars if hardware.device == "cpu" else make_bars(fabric.device), run, fabric, hardware
+        )
 
     return make
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,10 +33,10 @@ def no_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
-def digits_trainer(folder: Path, device: str, cuda_graph: bool = False) -> Trainer:
+def digits_trainer(folder: Path, device: str) -> Trainer:
     """A trainer on the digits whose noise comes from the CPU's generator on either device."""
     preset = find_preset("digits")
-    hardware = Hardware(device=device, cuda_graph=cuda_graph)
+    hardware = Hardware(device=device)
     fabric = make_fabric(hardware, Rank())
     fabric.launch()
     run = RunFolder(folder)
@@ -64,14 +66,66 @@ def test_twenty_iterations_equal_the_cpus(tmp_path: Path) -> None:
         torch.testing.assert_close(cuda[name].cpu(), value, rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_a_recorded_update_equals_an_eager_one(tmp_path: Path) -> None:
-    trainers = [digits_trainer(tmp_path / str(graph), "cuda", graph) for graph in (False, True)]
-    for trainer in trainers:
-        for _ in range(20):
-            trainer.step()
-    eager, recorded = (t.model.state_dict() for t in trainers)
-    for name, value in eager.items():
-        torch.testing.assert_close(recorded[name], value, rtol=1e-4, atol=1e-5, msg=name)
+GPU = Hardware(device="cuda")
+RECORDED = Hardware(device="cuda", cuda_graph=True)
+
+# What an update can have in it: labels, two groups of rates, an active clip, held windows, bfloat16, compiled chunks.
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "DRAW": ("draw", {}),
+    "without attention": ("draw-no-attention", {}),
+    "labels": ("classifier", {}),
+    "two rates": ("classifier", {"attention_lr_scale": 0.1, "attention_lr_settle": 5}),
+    "weight decay": ("classifier", {"attention_lr_scale": 0.1, "weight_decay": 0.1}),
+    "an active clip": ("draw", {"clip_norm": 0.5}),
+    "held write windows": ("draw", {"write_window": 2.0}),
+    "bfloat16": ("draw", {"precision": "bf16-mixed"}),
+    "compiled": ("draw", {"compile": True}),
+    "compiled labels": ("classifier", {"compile": True}),
+    "compiled bfloat16": ("draw", {"compile": True, "precision": "bf16-mixed"}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_recorded_update_equals_an_eager_one(make_trainer: Callable[..., Trainer], kind: str) -> None:
+    model, changes = KINDS[kind]
+    eager, recorded = (
+        make_trainer(model, folder=str(hardware.cuda_graph), hardware=hardware, **changes)
+        for hardware in (GPU, RECORDED)
+    )
+    first, second = eager.step(), recorded.step()
+    for _ in range(19):
+        first, second = eager.step(), recorded.step()
+    rtol, atol = (1e-2, 1e-2) if "bfloat16" in kind else (1e-4, 1e-5)
+    for name, value in eager.model.state_dict().items():
+        torch.testing.assert_close(recorded.model.state_dict()[name], value, rtol=rtol, atol=atol, msg=name)
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=rtol, atol=atol, msg=name)
+
+
+def test_recording_leaves_no_warning(make_trainer: Callable[..., Trainer]) -> None:
+    trainer = make_trainer(hardware=RECORDED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer.step()
+
+
+@pytest.mark.parametrize("kind", ["DRAW", "labels", "two rates", "compiled"])
+@pytest.mark.parametrize("hardware", [GPU, RECORDED], ids=["eager", "recorded"])
+def test_resuming_is_bit_exact(make_trainer: Callable[..., Trainer], hardware: Hardware, kind: str) -> None:
+    model, changes = KINDS[kind]
+    whole = make_trainer(model, folder="whole", hardware=hardware, **changes)
+    for _ in range(20):
+        whole.step()
+    parted = make_trainer(model, folder="parted", hardware=hardware, **changes)
+    for _ in range(8):
+        parted.step()
+    parted.save()
+    checkpoint = load_checkpoint(parted.folder.last)
+    resumed = make_trainer(model, folder="parted", hardware=hardware, resume=checkpoint)
+    for _ in range(12):
+        resumed.step()
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value), name
 
 
 def test_a_run_on_the_gpu_resumes_on_the_cpu(

@@ -33,6 +33,7 @@ from .placing import add_square, add_squares
 from .stream import CLUTTER_TEST, CLUTTER_VALID, below, draws
 
 SIDE, DIGIT, PIECE, PIECES = 100, 28, 8, 8
+INK = 20  # the longer side of a digit inside its 28 x 28
 DIGIT_PLACES = SIDE - DIGIT + 1  # 73 a side
 PIECE_PLACES = SIDE - PIECE + 1  # 93
 CROPS = DIGIT - PIECE + 1  # 21
@@ -67,6 +68,7 @@ def load_cluttered(
             "test": lambda: clutter_fixed(test_digits(root, download), CLUTTER_TEST).on(device),
         },
         binary=False,
+        figure_size=INK,
         labels=LABELS,
         draw=functools.partial(draw_cluttered, strength=strength),
         note=note,

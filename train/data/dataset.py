@@ -82,6 +82,8 @@ class Dataset:
             where training pictures are stored (not made afresh each time): what nearest neighbours look at.
         picture_fit: how pictures of other sizes are made like these: "pad" (shrunk, centred on black) or "cover"
             (resized and cropped to fill the frame).
+        figure_size: longer side of the one light figure on black that a picture is read for, in pixels; None where
+            there is no such figure, or none of a fixed size.
         note: what a result has to say about the data, e.g. "first 1,017 test images"; empty when complete.
     """
 
@@ -96,6 +98,7 @@ class Dataset:
         labels: tuple[str, ...] = (),
         draw: DrawBatch = draw_stored,
         picture_fit: str = PAD,
+        figure_size: int | None = None,
         note: str = "",
     ) -> None:
         if len(train) == 0:
@@ -105,6 +108,7 @@ class Dataset:
         self.labels = labels
         self.binary = binary
         self.picture_fit = picture_fit
+        self.figure_size = figure_size
         self.note = note
         self._train = train
         self._draw = draw

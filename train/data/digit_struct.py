@@ -73,7 +73,11 @@ class _Reader:
 
         self._file, self._ref = file, ref_dtype
         self._open, self._follow, self._all = h5d.open, h5r.dereference, h5s.ALL
-        self._double, self._short, self._object = h5t.NATIVE_DOUBLE, h5t.NATIVE_UINT16, h5t.py_create(ref_dtype)
+        self._double, self._short, self._object = (
+            h5t.NATIVE_DOUBLE,
+            h5t.NATIVE_UINT16,
+            h5t.py_create(ref_dtype),
+        )
         self._references = h5t.REFERENCE
 
     def entry(self, name: Any, box: Any) -> HouseNumber:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..files import write_atomically
+from ...files import write_atomically
 
 
 def plot_kl(kl_per_step: tuple[float, ...], title: str, path: Path) -> None:

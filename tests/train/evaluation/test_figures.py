@@ -12,8 +12,8 @@ from draw_onnx.errors import DrawError
 from draw_onnx.models.config import DrawConfig
 from draw_onnx.models.draw import Draw
 from draw_onnx.train.data.dataset import Dataset, Split
-from draw_onnx.train.evaluation import evaluate_bound, evaluate_importance, log_weight
-from draw_onnx.train.nearest import find_nearest, nearest
+from draw_onnx.train.evaluation.figures import evaluate_bound, evaluate_importance, log_weight
+from draw_onnx.train.evaluation.nearest import find_nearest, nearest
 
 
 @pytest.fixture(scope="module")

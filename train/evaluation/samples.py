@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.draw import Draw
-from .data.stream import BINARISE_SAMPLES, binarise
-from .evaluation import Advance, image_noise
+from ...models.draw import Draw
+from ..data.stream import BINARISE_SAMPLES, binarise
+from .figures import Advance, image_noise
 
 BATCH = 100  # pictures through the network at a time
 

@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..console import progress
-from ..errors import DrawError
-from ..models.checkpoint import load_checkpoint
-from ..models.draw import Draw
-from ..pretrained import find_packaged
-from ..runtime.metadata import CLASSIFIER, SCORER, Metadata
-from ..runtime.pictures.drawing import MAX_SIDE, fitting_scale, gap_width, pairs, write_png
-from .data.dataset import Dataset, Split
-from .data.registry import load_dataset
-from .evaluation import (
+from ...console import progress
+from ...errors import DrawError
+from ...models.checkpoint import load_checkpoint
+from ...models.draw import Draw
+from ...models.rounding import rounded_to_int8
+from ...pretrained import find_packaged
+from ...runtime.metadata import CLASSIFIER, SCORER, Metadata
+from ...runtime.pictures.drawing import write_png
+from ..data.dataset import Dataset, Split
+from ..data.registry import load_dataset
+from ..machine import choose_device
+from .figures import (
     BoundFigures,
     ErrorFigures,
     bound_figures,
@@ -28,7 +30,7 @@ from .evaluation import (
     evaluate_importance,
     slices,
 )
-from .nearest import Uniqueness, check_nearest, find_nearest
+from .nearest import check_nearest, check_nearest_sheet, find_nearest, nearest_sheet
 from .recognisability import check_recognise, recognise
 from .recognisability import recognised_sheet as draw_recognised
 
@@ -58,23 +60,27 @@ def evaluate_checkpoint(
     samples: int,
     recognised: int | None = None,
     recognised_sheet: Path | None = None,
+    int8: bool = False,
 ) -> Result:
-    """Figures of a checkpoint with PyTorch.
+    """Figures of a checkpoint with PyTorch; with ``int8`` its weights are rounded as those of an int8 file.
 
     Raises:
         DrawError: a bad checkpoint, data that are missing or do not fit, options that do not fit the model.
     """
     if threads:
         torch.set_num_threads(threads)
+    torch_device = choose_device(device)
     checkpoint = load_checkpoint(find_packaged(path, ".ckpt", "checkpoint"))
-    model = checkpoint.build().to(_device(device))
+    if int8:
+        checkpoint = rounded_to_int8(checkpoint)
+    model = checkpoint.build().to(torch_device)
     config = checkpoint.config
     if not isinstance(model, Draw) and (importance or plot or nearest or recognised):
         raise DrawError(
             "--importance, --plot, --nearest and --recognise are for DRAW; this checkpoint is a glimpse classifier"
         )
     shape = (config.image_channels, config.image_height, config.image_width)
-    dataset = _dataset(dataset_name or checkpoint.dataset, data_dir, image_dir, shape, _device(device))
+    dataset = _dataset(dataset_name or checkpoint.dataset, data_dir, image_dir, shape, torch_device)
     if not isinstance(model, Draw):
         check_labels(dataset)
     if nearest is not None:
@@ -86,6 +92,9 @@ def evaluate_checkpoint(
     count = min(len(evaluation), limit or len(evaluation))
     result = _header(dataset, split, evaluation, limit)
     result.values["iteration"] = checkpoint.iteration
+    if int8:
+        result.lines[0] += " [weights rounded to int8]"
+        result.values["dtype"] = "int8"
     with progress("evaluating", count) as bar:
         if isinstance(model, Draw):
             figures = evaluate_bound(model, evaluation, batch, limit, seed, bar.advance)
@@ -150,9 +159,9 @@ def evaluate_onnx(
     Raises:
         DrawError: a bad file, a decoder, data that are missing or do not fit.
     """
-    from ..runtime.classifier import Classifier
-    from ..runtime.scorer import Scorer
-    from ..runtime.session import peek
+    from ...runtime.classifier import Classifier
+    from ...runtime.scorer import Scorer
+    from ...runtime.session import peek
 
     metadata: Metadata = peek(path)
     if metadata.model_type not in (SCORER, CLASSIFIER):
@@ -185,39 +194,6 @@ def evaluate_onnx(
             figures = ErrorFigures(count, wrong, entropy / count)
     _add_figures(result, figures)
     return result
-
-
-_PAIRS_A_ROW = 4
-
-
-def _nearest_scale(count: int, width: int, height: int) -> int:
-    return fitting_scale(2 * _PAIRS_A_ROW, -(-count // _PAIRS_A_ROW), width, height, limit=4)
-
-
-def check_nearest_sheet(count: int, width: int, height: int) -> None:
-    """Raises DrawError for a sheet beyond use, before the samples are drawn."""
-    scale, rows = _nearest_scale(count, width, height), -(-count // _PAIRS_A_ROW)
-    gap = 2 * gap_width(scale)
-    if max(_PAIRS_A_ROW * (2 * width * scale + gap), rows * (height * scale + gap)) > MAX_SIDE:
-        raise DrawError(f"--nearest: {count:,} pairs are too many for a picture; ask for fewer --samples")
-
-
-def nearest_sheet(found: Uniqueness) -> np.ndarray:
-    """Pairs of (sample, nearest training picture), four pairs a row, nearest pair first."""
-    order = np.argsort(found.distances)
-    samples, neighbours = found.samples.cpu().numpy(), found.neighbours.cpu().numpy()
-    scale = _nearest_scale(len(order), samples.shape[-1], samples.shape[-2])
-    return pairs(samples[order], neighbours[order], min(_PAIRS_A_ROW, len(order)), scale)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in ("cpu", "cuda"):
-        raise DrawError(f"unknown device {name!r}: auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise DrawError("--device cuda: PyTorch finds no CUDA device here")
-    return torch.device(name)
 
 
 def _dataset(

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # One piece of a long training on a machine that is lent for minutes: go on where the last piece stopped, stop in time.
 #
-#   bench/train_piece.sh RUN_FOLDER SECONDS [draw-train options of a fresh run]
-#   bench/train_piece.sh runs/mnist 540 --preset mnist --device cuda --cuda-graph
+#   tools/train_piece.sh RUN_FOLDER SECONDS [draw-train options of a fresh run]
+#   tools/train_piece.sh runs/mnist 540 --preset mnist --device cuda --cuda-graph
 #
 # draw-train answers SIGTERM by finishing the step and saving, so the next piece loses nothing.
 set -euo pipefail

@@ -18,9 +18,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .data.torn import torn_digits
-from .data.two_digit import DIGIT, PLACES, SIDE, paint_pairs
-from .evaluation import Advance
+from ..data.torn import torn_digits
+from ..data.two_digit import DIGIT, PLACES, SIDE, paint_pairs
+from .figures import Advance
 
 NONE = 10  # the class of windows with no digit in the middle
 TORN = 0.25  # share of the training pairs' digits

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DrawError
-from ..models.draw import Draw
-from .data.dataset import Dataset, Split
-from .data.stream import BINARISE_TRAIN, binarise
-from .drawn import BATCH, draw_samples
-from .evaluation import Advance, image_noise
+from ...errors import DrawError
+from ...models.draw import Draw
+from ...runtime.pictures.drawing import MAX_SIDE, fitting_scale, gap_width, pairs
+from ..data.dataset import Dataset, Split
+from ..data.stream import BINARISE_TRAIN, binarise
+from .figures import Advance, image_noise
+from .samples import BATCH, draw_samples
 
 CHUNK = 5000  # training pictures held as float32 at a time
 
@@ -117,3 +118,26 @@ def nearest(queries: Tensor, train: Split, advance: Advance = lambda _: None) ->
         index = torch.where(better, where + start, index)
         advance(len(part))
     return best, index
+
+
+_PAIRS_A_ROW = 4
+
+
+def _nearest_scale(count: int, width: int, height: int) -> int:
+    return fitting_scale(2 * _PAIRS_A_ROW, -(-count // _PAIRS_A_ROW), width, height, limit=4)
+
+
+def check_nearest_sheet(count: int, width: int, height: int) -> None:
+    """Raises DrawError for a sheet beyond use, before the samples are drawn."""
+    scale, rows = _nearest_scale(count, width, height), -(-count // _PAIRS_A_ROW)
+    gap = 2 * gap_width(scale)
+    if max(_PAIRS_A_ROW * (2 * width * scale + gap), rows * (height * scale + gap)) > MAX_SIDE:
+        raise DrawError(f"--nearest: {count:,} pairs are too many for a picture; ask for fewer --samples")
+
+
+def nearest_sheet(found: Uniqueness) -> np.ndarray:
+    """Pairs of (sample, nearest training picture), four pairs a row, nearest pair first."""
+    order = np.argsort(found.distances)
+    samples, neighbours = found.samples.cpu().numpy(), found.neighbours.cpu().numpy()
+    scale = _nearest_scale(len(order), samples.shape[-1], samples.shape[-2])
+    return pairs(samples[order], neighbours[order], min(_PAIRS_A_ROW, len(order)), scale)

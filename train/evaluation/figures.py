@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..console import Progress
-from ..errors import DrawError
-from ..models.classifier import GlimpseClassifier
-from ..models.draw import Draw
-from ..runtime.error_rate import ErrorRate
-from ..runtime.noise import noise as stream_noise
+from ...console import Progress
+from ...errors import DrawError
+from ...models.classifier import GlimpseClassifier
+from ...models.draw import Draw
+from ...runtime.error_rate import ErrorRate
+from ...runtime.noise import noise as stream_noise
 
 if TYPE_CHECKING:
-    from .data.dataset import Batch, Dataset, Split
+    from ..data.dataset import Batch, Dataset, Split
 
 EVALUATION_SEED = 0  # of the noise stream; picture k of the set uses the stream's image k
 EVALUATION_BATCH = 100

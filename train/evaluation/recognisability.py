@@ -1,10 +1,10 @@
 """How many samples can be read, and do all digits occur? A classifier of real digits is asked.
 
 Its answer means little alone: it is sure of some pictures that are no digits and unsure of some that are. So the same
-number is given for as many real test pictures, treated alike, and for as many of torn digits (data/torn.py): a good
+number is given for as many real test pictures, treated alike, and for as many of torn digits (../data/torn.py): a good
 model is near the first and far from the second.
 
-Samples of black and white data are drawn from their Bernoulli means (drawn.py), and real digits from their grey values,
+Samples of black and white data are drawn from their Bernoulli means (samples.py), and real digits from their grey values,
 each pixel once. Grey data (``digits``) stay grey on both sides.
 """
 
@@ -17,21 +17,21 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DrawError
-from ..models.draw import Draw
-from ..runtime.error_rate import ErrorRate
-from ..runtime.pictures.captions import captioned
-from ..runtime.pictures.drawing import Rgb, arrange, fitting_scale, gap_width, to_rgb
-from .data.dataset import Dataset
-from .data.mnist import Digits, test_digits, training_digits
-from .data.registry import data_root
-from .data.stream import BINARISE_TEST, BINARISE_TRAIN, TWO_DIGIT_TEST
-from .data.torn import torn_digits
-from .data.two_digit import PLACES, paint_pairs, pair_draws
+from ...errors import DrawError
+from ...models.draw import Draw
+from ...runtime.error_rate import ErrorRate
+from ...runtime.pictures.captions import captioned
+from ...runtime.pictures.drawing import Rgb, arrange, fitting_scale, gap_width, to_rgb
+from ..data.dataset import Dataset
+from ..data.mnist import Digits, test_digits, training_digits
+from ..data.registry import data_root
+from ..data.stream import BINARISE_TEST, BINARISE_TRAIN, TWO_DIGIT_TEST
+from ..data.torn import torn_digits
+from ..data.two_digit import PLACES, paint_pairs, pair_draws
 from .digit_reader import DigitReader
-from .drawn import draw_samples
-from .evaluation import Advance
+from .figures import Advance
 from .pair_reader import PairReader
+from .samples import draw_samples
 
 CONFIDENT = 0.9
 DIGITS = 10

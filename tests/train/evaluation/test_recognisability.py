@@ -15,16 +15,16 @@ from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import Checkpoint, build_model, save_checkpoint
 from draw_onnx.models.config import DrawConfig
 from draw_onnx.models.draw import Draw
-from draw_onnx.train import eval_cli, pair_reader, recognisability
 from draw_onnx.train.data.dataset import Dataset
 from draw_onnx.train.data.mnist import Digits
 from draw_onnx.train.data.registry import load_dataset
 from draw_onnx.train.data.torn import torn_digits
 from draw_onnx.train.data.two_digit import PLACES, paint_pairs
-from draw_onnx.train.digit_reader import DigitReader
-from draw_onnx.train.drawn import draw_samples
-from draw_onnx.train.pair_reader import PairReader, training_windows
-from draw_onnx.train.recognisability import Readings, recognise, recognised_sheet
+from draw_onnx.train.evaluation import cli, pair_reader, recognisability
+from draw_onnx.train.evaluation.digit_reader import DigitReader
+from draw_onnx.train.evaluation.pair_reader import PairReader, training_windows
+from draw_onnx.train.evaluation.recognisability import Readings, recognise, recognised_sheet
+from draw_onnx.train.evaluation.samples import draw_samples
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +231,7 @@ def test_the_command(
     config = DrawConfig(1, 8, 8, 2, 8, 2, 2, 2)
     save_checkpoint(tmp_path / "d.ckpt", Checkpoint(config, "digits", dict(build_model(config).state_dict())))
     arguments = ("--ckpt", tmp_path / "d.ckpt", "--recognise", 30, "--recognise-sheet", tmp_path / "s.png")
-    code, out, error = command(eval_cli.main, *arguments, "--json")
+    code, out, error = command(cli.main, *arguments, "--json")
     assert code == 0, error
     values = json.loads(out)
     assert values["recognised_real"] > 70

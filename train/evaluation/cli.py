@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from ..console import VersionOption, check_outputs, make_app, run_app
+from ...console import VersionOption, check_outputs, make_app, run_app
 
 app = make_app()
 
@@ -70,6 +70,12 @@ def command(
     image_dir: Annotated[
         Path | None, typer.Option(help="Folder of picture files, for models trained on images.")
     ] = None,
+    dtype: Annotated[
+        Literal["fp32", "int8"],
+        typer.Option(
+            help="int8: with the rounded weights that draw-export --dtype int8 writes (checkpoints)."
+        ),
+    ] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda (checkpoints).")] = "auto",
     provider: Annotated[str, typer.Option(help="auto, cpu or cuda (ONNX files).")] = "auto",
     threads: Annotated[
@@ -91,12 +97,14 @@ def command(
         )
     if recognise_sheet is not None and recognise is None:
         raise typer.BadParameter("--recognise-sheet shows what --recognise N reads: give both.")
+    if onnx is not None and dtype != "fp32":
+        raise typer.BadParameter("--dtype is for checkpoints: an ONNX file has its weights as they are.")
     if onnx is not None and device != "auto":
         raise typer.BadParameter("--device is for checkpoints: an ONNX file takes --provider.")
     if ckpt is not None and provider != "auto":
         raise typer.BadParameter("--provider is for ONNX files: a checkpoint takes --device.")
-    from .evaluate_file import evaluate_checkpoint, evaluate_onnx
-    from .machine import flushed_subnormals
+    from ..machine import flushed_subnormals
+    from .files import evaluate_checkpoint, evaluate_onnx
 
     with flushed_subnormals():
         if onnx is not None:
@@ -122,6 +130,7 @@ def command(
                 samples,
                 recognise,
                 recognise_sheet,
+                dtype == "int8",
             )
     if json_:
         import json

@@ -1,0 +1,108 @@
+"""From a checkpoint to a file that is compared with torch, and how large and how fast it is."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..errors import DrawError
+from ..models.checkpoint import Checkpoint
+from .builder import to_bytes
+from .gates import default_atol
+from .graphs import UNCHECKED, build_model
+from .options import ExportOptions, Graph
+from .parity import Row, compare, open_session, runner
+from .reference import cases
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+SPEED_BATCHES = (1, 32)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An ONNX file that is not yet on disk."""
+
+    data: bytes
+    graph: Graph
+    time_steps: int
+    nodes: int
+    load_seconds: float
+    run_seconds: dict[int, float]  # pictures at once -> seconds, on one CPU thread
+    rows: tuple[Row, ...]  # empty with check=False
+
+    @property
+    def passed(self) -> bool:
+        return all(row.passed for row in self.rows)
+
+    def require_parity(self) -> None:
+        """Raise DrawError naming the first output that misses its gate."""
+        for row in self.rows:
+            if not row.passed:
+                raise DrawError(f"parity failed, no file written: {row.output} {row.reason}")
+
+
+def export(
+    checkpoint: Checkpoint,
+    options: ExportOptions | None = None,
+    *,
+    atol: float | None = None,
+    check: bool = True,
+    advance: Callable[[], object] | None = None,
+) -> Exported:
+    """Build a file and compare it with torch; the caller decides what a failed row means.
+
+    Args:
+        atol: gate of the probabilities, or for int8 of pictures and answers; None: the dtype's.
+        check: False leaves the comparison out; the file then says ``unchecked``.
+        advance: called after each of the ``PARITY_CASES`` inputs compared (fewer for a static batch).
+
+    Raises:
+        DrawError: options that contradict one another or the model, or ONNX Runtime refuses the file.
+    """
+    options = options or ExportOptions()
+    graph, steps, _ = options.resolve(checkpoint)
+    model, metadata = build_model(checkpoint, options)
+    data = to_bytes(model, metadata.to_props())
+    start = time.perf_counter()
+    session = open_session(data)
+    load_seconds = time.perf_counter() - start
+    rows: tuple[Row, ...] = ()
+    if check:
+        gate = default_atol(options.dtype, graph) if atol is None else atol
+        rows = compare(runner(session), checkpoint, graph, steps, options.dtype, gate, options.batch, advance)
+        metadata = replace(metadata, parity_atol=_passed_gate(rows, gate, options.dtype == "int8"))
+        data = to_bytes(model, metadata.to_props())
+    sizes = SPEED_BATCHES if options.batch is None else (options.batch,)
+    run_seconds = {size: _seconds(session, checkpoint, graph, steps, size) for size in sizes}
+    return Exported(data, graph, steps, len(model.graph.node), load_seconds, run_seconds, rows)
+
+
+def _seconds(
+    session: onnxruntime.InferenceSession, checkpoint: Checkpoint, graph: Graph, time_steps: int, batch: int
+) -> float:
+    """The best of a few runs: an indication, and no benchmark (bench/ has that)."""
+    _, feeds = next(cases(checkpoint, graph, time_steps, (batch,)))
+    run = runner(session)
+    run(feeds)
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        run(feeds)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _passed_gate(rows: tuple[Row, ...], atol: float, int8: bool) -> str:
+    """``atol`` where it was enough, else the gate that was, rounded up to one digit."""
+    if not all(row.passed for row in rows):
+        return UNCHECKED
+    worst = max((row.error for row in rows if row.by_atol), default=0.0)
+    if worst <= atol or int8:
+        return f"{atol:g}"
+    unit = 10.0 ** math.floor(math.log10(worst))
+    return f"{math.ceil(worst / unit) * unit:.0e}"

@@ -1,0 +1,138 @@
+"""The torch side of the parity check: the inputs to compare on, and what torch computes from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..models.attention import window_from
+from ..models.checkpoint import Checkpoint
+from ..models.classifier import GlimpseClassifier
+from ..models.config import ClassifierConfig, DrawConfig
+from ..models.draw import Draw
+from ..runtime.metadata import (
+    BOUND,
+    CANVASES,
+    GLIMPSES,
+    IMAGE,
+    LOGITS,
+    NOISE,
+    PROBABILITIES,
+    READ_ATTENTION,
+    RECONSTRUCTION,
+    WRITE_ATTENTION,
+)
+from ..runtime.noise import noise as noise_stream
+from ..runtime.noise import raw, uniform
+from .options import Graph
+
+Arrays = dict[str, NDArray[np.float64]]
+Feeds = dict[str, NDArray[np.float32]]
+
+BATCHES = (1, 2, 5)
+PARITY_CASES = 4 * len(BATCHES)
+SEED = 20150516
+
+
+def cases(
+    checkpoint: Checkpoint, graph: Graph, time_steps: int, batches: tuple[int, ...] = BATCHES
+) -> Iterator[tuple[str, Feeds]]:
+    """Inputs to compare on, with a name for each."""
+    config = checkpoint.config
+    image_shape = (config.image_channels, config.image_height, config.image_width)
+    for batch in batches:
+        if graph == "classifier":
+            for label, image in _images(batch, image_shape).items():
+                yield f"batch {batch}, {label} image", {IMAGE: image}
+            continue
+        assert isinstance(config, DrawConfig)
+        drawn = noise_stream(SEED, 0, batch, time_steps, config.latent_size)
+        noises = {
+            "drawn": drawn,
+            "zero": np.zeros_like(drawn),
+            "+4": np.full_like(drawn, 4.0),
+            "-4": np.full_like(drawn, -4.0),
+        }
+        images = _images(batch, image_shape)
+        for (label, values), (picture, image) in zip(noises.items(), images.items(), strict=True):
+            if graph == "decoder":
+                yield f"batch {batch}, {label} noise", {NOISE: values}
+            else:
+                yield f"batch {batch}, {label} noise, {picture} image", {IMAGE: image, NOISE: values}
+
+
+def _images(batch: int, shape: tuple[int, ...]) -> dict[str, NDArray[np.float32]]:
+    count = batch * math.prod(shape)
+    grey = uniform(raw(SEED, np.arange(count, dtype=np.uint64))).astype(np.float32).reshape(batch, *shape)
+    return {
+        "binary": (grey < 0.2).astype(np.float32),
+        "black": np.zeros_like(grey),
+        "white": np.ones_like(grey),
+        "grey": grey,
+    }
+
+
+def reference(model: Draw | GlimpseClassifier, graph: Graph, feeds: Feeds, time_steps: int) -> Arrays:
+    """Every output that the file may have, from torch in the model's own precision."""
+    dtype = next(model.parameters()).dtype
+    inputs = {name: torch.from_numpy(values).to(dtype) for name, values in feeds.items()}
+    with torch.no_grad():
+        if isinstance(model, GlimpseClassifier):
+            values = _classifier(model, inputs[IMAGE], time_steps)
+        elif graph == "scorer":
+            values = _scorer(model, inputs[IMAGE], inputs[NOISE])
+        else:
+            values = _decoder(model, inputs[NOISE])
+    return {name: value.double().numpy() for name, value in values.items() if value is not None}
+
+
+def _decoder(model: Draw, noise: Tensor) -> dict[str, Tensor | None]:
+    samples = model.generate(noise)
+    return {
+        IMAGE: samples.image,
+        CANVASES: torch.sigmoid(samples.canvases),
+        WRITE_ATTENTION: _rows(samples.write_params, model.config.write_size, model.config),
+    }
+
+
+def _classifier(model: GlimpseClassifier, image: Tensor, time_steps: int) -> dict[str, Tensor | None]:
+    output = model(image, time_steps)
+    return {
+        LOGITS: output.answer,
+        PROBABILITIES: torch.softmax(output.answer, -1),
+        GLIMPSES: output.glimpses,
+        READ_ATTENTION: _rows(output.attention, model.config.read_size, model.config),
+    }
+
+
+def _scorer(model: Draw, image: Tensor, noise: Tensor) -> dict[str, Tensor | None]:
+    output = model(image, noise, keep_steps=True)
+    steps = output.steps
+    return {
+        BOUND: output.bound,
+        RECONSTRUCTION: torch.sigmoid(output.canvas),
+        CANVASES: torch.sigmoid(steps.canvases),
+        READ_ATTENTION: _rows(steps.read_params, model.config.read_size, model.config),
+        WRITE_ATTENTION: _rows(steps.write_params, model.config.write_size, model.config),
+    }
+
+
+def _rows(params: Tensor | None, n: int, config: DrawConfig | ClassifierConfig) -> Tensor | None:
+    return None if params is None else window_from(params, n, config.image_width, config.image_height).stack()
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Models this small gain nothing from a second thread, and on a busy machine it costs a hundredfold."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

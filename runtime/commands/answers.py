@@ -1,0 +1,142 @@
+"""What draw-classify found, as a table, JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...console import note
+from ...streams import printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..error_rate import ErrorRate
+
+OPEN = "open"  # in the table's column of answers: nothing is likely enough
+MANY = 10  # lines about single pictures that are worth reading
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was done to a picture, without the picture."""
+
+    ink: str
+    steps: tuple[str, ...]
+    warning: str
+
+    def __str__(self) -> str:
+        return ", ".join(self.steps) or "as it is"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One row a picture."""
+
+    names: list[str]
+    probabilities: NDArray[np.float32]  # [n, classes]
+    labels: tuple[str, ...]
+    truth: NDArray[np.int64] | None  # [n]
+    done: list[Done]  # [n]
+    least: float | None  # probability below which an answer is left open; None: never
+
+    def likeliest(self) -> list[tuple[str, float]]:
+        """(name of the likeliest class, its probability)"""
+        return [(self.labels[int(row.argmax())], float(row.max())) for row in self.probabilities]
+
+    def is_open(self, probability: float) -> bool:
+        """Whether this is too little for an answer."""
+        return self.least is not None and probability < self.least
+
+    def captions(self) -> list[str]:
+        """Answer and probability in a few letters."""
+        return [f"{OPEN if self.is_open(p) else label}  {p:.1%}" for label, p in self.likeliest()]
+
+    def note_warnings(self) -> None:
+        """A line on stderr for every picture outside of what the model knows, up to ten."""
+        lines = [
+            f"{f'picture {name}' if name.isdigit() else name}: {done.warning}"
+            for name, done in zip(self.names, self.done, strict=True)
+            if done.warning
+        ]
+        for line in lines[:MANY]:
+            note(line)
+        if len(lines) > MANY:
+            note(f"and {len(lines) - MANY} more of that kind; --json names them all")
+
+    def error_rate(self, truth: NDArray[np.int64]) -> ErrorRate | None:
+        """Of the answers that were given; None where all are left open."""
+        from ..error_rate import ErrorRate
+
+        given = self.probabilities.max(1) >= (self.least or 0.0)
+        wrong = (self.probabilities.argmax(1) != truth)[given]
+        return ErrorRate(len(wrong), int(wrong.sum())) if len(wrong) else None
+
+    def as_json(self) -> Any:
+        if self.truth is not None:
+            error = self.error_rate(self.truth)
+            answered = error.images if error else 0
+            figures = {
+                "images": answered,
+                "errors": error.wrong if error else 0,
+                "error_rate": error.rate if error else None,
+                "interval": list(error.interval) if error else None,
+            }
+            return figures if self.least is None else {**figures, "open": len(self.names) - answered}
+        return [
+            {
+                "picture": name,
+                "answer": None if self.is_open(probability) else label,
+                **({} if self.least is None else {"open": self.is_open(probability), "likeliest": label}),
+                "probability": probability,
+                "probabilities": dict(zip(self.labels, map(float, row), strict=True)),
+                "prepared": {
+                    "ink": done.ink,
+                    "steps": list(done.steps),
+                    "warning": done.warning or None,
+                },
+            }
+            for name, (label, probability), row, done in zip(
+                self.names, self.likeliest(), self.probabilities, self.done, strict=True
+            )
+        ]
+
+    def print_csv(self) -> None:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        truth = ["label"] if self.truth is not None else []
+        mark = [] if self.least is None else [OPEN]
+        classes = [f"p_{label}" for label in self.labels]
+        writer.writerow(["picture", *truth, "answer", *mark, "probability", *classes, "prepared"])
+        for k, (name, (label, probability)) in enumerate(zip(self.names, self.likeliest(), strict=True)):
+            known = [self.labels[self.truth[k]]] if self.truth is not None else []
+            is_open = self.is_open(probability)
+            mark = [] if self.least is None else [str(is_open).lower()]
+            row = [f"{p:.6f}" for p in self.probabilities[k]]
+            answer = "" if is_open else label
+            writer.writerow([name, *known, answer, *mark, f"{probability:.6f}", *row, self.done[k]])
+
+    def print_table(self) -> None:
+        if self.truth is not None:
+            error = self.error_rate(self.truth)
+            if error is not None:
+                print(error)
+            if self.least is not None:
+                print(
+                    f"{len(self.names) - (error.images if error else 0):,} of {len(self.names):,} left open"
+                )
+            return
+        names = [printable(name) for name in self.names]
+        width = max(len("picture"), *map(len, names))
+        column = max(len("answer"), *map(len, self.labels))
+        second = 8 + max(map(len, self.labels))
+        print(f"{'picture':<{width}}  {'answer':<{column}}  probability  {'runner-up':<{second}}  prepared")
+        for name, row, done in zip(names, self.probabilities, self.done, strict=True):
+            best, next_ = (int(k) for k in row.argsort()[::-1][:2])
+            answer = OPEN if self.is_open(float(row[best])) else self.labels[best]
+            likeliest = f"{self.labels[best]} " if answer == OPEN else ""
+            runner_up = f"{self.labels[next_]} {row[next_]:.2%}"
+            probability = f"{likeliest}{row[best]:.2%}"
+            print(f"{name:<{width}}  {answer:<{column}}  {probability:>11}  {runner_up:<{second}}  {done}")

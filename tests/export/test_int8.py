@@ -1,0 +1,340 @@
+"""Files in int8: what is in them, what they cost, and what the runtime lets through because of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper, numpy_helper
+
+from draw_onnx.errors import DrawError
+from draw_onnx.export import ExportOptions, build, export, parity
+from draw_onnx.export.builder import GraphBuilder, to_bytes
+from draw_onnx.export.quantisation import quantised
+from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint
+from draw_onnx.models.config import ClassifierConfig
+from draw_onnx.models.rounding import rounded_to_int8
+from draw_onnx.pretrained import find_packaged
+from draw_onnx.runtime.classifier import Classifier
+from draw_onnx.runtime.metadata import INT8_OPERATORS, Metadata
+from draw_onnx.runtime.sampler import Sampler
+
+INT8 = ExportOptions(dtype="int8")
+
+
+def model_of(data: bytes) -> onnx.ModelProto:
+    return onnx.load_from_string(data)
+
+
+def metadata_of(data: bytes) -> Metadata:
+    return Metadata.from_props({p.key: p.value for p in model_of(data).metadata_props})
+
+
+def initializers(data: bytes) -> dict[str, np.ndarray]:
+    return {t.name: numpy_helper.to_array(t) for t in model_of(data).graph.initializer}
+
+
+def edited(data: bytes, edit: Callable[[onnx.ModelProto], object]) -> bytes:
+    model = model_of(data)
+    edit(model)
+    return model.SerializeToString()
+
+
+def graph_of(checkpoint: Checkpoint) -> str:
+    return "classifier" if isinstance(checkpoint.config, ClassifierConfig) else "decoder"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "more"),
+    [
+        ("steps", {}),
+        ("image", {}),
+        ("steps", {"batch": 3}),
+        ("image", {"time_steps": 1}),
+        ("steps", {"opset": 13}),
+        ("image", {"opset": 18}),
+    ],
+    ids=str,
+)
+def test_every_kind_of_file_passes_its_gate(checkpoints, outputs, more):
+    for name, checkpoint in checkpoints.items():
+        exported = export(checkpoint, dataclasses.replace(INT8, outputs=outputs, **more))
+        exported.require_parity()
+        metadata = metadata_of(exported.data)
+        assert metadata.dtype == "int8", name
+        assert metadata.parity_atol == ("0.01" if graph_of(checkpoint) == "classifier" else "0.02"), name
+        judged = {row.output for row in exported.rows if row.gate.judges}
+        assert judged == {row.output for row in exported.rows} & {"image", "canvases", "logits"}, name
+
+
+def test_operators_and_names(checkpoints):
+    for name, checkpoint in checkpoints.items():
+        data = build(checkpoint, INT8)
+        model, metadata = model_of(data), metadata_of(data)
+        assert [(o.domain, o.version) for o in model.opset_import] == [("", 17), ("com.microsoft", 1)], name
+        foreign = {(n.domain, n.op_type) for n in model.graph.node if n.domain}
+        assert foreign, name
+        assert foreign <= INT8_OPERATORS[metadata.model_type], name
+        assert {n.op_type for n in model.graph.node}.isdisjoint({"LSTM"}), name
+        nodes = [node.name for node in model.graph.node]
+        assert len(set(nodes)) == len(nodes), name
+        assert all(node.name.split("/")[-1].startswith(node.op_type) for node in model.graph.node), name
+        assert data == build(checkpoint, INT8), name
+
+
+def test_the_weights_are_those_that_draw_eval_measures(checkpoints):
+    """Every matrix of an int8 file, back in float, is the same in the float file of the rounded checkpoint."""
+    for name, checkpoint in checkpoints.items():
+        recurrence = "lstm" if graph_of(checkpoint) == "decoder" else None
+        eight = initializers(build(checkpoint, INT8))
+        rounded = initializers(build(rounded_to_int8(checkpoint), ExportOptions(recurrence=recurrence)))
+        scales = [key for key in eight if key.endswith("_scale")]
+        assert len(scales) == (4 if graph_of(checkpoint) == "classifier" else 3), name
+        for key in scales:
+            values, matrix = eight[key.removesuffix("_scale")], rounded[key.removesuffix("_scale")]
+            zero_point = 128 if values.dtype == np.uint8 else 0
+            got = (values.astype(np.float64) - zero_point) * eight[key][..., None, :]
+            if matrix.shape != got.shape:  # the plain LSTM operator takes them transposed
+                matrix = matrix.transpose(0, 2, 1)
+            np.testing.assert_allclose(got, matrix, rtol=2e-5, atol=1e-7, err_msg=f"{name} {key}")
+
+
+@pytest.mark.parametrize("name", ["mnist-no-attention", "mnist-two-digit", "cluttered-mnist"])
+def test_packaged_models_are_small_and_pass(name):
+    checkpoint = load_checkpoint(find_packaged(name, ".ckpt", "checkpoint"))
+    exported = export(checkpoint, dataclasses.replace(INT8, batch=2))
+    exported.require_parity()
+    for recurrence in ("unrolled", "lstm") if name != "cluttered-mnist" else ("unrolled",):
+        assert len(exported.data) <= 0.3 * len(build(checkpoint, ExportOptions(recurrence=recurrence)))
+
+
+def test_channels_of_every_kind():
+    weight = np.array([[0.0, 5.0, 1e-3, -2.0], [0.0, 5.0, -1e-3, 1.0], [0.0, 5.0, 5e-4, 0.3]])
+    values, scales = quantised(weight)
+    assert values.dtype == np.int8
+    assert values.T.tolist() == [[0, 0, 0], [127, 127, 127], [127, -127, 64], [-127, 64, 19]]
+    np.testing.assert_allclose(values * scales, weight, atol=1e-12 + scales.max() / 2)
+    leading, of_leading = quantised(weight[None])
+    assert (leading.shape, of_leading.shape) == ((1, 3, 4), (1, 4))
+
+
+def test_products_do_not_saturate(run_file):
+    """Signed weights would: without VNNI, pairs of products are added in 16 bits, and 2 * 255 * 127 is twice too much."""
+    b = GraphBuilder("product", dtype="int8")
+    x = b.input("x", [64])
+    weight = np.full((64, 32), 1.0)
+    y = b.product(x, b.matrix("weight", weight), b.constant("bias", np.arange(32.0)))
+    b.output("y", y, [32])
+    got = run_file(to_bytes(b.model(), {}), x=np.ones((4, 64), np.float32))["y"]
+    np.testing.assert_allclose(got, np.tile(64 + np.arange(32.0), (4, 1)), rtol=1e-5)
+
+
+def test_a_wrong_scale_misses_the_picture_gate(checkpoints):
+    def edit(model: onnx.ModelProto) -> None:
+        scale = next(t for t in model.graph.initializer if t.name == "/decoder/write/weight_scale")
+        scale.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scale) * 1.3, scale.name))
+
+    checkpoint = checkpoints["attention"]
+    session = parity.open_session(edited(build(checkpoint, INT8), edit))
+    rows = {r.output: r for r in parity.compare(parity.runner(session), checkpoint, "decoder", 4, "int8")}
+    assert not rows["image"].passed
+    assert rows["write_attention"].passed  # told, not judged
+    assert "has a picture that differs by" in rows["image"].reason
+    assert rows["image"].reason.endswith("the gate is 2e-2 (--atol)")
+
+
+def test_another_class_too_often_misses_the_gate(checkpoints):
+    def edit(model: onnx.ModelProto) -> None:
+        bias = next(t for t in model.graph.initializer if t.name == "/classifier/output/bias")
+        bias.CopyFrom(numpy_helper.from_array(-9 * numpy_helper.to_array(bias), bias.name))
+
+    checkpoint = checkpoints["classifier"]
+    session = parity.open_session(edited(build(checkpoint, INT8), edit))
+    rows = {r.output: r for r in parity.compare(parity.runner(session), checkpoint, "classifier", 4, "int8")}
+    assert not rows["logits"].passed
+    assert "names another class for" in rows["logits"].reason
+
+
+def test_one_answer_in_a_hundred_may_change():
+    from draw_onnx.export.gates import AnswerGate
+
+    expected = np.tile([[1.0, 0.0]], (100, 1))
+    got = expected.copy()
+    got[7] = [0.0, 1.0]
+    assert AnswerGate(0.01).used([(got[:50], expected[:50]), (got[50:], expected[50:])]) == pytest.approx(1.0)
+    got[8] = [0.0, 1.0]
+    assert AnswerGate(0.01).used([(got, expected)]) == pytest.approx(2.0)
+
+
+def test_atol_is_the_gate_of_pictures(checkpoints):
+    exported = export(checkpoints["attention"], INT8, atol=1e-6)
+    assert not exported.passed
+    with pytest.raises(DrawError, match=r"image has a picture that differs by .*1e-6 \(--atol\)"):
+        exported.require_parity()
+    assert metadata_of(export(checkpoints["attention"], INT8, atol=0.5).data).parity_atol == "0.5"
+
+
+def test_the_runtime_opens_them(checkpoints, tmp_path):
+    path = tmp_path / "x.onnx"
+    path.write_bytes(build(checkpoints["attention"], INT8))
+    images = Sampler(path, provider="cpu").sample(5, seed=3).images
+    assert np.isfinite(images).all()
+    path.write_bytes(build(checkpoints["classifier"], INT8))
+    answers = Classifier(path, provider="cpu")(np.zeros((3, 1, 11, 8), np.float32))
+    np.testing.assert_allclose(answers.probabilities.sum(1), 1.0, rtol=1e-5)
+
+
+def set_key(key: str, value: str | None) -> Callable[[onnx.ModelProto], object]:
+    def edit(model: onnx.ModelProto) -> None:
+        kept = [(p.key, p.value) for p in model.metadata_props if p.key != key]
+        del model.metadata_props[:]
+        for k, v in [*kept, *([(key, value)] if value is not None else [])]:
+            model.metadata_props.add(key=k, value=v)
+
+    return edit
+
+
+def add_node(op_type: str, domain: str) -> Callable[[onnx.ModelProto], object]:
+    def edit(model: onnx.ModelProto) -> None:
+        model.graph.node.append(helper.make_node(op_type, ["noise"], ["more"], domain=domain))
+
+    return edit
+
+
+def in_subgraph(op_type: str, domain: str) -> Callable[[onnx.ModelProto], object]:
+    def edit(model: onnx.ModelProto) -> None:
+        inner = helper.make_graph(
+            [helper.make_node(op_type, ["noise"], ["y"], domain=domain)], "inner", [], []
+        )
+        model.graph.node.append(
+            helper.make_node("If", ["noise"], ["more"], then_branch=inner, else_branch=inner)
+        )
+
+    return edit
+
+
+def local_function(model: onnx.ModelProto) -> None:
+    """Its own DynamicQuantizeLSTM."""
+    node = helper.make_node("Identity", ["x"], ["y"])
+    opsets = [helper.make_opsetid("", 17)]
+    model.functions.append(
+        helper.make_function("com.microsoft", "DynamicQuantizeLSTM", ["x"], ["y"], [node], opsets)
+    )
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (set_key("dtype", None), r"uses com\.microsoft\.DynamicQuantizeLSTM, .* in a file of float32"),
+        (set_key("dtype", "float32"), r"uses com\.microsoft\.DynamicQuantizeLSTM, .* in a file of float32"),
+        (set_key("dtype", "float16"), r"uses com\.microsoft\.DynamicQuantizeLSTM, .* in a file of float16"),
+        (set_key("dtype", "INT8"), "dtype must be float32 or float16 or int8, not 'INT8'"),
+        (set_key("dtype", "int4"), "dtype must be"),
+        (set_key("dtype", ""), "dtype must be"),
+        (add_node("Attention", "com.microsoft"), r"uses com\.microsoft\.Attention, which draw-export never"),
+        (add_node("DynamicQuantizeLSTM", "com.microsoft.nchwc"), "never writes"),
+        (add_node("microsoft.DynamicQuantizeLSTM", "com"), "never writes"),
+        (add_node("dynamicquantizelstm", "com.microsoft"), "never writes"),
+        (add_node("DynamicQuantizeLSTM", "ai.onnx.ml"), "never writes"),
+        (in_subgraph("RunCode", "com.microsoft"), r"uses com\.microsoft\.RunCode"),
+        (local_function, "model-local function"),
+    ],
+)
+def test_the_runtime_refuses_what_is_not_named(checkpoints, tmp_path, edit, message):
+    path = tmp_path / "x.onnx"
+    path.write_bytes(edited(build(checkpoints["attention"], INT8), edit))
+    with pytest.raises(DrawError, match=message) as error:
+        Sampler(path, provider="cpu")
+    assert "\n" not in str(error.value)
+
+
+def test_an_lstm_operator_is_refused_in_a_classifier(checkpoints, tmp_path):
+    path = tmp_path / "x.onnx"
+    path.write_bytes(
+        edited(build(checkpoints["classifier"], INT8), add_node("DynamicQuantizeLSTM", "com.microsoft"))
+    )
+    with pytest.raises(
+        DrawError, match=r"com\.microsoft\.DynamicQuantizeLSTM, which draw-export never writes"
+    ):
+        Classifier(path, provider="cpu")
+
+
+def resized(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[onnx.ModelProto], object]:
+    def edit(model: onnx.ModelProto) -> None:
+        tensor = next(t for t in model.graph.initializer if t.name == name)
+        tensor.CopyFrom(
+            numpy_helper.from_array(np.ascontiguousarray(change(numpy_helper.to_array(tensor))), name)
+        )
+
+    return edit
+
+
+@pytest.mark.parametrize("suffix", ["", "_scale"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a[..., :-1],
+        lambda a: a[..., :0],
+        lambda a: np.concatenate([a, a], -1),
+        lambda a: a[None],
+        lambda a: a.astype(np.float64),
+    ],
+    ids=["short", "empty", "long", "rank", "type"],
+)
+def test_damaged_weights_are_one_line(checkpoints, tmp_path, suffix, change):
+    path = tmp_path / "x.onnx"
+    name = f"/decoder/lstm/weight_hh{suffix}"
+    path.write_bytes(edited(build(checkpoints["attention"], INT8), resized(name, change)))
+    with pytest.raises(DrawError) as error:
+        Sampler(path, provider="cpu").sample(2)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"graph": "scorer"}, "--dtype int8 is for decoders and classifiers"),
+        ({"recurrence": "unrolled"}, "leave out --recurrence unrolled"),
+        ({"dtype": "int4"}, "--dtype must be fp32 or fp16 or int8, not int4"),
+    ],
+    ids=str,
+)
+def test_bad_options_are_named(checkpoints, options, message):
+    with pytest.raises(DrawError, match=message):
+        build(checkpoints["attention"], ExportOptions(**{"dtype": "int8", **options}))
+
+
+def test_int8_decoders_take_the_lstm_operator_by_themselves(checkpoints):
+    assert build(checkpoints["attention"], INT8) == build(
+        checkpoints["attention"], dataclasses.replace(INT8, recurrence="lstm")
+    )
+    # A classifier has no other recurrence: saying so is no contradiction.
+    assert build(checkpoints["classifier"], dataclasses.replace(INT8, recurrence="unrolled"))
+
+
+def test_a_missing_quantiser_is_one_line(checkpoints, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime.quantization.quant_utils", None)
+    with pytest.raises(DrawError, match=r"needs onnxruntime\.quantization, which does not load: ") as error:
+        build(checkpoints["attention"], INT8)
+    assert "\n" not in str(error.value)
+
+
+def test_the_encoder_keeps_its_weights(checkpoints):
+    checkpoint = checkpoints["attention"]
+    rounded = rounded_to_int8(checkpoint)
+    changed = {k for k, w in checkpoint.weights.items() if not torch.equal(w, rounded.weights[k])}
+    assert changed == {
+        "decoder.weight_ih",
+        "decoder.weight_hh",
+        "write_attention.weight",
+        "write_patch.weight",
+    }
+    assert rounded_to_int8(rounded).weights.keys() == checkpoint.weights.keys()
+    for name in changed:
+        again = rounded_to_int8(rounded).weights[name]
+        torch.testing.assert_close(again, rounded.weights[name])

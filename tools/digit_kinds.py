@@ -1,0 +1,385 @@
+"""Digits as people have them, drawn from MNIST's: on paper, scanned, photographed, with chalk on a board.
+
+A kind is a function (digit, generator) -> :class:`Drawn`. It draws what one would see, and knows nothing of how
+draw-classify prepares pictures. The same digit and generator state give the same picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+Floats = NDArray[np.float64]
+Bytes = NDArray[np.uint8]
+WHITE = np.array([255.0, 255.0, 255.0])
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture and how it is saved."""
+
+    picture: Image.Image
+    suffix: str = ".png"
+    save: dict[str, Any] = field(default_factory=dict)
+
+
+Kind = Callable[[Bytes, np.random.Generator], Drawn]
+
+
+def strokes(digit: Bytes, side: int, crisp: bool = True, thin: float = 0.0) -> Floats:
+    """How much ink covers each pixel, [side, side] in [0, 1], of a digit [28, 28] as large as ``side`` pixels.
+
+    Args:
+        crisp: edges as sharp as a pen's, else as soft as enlarging makes them.
+        thin: 0 for MNIST's stroke; towards 1 a finer pen.
+    """
+    level = np.asarray(Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC), float) / 255
+    if not crisp:
+        return level
+    edge = min(28 / side * 3, 1.0)  # level per pixel across an edge
+    return np.clip((level - 0.5 - 0.3 * thin) / edge + 0.5, 0, 1)
+
+
+def line(digit: Bytes, side: int, width: float) -> Floats:
+    """The digit drawn anew with a pen ``width`` pixels wide along the middle of its strokes: [side, side]."""
+    rough = np.asarray(Image.fromarray(digit).resize((112, 112), Image.Resampling.BICUBIC)) > 110
+    middle = Image.fromarray(thinned(rough).astype(np.uint8) * 255)
+    soft = middle.resize((side, side), Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(side / 112))
+    pen = Image.fromarray((np.asarray(soft) > 60).astype(np.uint8) * 255)
+    reach = max(0, round((width - side / 40) / 2))
+    if reach:
+        pen = pen.filter(ImageFilter.GaussianBlur(reach)).point([255 * (v > 40) for v in range(256)])
+    return np.asarray(pen.filter(ImageFilter.GaussianBlur(0.8)), float) / 255
+
+
+def thinned(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Strokes made one pixel wide (Zhang and Suen 1984)."""
+    mask = np.pad(mask, 1)
+    while True:
+        before = mask.copy()
+        for first in (True, False):
+            # The eight neighbours, clockwise from the one above.
+            turns = [(-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1)]
+            p = np.stack([np.roll(mask, (-y, -x), (0, 1)) for y, x in turns]).astype(int)
+            count = p.sum(0)
+            rises = ((p == 0) & (np.roll(p, -1, 0) == 1)).sum(0)
+            up, right, down, left = p[0], p[2], p[4], p[6]
+            pair = (
+                (up * right * down == 0) & (right * down * left == 0)
+                if first
+                else (up * right * left == 0) & (up * down * left == 0)
+            )
+            mask &= ~((count >= 2) & (count <= 6) & (rises == 1) & pair)
+        if np.array_equal(before, mask):
+            return mask[1:-1, 1:-1]
+
+
+def put(sheet: Floats, ink: Floats, top: int, left: int) -> None:
+    """Lay ink on a sheet [h, w] in place; what would lie outside is cut off."""
+    height, width = sheet.shape
+    y0, x0 = max(top, 0), max(left, 0)
+    y1, x1 = min(top + ink.shape[0], height), min(left + ink.shape[1], width)
+    if y1 > y0 and x1 > x0:
+        part = ink[y0 - top : y1 - top, x0 - left : x1 - left]
+        sheet[y0:y1, x0:x1] = np.maximum(sheet[y0:y1, x0:x1], part)
+
+
+def somewhere(digit: Bytes, rng: np.random.Generator, size: tuple[int, int], side: int, **how: Any) -> Floats:
+    """A sheet (height, width) of nothing but one digit, wholly inside."""
+    sheet = np.zeros(size)
+    top, left = (int(rng.integers(0, max(1, extent - side + 1))) for extent in size)
+    put(sheet, strokes(digit, side, **how), top, left)
+    return sheet
+
+
+def coloured(ink: Floats, paper: Floats, pen: Floats) -> Floats:
+    """[h, w, 3] in 0..255: a pen's colour over the paper's (one colour, or one a pixel)."""
+    return ink[..., None] * pen + (1 - ink[..., None]) * paper
+
+
+def to_image(values: Floats) -> Image.Image:
+    return Image.fromarray(np.clip(values + 0.5, 0, 255).astype(np.uint8))
+
+
+def smooth_noise(rng: np.random.Generator, size: tuple[int, int], cells: int) -> Floats:
+    """A smooth random field in [0, 1] with about ``cells`` hills a side."""
+    small = Image.fromarray(rng.random((cells, cells)).astype(np.float32))
+    return np.asarray(small.resize((size[1], size[0]), Image.Resampling.BICUBIC), float).clip(0, 1)
+
+
+def light(rng: np.random.Generator, size: tuple[int, int], darkest: float) -> Floats:
+    """Uneven light [h, w] up to 1: a lamp on one side, corners that fall off."""
+    y, x = np.mgrid[0 : size[0], 0 : size[1]] / np.array(size, float)[:, None, None] - 0.5
+    angle = rng.uniform(0, 2 * math.pi)
+    lamp = 0.5 + x * math.cos(angle) + y * math.sin(angle)  # about 0 to 1
+    field_ = darkest + (1 - darkest) * lamp.clip(0, 1)
+    return field_ * (1 - rng.uniform(0.1, 0.5) * (x * x + y * y))
+
+
+def camera(
+    scene: Floats, rng: np.random.Generator, blur: float, noise: float, turn: float = 8.0, lean: float = 0.04
+) -> Image.Image:
+    """A photograph of a scene [h, w, 3]: turned a little, seen from the side, out of focus, noisy."""
+    height, width = scene.shape[:2]
+    angle = math.radians(rng.uniform(-turn, turn))
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
+    middle = np.array([width / 2, height / 2])
+    rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    seen = (corners - middle) @ rotation.T * 0.8 + middle  # nearer, so that no corner is empty
+    seen += rng.uniform(-lean, lean, (4, 2)) * [width, height]
+    picture = to_image(scene).transform(
+        (width, height), Image.Transform.PERSPECTIVE, _perspective(corners, seen), Image.Resampling.BICUBIC
+    )
+    picture = picture.filter(ImageFilter.GaussianBlur(blur))
+    grain = rng.normal(0, noise, (height, width, 1)) + rng.normal(0, noise / 2, (height, width, 3))
+    return to_image(np.asarray(picture, float) + grain)
+
+
+def _perspective(output: Floats, source: Floats) -> list[float]:
+    """Pillow's eight coefficients that take the corners of the output to those of the source."""
+    rows, right = [], []
+    for (x, y), (u, v) in zip(output, source, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+        right += [u, v]
+    return np.linalg.solve(np.array(rows), np.array(right)).tolist()
+
+
+def paper_colour(rng: np.random.Generator) -> Floats:
+    return rng.uniform(225, 255) * np.array([1.0, rng.uniform(0.96, 1), rng.uniform(0.88, 1)])
+
+
+def pen_colour(rng: np.random.Generator) -> Floats:
+    """Black, blue or grey."""
+    pens = [[25, 25, 25], [30, 40, 120], [60, 60, 65], [10, 10, 40]]
+    return np.array(pens[rng.integers(4)], float) + rng.uniform(-10, 15)
+
+
+# --- the kinds of the README's table
+
+
+def as_trained(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    return Drawn(Image.fromarray(digit))
+
+
+def paper(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """Dark ink on light paper, 28 x 28."""
+    return Drawn(to_image(coloured(digit / 255, paper_colour(rng), pen_colour(rng))))
+
+
+def large(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """280 x 280, drawn with a crisp brush or enlarged softly; half of them white on black."""
+    ink = strokes(digit, 280, crisp=bool(rng.integers(2)))
+    return Drawn(to_image(255 * (ink if rng.integers(2) else 1 - ink)))
+
+
+def transparent(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """Ink on nothing, of any size: all there is lies in the alpha channel."""
+    side = int(rng.integers(28, 300))
+    ink = strokes(digit, side)
+    pen = np.zeros(3) if rng.integers(2) else pen_colour(rng).clip(0, 255)
+    colour = np.broadcast_to(pen, (side, side, 3))
+    return Drawn(to_image(np.dstack([colour, 255 * ink])))
+
+
+def page(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """A scanned sheet with one digit somewhere, dust, and a skew."""
+    size = (1100, 850)
+    ink = np.zeros(size)
+    side = int(rng.integers(60, 170))
+    top, left = (int(rng.integers(40, extent - side - 40)) for extent in size)
+    put(ink, strokes(digit, side, thin=rng.uniform(0, 0.6)), top, left)
+    picture = to_image(coloured(ink, paper_colour(rng), pen_colour(rng)))
+    draw = ImageDraw.Draw(picture)
+    for _ in range(rng.integers(3, 15)):
+        x, y, r = rng.uniform(0, 850), rng.uniform(0, 1100), rng.uniform(0.5, 2)
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=(int(rng.integers(60, 180)),) * 3)
+    corner = picture.getpixel((0, 0))
+    picture = picture.rotate(rng.uniform(-3, 3), Image.Resampling.BICUBIC, fillcolor=corner)  # type: ignore[arg-type]
+    grain = rng.normal(0, 3, (*size, 1))
+    return Drawn(to_image(np.asarray(picture, float) + grain), ".jpg", {"quality": 85})
+
+
+def photo(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """A sheet photographed by a phone: uneven light, turned, leaning, blurred, noisy, JPEG."""
+    return Drawn(_photo(digit, rng), ".jpg", {"quality": 75})
+
+
+def _photo(digit: Bytes, rng: np.random.Generator) -> Image.Image:
+    size = (480, 640)
+    side = int(rng.integers(130, 330))
+    sheet = np.zeros(size)
+    top, left = (int(rng.integers(50, max(51, extent - side - 50))) for extent in size)
+    put(sheet, strokes(digit, side, thin=rng.uniform(0, 0.7)), top, left)
+    grain = 1 - 0.04 * smooth_noise(rng, size, 40)
+    scene = coloured(sheet, paper_colour(rng), pen_colour(rng)) * (grain * light(rng, size, 0.4))[..., None]
+    return camera(scene, rng, rng.uniform(0.8, 2.5), rng.uniform(4, 10))
+
+
+# --- further ones, to try what nobody listed
+
+
+def coloured_ink(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """Felt pens on white or pastel paper, yellow and light green among them."""
+    pens = [[220, 30, 40], [240, 200, 0], [30, 160, 60], [140, 40, 160], [250, 130, 0], [0, 140, 220]]
+    papers = [[255, 255, 255], [255, 240, 245], [235, 245, 255], [250, 250, 225]]
+    ink = somewhere(digit, rng, (180, 160), int(rng.integers(80, 150)))
+    return Drawn(to_image(coloured(ink, np.array(papers[rng.integers(4)]), np.array(pens[rng.integers(6)]))))
+
+
+def lined(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """A digit written over the lines of an exercise book, scanned."""
+    size, gap = (400, 500), int(rng.integers(36, 60))
+    scene = np.broadcast_to(paper_colour(rng), (*size, 3)).copy()
+    scene[int(rng.integers(gap)) :: gap] = [150, 180, 215]
+    scene[1 + int(rng.integers(gap)) :: gap] = [170, 195, 225]
+    if rng.integers(2):
+        scene[:, int(rng.integers(20, 60))] = [225, 120, 130]
+    ink = somewhere(digit, rng, size, int(rng.integers(90, 200)), thin=rng.uniform(0, 0.6))
+    picture = to_image(coloured(ink, scene, pen_colour(rng)) + rng.normal(0, 3, (*size, 1)))
+    return Drawn(picture.filter(ImageFilter.GaussianBlur(0.6)), ".jpg", {"quality": 85})
+
+
+def squared(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """On squared paper, photographed."""
+    size, gap = (480, 640), int(rng.integers(30, 50))
+    scene = np.broadcast_to(paper_colour(rng), (*size, 3)).copy()
+    for k in (0, 1):
+        scene[k::gap] = [165, 185, 205]
+        scene[:, k::gap] = [165, 185, 205]
+    side = int(rng.integers(140, 300))
+    sheet = np.zeros(size)
+    put(sheet, strokes(digit, side), *(int(rng.integers(50, max(51, extent - side - 50))) for extent in size))
+    scene = coloured(sheet, scene, pen_colour(rng)) * light(rng, size, 0.5)[..., None]
+    return Drawn(camera(scene, rng, rng.uniform(0.8, 1.8), 5), ".jpg", {"quality": 80})
+
+
+def blackboard(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """Chalk on a wiped board, photographed."""
+    size = (480, 640)
+    boards = [[40, 60, 50], [45, 45, 48], [25, 50, 40]]
+    board = np.array(boards[rng.integers(3)]) + 45 * smooth_noise(rng, size, 7)[..., None]  # wiped
+    ink = np.zeros(size)
+    side = int(rng.integers(150, 330))
+    put(ink, strokes(digit, side), *(int(rng.integers(40, max(41, extent - side - 40))) for extent in size))
+    ink *= 0.55 + 0.45 * rng.random(size)  # chalk leaves gaps
+    scene = coloured(ink, board, np.array([225.0, 225, 215])) * light(rng, size, 0.6)[..., None]
+    return Drawn(camera(scene, rng, rng.uniform(0.8, 1.6), 6), ".jpg", {"quality": 80})
+
+
+def pencil(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """Faint and fine, on grey-white paper, scanned."""
+    size, side = (300, 300), int(rng.integers(110, 260))
+    ink = np.zeros(size)
+    put(ink, line(digit, side, rng.uniform(2, 5)), *(int(rng.integers(0, 301 - side)) for _ in range(2)))
+    pen = np.full(3, rng.uniform(120, 165))
+    picture = coloured(ink * (0.7 + 0.3 * rng.random(size)), paper_colour(rng), pen)
+    return Drawn(to_image(picture + rng.normal(0, 3, (*size, 1))), ".jpg", {"quality": 80})
+
+
+def small_jpeg(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """64 x 64, blocks and ringing."""
+    ink = somewhere(digit, rng, (64, 64), int(rng.integers(36, 64)))
+    return Drawn(to_image(coloured(ink, WHITE, pen_colour(rng))), ".jpg", {"quality": 15})
+
+
+def turned_by_exif(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """A photograph on its side, with the tag that says so."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = _photo(digit, rng).transpose(Image.Transpose.ROTATE_90)
+    return Drawn(picture, ".jpg", {"quality": 80, "exif": exif})
+
+
+def deep(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """16 bits a pixel, of which a scanner filled twelve."""
+    ink = somewhere(digit, rng, (200, 200), int(rng.integers(100, 200)))
+    levels = 3900 - 3500 * ink + rng.normal(0, 20, ink.shape)
+    return Drawn(Image.fromarray(levels.clip(0, 4095).astype(np.uint16)))
+
+
+def palette(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """A GIF of sixteen colours."""
+    ink = somewhere(digit, rng, (120, 120), int(rng.integers(60, 120)))
+    picture = to_image(coloured(ink, paper_colour(rng), pen_colour(rng)))
+    return Drawn(picture.quantize(16), ".gif")
+
+
+def tight(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """Cut out so closely that the digit touches the border, of any size."""
+    ink = strokes(digit, int(rng.integers(28, 300)))
+    rows, columns = np.flatnonzero((ink > 0.5).any(1)), np.flatnonzero((ink > 0.5).any(0))
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return Drawn(to_image(coloured(ink, paper_colour(rng), pen_colour(rng))))
+
+
+def at_the_edge(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """A photograph in which the digit runs against one edge."""
+    size, side = (300, 400), int(rng.integers(150, 260))
+    ink = strokes(digit, side)
+    rows = np.flatnonzero((ink > 0.5).any(1))
+    sheet = np.zeros(size)
+    put(sheet, ink, -int(rows[0]), int(rng.integers(20, size[1] - side - 10)))
+    scene = coloured(sheet, paper_colour(rng), pen_colour(rng)) * light(rng, size, 0.6)[..., None]
+    picture = to_image(scene + rng.normal(0, 5, (*size, 1))).filter(ImageFilter.GaussianBlur(1))
+    return Drawn(picture, ".jpg", {"quality": 80})
+
+
+def on_a_desk(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """A white card on a dark desk, all of it in the picture."""
+    size, side = (480, 640), int(rng.integers(130, 220))
+    card = np.zeros(size)
+    card[80:400, 130:510] = 1
+    sheet = np.zeros(size)
+    put(sheet, strokes(digit, side), int(rng.integers(110, 370 - side)), int(rng.integers(170, 470 - side)))
+    wood = np.array([90.0, 60, 40]) * (0.7 + 0.5 * smooth_noise(rng, size, 12)[..., None])
+    scene = coloured(sheet, coloured(card, wood, paper_colour(rng)), pen_colour(rng))
+    return Drawn(camera(scene * light(rng, size, 0.7)[..., None], rng, 1.2, 5), ".jpg", {"quality": 80})
+
+
+def hard_shadow(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """The photographer's shadow falls over the sheet, its edge across the digit."""
+    size, side = (480, 640), int(rng.integers(150, 300))
+    sheet = np.zeros(size)
+    put(sheet, strokes(digit, side), int(rng.integers(50, 430 - side)), int(rng.integers(50, 590 - side)))
+    y, x = np.mgrid[0:480, 0:640]
+    angle = rng.uniform(0, 2 * math.pi)
+    away = (x - 320) * math.cos(angle) + (y - 240) * math.sin(angle) + rng.uniform(-100, 100)
+    shade = 1 - rng.uniform(0.25, 0.5) / (1 + np.exp(-away / rng.uniform(4, 15)))
+    scene = coloured(sheet, paper_colour(rng), pen_colour(rng)) * shade[..., None]
+    return Drawn(camera(scene, rng, 1.2, 5), ".jpg", {"quality": 80})
+
+
+def fine_pen(digit: Bytes, rng: np.random.Generator) -> Drawn:
+    """A large digit of a ballpoint: a line of a thirtieth to a sixtieth of its height."""
+    ink = line(digit, 500, rng.uniform(6, 12))
+    return Drawn(to_image(coloured(ink, paper_colour(rng), pen_colour(rng))))
+
+
+KINDS: dict[str, tuple[str, Kind]] = {
+    "trained": ("as trained: 28 × 28, light on black", as_trained),
+    "paper": ("ink on paper, 28 × 28", paper),
+    "large": ("large, 280 × 280", large),
+    "transparent": ("transparent PNG, 28 to 300 pixels", transparent),
+    "page": ("scanned page with one digit", page),
+    "photo": ("phone photograph: uneven light, turned, blurred, noisy", photo),
+    "coloured": ("felt pens of six colours", coloured_ink),
+    "lined": ("over the lines of an exercise book", lined),
+    "squared": ("squared paper, photographed", squared),
+    "board": ("chalk on a blackboard, photographed", blackboard),
+    "pencil": ("pencil, faint and fine", pencil),
+    "jpeg": ("64 × 64 JPEG of quality 15", small_jpeg),
+    "exif": ("photograph on its side, with an EXIF tag", turned_by_exif),
+    "deep": ("16-bit PNG", deep),
+    "palette": ("GIF of 16 colours", palette),
+    "tight": ("cut out so closely that it touches the border", tight),
+    "edge": ("photograph, the digit against one edge", at_the_edge),
+    "desk": ("card on a dark desk, photographed", on_a_desk),
+    "shadow": ("photograph with a hard shadow", hard_shadow),
+    "fine": ("large, of a ballpoint", fine_pen),
+}
