@@ -15,6 +15,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment, TorchEla
 
 from ..console import note
 from ..errors import DrawError
+from ..runtime.cpus import available_cpus
 from .ranks import Rank
 from .settings import Hardware
 
@@ -58,8 +59,11 @@ def choose_device(name: str) -> torch.device:
 
 def make_fabric(hardware: Hardware, rank: Rank) -> Fabric:
     """Devices and data parallelism, before ``launch``. Raises DrawError where the machine lacks what is asked for."""
-    if hardware.threads or (rank.local > 1 and "OMP_NUM_THREADS" not in os.environ):
-        torch.set_num_threads(hardware.threads or max(1, torch.get_num_threads() // rank.local))
+    if hardware.threads:
+        torch.set_num_threads(hardware.threads)
+    elif "OMP_NUM_THREADS" not in os.environ:
+        # PyTorch counts processors, not what a container is granted of them, nor who else of this run is here.
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), available_cpus()) // rank.local))
     device = choose_device(hardware.device).type
     if device == "cuda" and rank.local > torch.cuda.device_count():
         raise DrawError(f"--devices {rank.local}: this machine has {torch.cuda.device_count()} GPU(s)")

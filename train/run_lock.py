@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import time
@@ -16,6 +17,8 @@ from ..files import remove_parts
 
 if TYPE_CHECKING:
     from filelock import FileLock
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)  # what file systems without them say
 
 
 class RunLock:
@@ -51,13 +54,12 @@ class RunLock:
                 f"{self._folder} is in use by another draw-train{f' ({who})' if who else ''}: wait for its end,"
                 " or choose another --out"
             ) from None
-        except PermissionError as error:
-            raise DrawError(f"cannot write {self._folder}: {error.strerror}") from error
         except (OSError, NotImplementedError) as error:
-            if not self._folder.is_dir() or not os.access(self._folder, os.W_OK):
-                raise DrawError(f"cannot write {self._folder}: {error}") from error
+            reason = getattr(error, "strerror", None) or str(error)
+            if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+                raise DrawError(f"cannot write {self._folder}: {reason}") from error
             note(
-                f"{self._folder}: this file system has no locks ({error}): see to it that no other draw-train uses it"
+                f"{self._folder}: no locks here ({reason}): see to it that no other draw-train uses this folder"
             )
             return
         self._lock = lock

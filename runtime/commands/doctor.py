@@ -58,7 +58,8 @@ def command(version: Annotated[bool, VersionOption] = False) -> None:
 
 
 def _check_runtime() -> list[str]:
-    from ..providers import available_cpus, cuda_problem, gpu_description, import_onnxruntime, wheel_conflict
+    from ..cpus import available_cpus
+    from ..providers import cuda_problem, gpu_description, import_onnxruntime, wheel_conflict
 
     try:
         ort = import_onnxruntime()
