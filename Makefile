@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUNTIME := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 INSTALL := $(PIP) install -q -c constraints.txt
 
-.PHONY: demo test test-slow test-gpu gpu-check test-gpu-wheel test-examples lint types install-demo install-test clean
+.PHONY: demo test test-slow test-gpu gpu-check test-gpu-wheel test-examples lint types install-demo install-test test-kill fuzz audit clean
 
 demo: install-demo
 	rm -rf runs/demo
@@ -64,5 +64,22 @@ test-gpu-wheel:
 	.venv-gpu-wheel/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt "onnxruntime-gpu" ".[test]"
 	.venv-gpu-wheel/bin/python -m pytest tests/runtime/gpu_wheel.py
 
+# Runs ended at random moments, KILLS times for each kind, and compared with ones that were left alone.
+KILLS ?= 25
+test-kill: install-test
+	DRAW_KILLS=$(KILLS) $(BIN)/python -m pytest -s -m slow tests/reliability/test_kill.py
+
+# Damaged files for every reader; FUZZ inputs each, an hour in all. In CI-sized parts: make fuzz FUZZ=2000
+FUZZ ?= 50000
+fuzz: install-test
+	$(BIN)/python tests/reliability/fuzz.py --inputs $(FUZZ)
+
+# Known holes in what is installed for users and for training.
+audit:
+	rm -rf .venv-audit
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip --disable-pip-version-check install -q pip-audit
+	.venv-audit/bin/pip-audit --no-deps --disable-pip -r constraints.txt
+
 clean:
-	rm -rf .venv .venv-gpu-wheel build *.egg-info runs/demo out.onnx out.gif
+	rm -rf .venv .venv-audit .venv-gpu-wheel build *.egg-info runs/demo out.onnx out.gif

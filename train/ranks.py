@@ -17,6 +17,7 @@ import threading
 import time
 from dataclasses import dataclass
 from types import TracebackType
+from typing import NoReturn
 
 from ..errors import DrawError
 
@@ -84,7 +85,7 @@ class Crew:
     def __init__(self, rank: Rank) -> None:
         self._rank = rank
         self._children: list[subprocess.Popen[bytes]] = []
-        self._over = threading.Event()
+        self._over, self._leaving = threading.Event(), threading.Lock()
 
     def start(self) -> None:
         """Start the others, if they are ours to start, and watch: of the main process once all is ready to train."""
@@ -105,7 +106,7 @@ class Crew:
                 return DrawError(line)
             time.sleep(0.1)
         if self._rank.parent and self._orphaned(_GRACE):
-            os._exit(1)  # rank 0 has said why, or was killed, which the next one says
+            self._leave()
         return DrawError(
             f"another process of this run ended ({str(error).splitlines()[0][:200]}): see its own last line"
         )
@@ -161,13 +162,18 @@ class Crew:
                 print(f"draw-train: error: {line}", file=sys.stderr, flush=True)
                 os._exit(1)
             elif os.getppid() != self._rank.parent:
-                if self._rank.rank == 1:
-                    print(
-                        "draw-train: the main process has ended, and so do the others",
-                        file=sys.stderr,
-                        flush=True,
-                    )
-                os._exit(1)
+                self._leave()
+
+    def _leave(self) -> NoReturn:
+        """The end of a process whose main process is gone: that one has said why, or was killed."""
+        with self._leaving:
+            if self._rank.rank == 1:
+                print(
+                    "draw-train: the main process has ended, and so do the others",
+                    file=sys.stderr,
+                    flush=True,
+                )
+            os._exit(1)
 
 
 def _command() -> list[str]:
