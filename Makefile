@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUNTIME := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 INSTALL := $(PIP) install -q -c constraints.txt
 
-.PHONY: demo test test-slow test-gpu gpu-check test-gpu-wheel test-examples lint types install-demo install-test test-kill fuzz audit clean
+.PHONY: demo test test-slow test-gpu gpu-check test-gpu-wheel test-examples lint types install-demo install-test test-kill test-oldest fuzz audit clean
 
 demo: install-demo
 	rm -rf runs/demo
@@ -74,6 +74,16 @@ FUZZ ?= 50000
 fuzz: install-test
 	$(BIN)/python tests/reliability/fuzz.py --inputs $(FUZZ)
 
+# The runtime on the oldest versions that pyproject.toml allows; its command's tests, not the trainer's.
+test-oldest:
+	rm -rf .venv-oldest build *.egg-info
+	$(PYTHON) -m venv .venv-oldest
+	$(PYTHON) tests/reliability/oldest.py cpu test > .venv-oldest/oldest.txt
+	.venv-oldest/bin/python -m pip --disable-pip-version-check install -q -r .venv-oldest/oldest.txt
+	.venv-oldest/bin/python -m pip --disable-pip-version-check install -q --no-deps .
+	rm -rf build *.egg-info
+	.venv-oldest/bin/python -m pytest -m "not slow and not cuda" tests/runtime tests/test_files.py
+
 # Known holes in what is installed for users and for training.
 audit:
 	rm -rf .venv-audit
@@ -82,4 +92,4 @@ audit:
 	.venv-audit/bin/pip-audit --no-deps --disable-pip -r constraints.txt
 
 clean:
-	rm -rf .venv .venv-audit .venv-gpu-wheel build *.egg-info runs/demo out.onnx out.gif
+	rm -rf .venv .venv-audit .venv-oldest .venv-gpu-wheel build *.egg-info runs/demo out.onnx out.gif

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -133,13 +134,14 @@ def cover(picture: Image.Image, width: int, height: int) -> NDArray[np.uint8]:
 
 
 @functools.cache
-def _hush_libtiff() -> None:
-    """libtiff writes on stderr what Pillow raises as an error, and some of what it does not even mind.
+def _hush_decoders() -> None:
+    """libtiff writes on stderr what Pillow raises as an error, and some of what it does not even mind; Pillow logs more.
 
-    Its two handlers belong to the process; where Pillow does not show them (Windows) they stay.
+    libtiff's two handlers belong to the process; where Pillow does not show them (Windows) they stay.
     """
     from PIL import _imaging
 
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # who sets logging up still hears it
     with suppress(Exception):
         library = ctypes.CDLL(_imaging.__file__)
         library.TIFFSetWarningHandler(None)
@@ -157,7 +159,7 @@ def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     if not path.exists():
         raise DrawError(f"no picture at {path}")
     Image.init()
-    _hush_libtiff()
+    _hush_decoders()
     formats = [name for name in FORMATS if name in Image.OPEN]
     limit = f"more than the {MAX_PIXELS // 10**6} megapixels that are read"
     try:

@@ -388,4 +388,11 @@ def test_a_strange_tiff_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[st
         except DrawError:
             refused += 1
     assert refused > 20
+    three = (
+        b"\x15\x01\x03\x00\x01\x00\x00\x00\x03"  # samples a pixel: Pillow logs a number that it cannot decode
+    )
+    assert three in good
+    (tmp_path / "x.tif").write_bytes(good.replace(three, three[:-1] + b"\xff"))
+    with pytest.raises(DrawError):
+        open_picture(tmp_path / "x.tif", 3)
     assert capfd.readouterr().err == ""
