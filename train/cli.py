@@ -285,7 +285,7 @@ def command(
             # Read under the lock: another process may just be writing what comes next.
             if rank.main:
                 lock.take()
-            start = go_on(load_checkpoint(folder.last), changes, sizes, folder.last)
+            start = go_on(load_checkpoint(folder.last), changes, sizes, folder)
         elif rank.main:
             folder.require_fresh()
         code = _train(start, folder, hardware, data_dir, lock, rank)

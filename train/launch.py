@@ -228,7 +228,7 @@ def _finish(dataset: Dataset, folder: RunFolder, trainer: Trainer) -> None:
         figures = evaluate(best.build().to(trainer.fabric.device), test, bar=bar)
     about = f" [{dataset.note}]" if dataset.note else ""
     hours = format_duration(trainer.clock.seconds)
-    write_text(folder.path / "test.txt", f"{figures}{about}\n")
+    write_text(folder.test, f"{figures}{about}\n")
     print(f"test: {figures}{about}; weights of iteration {best.iteration:,}, trained for {hours}")
     checkpoint = printable(shlex.quote(str(folder.best)))
     if isinstance(trainer.config, DrawConfig):

@@ -54,7 +54,7 @@ def main(kind: str, path: Path) -> int:
     with RunLock(path) as lock:
         if folder.last.exists():
             lock.take()
-            start = go_on(load_checkpoint(folder.last), {}, {})
+            start = go_on(load_checkpoint(folder.last), {}, {}, folder)
         else:
             start = Start(Place((Stage(settings, MODELS[kind]),)))
         return launch.train(start, folder, Hardware("cpu", threads=1), None, lock, this_rank(1))

@@ -182,6 +182,20 @@ def test_resuming_with_another_batch_size_names_the_way(train, tmp_path: Path) -
     assert code == 0, error
 
 
+def test_killed_before_the_test_figure(train, tmp_path: Path) -> None:
+    """All updates are made and saved, and the figure at the end is not: --resume gives it."""
+    folder = tmp_path / "run"
+    assert train("--out", folder, *SHORT)[0] == 0
+    figure, last = (folder / "test.txt").read_text(), (folder / "last.ckpt").read_bytes()
+    code, error = train("--resume", "--out", folder)
+    assert (code, "already reached iteration 6 of 6" in error) == (1, True)
+    (folder / "test.txt").unlink()
+    code, error = train("--resume", "--out", folder)
+    assert code == 0, error
+    assert (folder / "test.txt").read_text() == figure
+    assert (folder / "last.ckpt").read_bytes() == last
+
+
 def test_other_data_than_the_run_began_with(train, tmp_path: Path) -> None:
     """A picture that has changed is said, one that is gone makes every batch another one and is refused."""
     pictures = tmp_path / "pictures"
