@@ -195,7 +195,7 @@ def drawing(device: str, seconds: float, recurrence: str) -> Result:
     from sampling import best_of
 
     from draw_onnx import Sampler
-    from draw_onnx.export import ExportOptions, export
+    from draw_onnx.export import ExportOptions, build
     from draw_onnx.models.checkpoint import Checkpoint
     from draw_onnx.models.config import DrawConfig
     from draw_onnx.models.draw import Draw
@@ -212,12 +212,7 @@ def drawing(device: str, seconds: float, recurrence: str) -> Result:
     options = ExportOptions(outputs="image", recurrence="lstm" if recurrence == "lstm" else "unrolled")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "decoder.onnx")
-        exported = export(
-            checkpoint,
-            options,
-            check=False,
-        )
-        path.write_bytes(exported.data)
+        path.write_bytes(build(checkpoint, options))
         one = Sampler(path, device)
         noise = np.zeros((1, config.time_steps, config.latent_size), np.float32)
         result["one, ms"] = 1e3 * best_of(lambda: one.sample_noise(noise), seconds / 2)

@@ -29,8 +29,8 @@ _RECURRENCE = (
     " and lstm for a decoder in int8."
 )
 _DTYPE = (
-    "fp16 halves the file; inputs, outputs and windows stay float32. int8 quarters it and is the fastest on CPUs, for"
-    " decoders and classifiers in ONNX Runtime alone: a picture is a little another one."
+    "fp16 halves the file; inputs, outputs and windows stay float32. int8 quarters it, for decoders and"
+    " classifiers in ONNX Runtime on CPUs alone: a picture is a little another one."
 )
 _TRITON = (
     "Also a Triton model repository: DIR/NAME/1/model.onnx and DIR/NAME/config.pbtxt, NAME being that of the -o file,"

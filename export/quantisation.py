@@ -1,8 +1,8 @@
 """Weights in eight bits, a scale for each output channel, as ``onnxruntime.quantization`` makes them.
 
 Its ``quantize_dynamic``, which rewrites a whole file, is not used: it stores an LSTM's weights signed, whose products
-saturate on x86 CPUs without VNNI (a packaged model's pictures were off by 0.30 in place of 0.12), it also quantises
-what enters the heads of the windows, and its five nodes a product make a classifier 33 % of its float file, not 29.
+saturate on x86 CPUs without VNNI, it also quantises what enters the heads of the windows, and it adds five nodes a
+product.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from draw_onnx.errors import DrawError
-from draw_onnx.files import atomic_write, check_writable, remove_parts, scratch_beside, write_text
+from draw_onnx.files import atomic_write, check_writable, scratch_beside, write_text
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes and links of POSIX")
 
@@ -253,13 +253,11 @@ def test_a_file_that_cannot_be_replaced_is_written(tmp_path: Path, monkeypatch: 
         write(tmp_path / "new.png")
 
 
-def test_text_scratch_and_what_a_killed_process_left(tmp_path: Path) -> None:
+def test_text_and_scratch(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "ä \udce9\n")
     assert (tmp_path / "a.txt").read_bytes() == b"\xc3\xa4 \xe9\n"
     with scratch_beside(tmp_path / "out.npz") as scratch:
         scratch.write(b"x")
     with pytest.raises(DrawError, match="does not exist"):
         scratch_beside(tmp_path / "none" / "out.npz")
-    (tmp_path / ".last.ckpt.12345678.part").write_bytes(b"")
-    remove_parts(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]

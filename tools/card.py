@@ -204,6 +204,7 @@ def page(
         if ends
         else ""
     )
+    diagram = f"\n![How often it is right against how sure it is](../docs/images/{name}-calibration.png)\n"
     header, values = (" | ".join(str(p[i]) for p in points) for i in (0, 1))
     return f"""{front_matter(name, best, figures_of(printed))}
 # {name}
@@ -242,4 +243,4 @@ Validation ({unit}), the whole run:
 Printed by these commands ({platform.system()}, {processor()}):
 
 {blocks}
-"""
+{"" if draw else diagram}"""

@@ -96,7 +96,8 @@ def commands(
     export = ["draw-export", "--ckpt", weights, "-o", onnx]
     plain = ["draw-eval", "--ckpt", weights]
     if not isinstance(best.config, DrawConfig):
-        return [export, plain, ["draw-eval", "--onnx", onnx]]
+        diagram = f"docs/images/{name}-calibration.png"
+        return [export, plain, ["draw-eval", "--onnx", onnx, "--calibration", diagram]]
     # Evenly spread: binarised MNIST's test file is sorted by class, its first rows are no sample.
     weighted = [*plain, "--importance", str(importance), "--limit", str(limit)]
     if best.dataset in DIGITS:

@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from digit_kinds import KINDS, Bytes
+from digit_drawing import Bytes
+from digit_kinds import KINDS
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 

@@ -209,12 +209,7 @@ def _load(start: Start, data_dir: Path | None, device: torch.device) -> Dataset:
         strength=settings.deform,
         all_digits=settings.all_digits,
     )
-    if config.image != dataset.image:
-        have, want = dataset.image, config.image
-        raise DrawError(
-            f"data set {dataset.name} has {have.channels}×{have.height}×{have.width} pictures, the model takes"
-            f" {want.channels}×{want.height}×{want.width}"
-        )
+    dataset.check_fits(config.image)
     if isinstance(config, ClassifierConfig) and config.labels != dataset.labels:
         raise DrawError(f"data set {dataset.name} has other classes than the model")
     return dataset

@@ -29,7 +29,8 @@ class Done:
     warning: str
 
     def __str__(self) -> str:
-        return ", ".join(self.steps) or "as it is"
+        done = ", ".join(self.steps) or "as it is"
+        return f"{done}; {self.warning}" if self.warning else done
 
 
 @dataclass(frozen=True)

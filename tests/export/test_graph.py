@@ -202,6 +202,12 @@ def test_metadata_says_what_the_model_is(models, checkpoints):
     assert (written["model_license"], written["model_author"]) == ("CC0-1.0", "Ada, Bert")
 
 
+@pytest.mark.parametrize(("size", "written"), [(20, "20"), (None, None)])
+def test_a_classifier_says_how_large_its_figures_are(golden_classifiers, size, written):
+    checkpoint = dataclasses.replace(golden_classifiers[0].checkpoint(), figure_size=size)
+    assert props(onnx.load_from_string(build(checkpoint))).get("figure_size") == written
+
+
 @pytest.mark.parametrize(("binary", "written"), [(True, "true"), (False, "false"), (None, None)])
 def test_a_scorer_says_whether_its_pictures_are_binary(checkpoints, binary, written):
     """A checkpoint that does not say gives a file that does not: how it is read is decided in one place."""

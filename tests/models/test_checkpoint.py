@@ -19,6 +19,7 @@ from draw_onnx.models.checkpoint import (
     build_model,
     load_checkpoint,
     save_checkpoint,
+    save_weights,
     weights_sha256,
 )
 from draw_onnx.models.config import ClassifierConfig, DrawConfig, config_from_dict, config_to_dict
@@ -68,6 +69,23 @@ def test_whether_pictures_are_binary_is_kept(tmp_path: Path, binary: bool | None
     for wrong in ("yes", 1, [True]):
         torch.save({**content, "binary": wrong}, tmp_path / "wrong.ckpt")
         with pytest.raises(DrawError, match="binary is neither true nor false"):
+            load_checkpoint(tmp_path / "wrong.ckpt")
+
+
+@pytest.mark.parametrize("size", [20, None])
+def test_the_size_of_figures_is_kept(tmp_path: Path, size: int | None) -> None:
+    saved = make(CONFIGS[0])
+    saved.figure_size = size
+    save_checkpoint(tmp_path / "a.ckpt", saved)
+    save_weights(tmp_path / "a.safetensors", saved)
+    for name in ("a.ckpt", "a.safetensors"):
+        assert load_checkpoint(tmp_path / name).figure_size == size
+    content = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    torch.save({k: v for k, v in content.items() if k != "figure_size"}, tmp_path / "older.ckpt")
+    assert load_checkpoint(tmp_path / "older.ckpt").figure_size is None
+    for wrong in ("20", 0, 2.5, -1, 65537):
+        torch.save({**content, "figure_size": wrong}, tmp_path / "wrong.ckpt")
+        with pytest.raises(DrawError, match="figure_size is no size"):
             load_checkpoint(tmp_path / "wrong.ckpt")
 
 

@@ -165,6 +165,8 @@ def test_a_failed_write_keeps_the_old_file(file: Path, monkeypatch: pytest.Monke
         ({"metrics": '{"a":NaN}'}, "NaN is no JSON"),
         ({"metrics": '{"a":1,"a":2}'}, "a name occurs twice"),
         ({"picture_fit": "stretch"}, "unknown picture_fit"),
+        ({"figure_size": "large"}, "figure_size is not a whole number"),
+        ({"figure_size": "0"}, "figure_size is no size"),
         ({"weights_sha256": "0" * 64}, "the weights are not those that its header names"),
         ({"iteration": 7}, "its metadata are not strings"),
     ],

@@ -270,7 +270,7 @@ def test_what_was_done_is_printed(run, fake: Path, letters: list[Path]) -> None:
             "  dark ink",
             "  dark ink, cropped, scaled from 120 to 12 pixels",
             "  ink from alpha, cropped, scaled from 120 to 12 pixels",
-            "  as it is",
+            "  as it is; blank: no ink was found",
         ],
         strict=True,
     ):

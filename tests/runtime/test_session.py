@@ -149,6 +149,8 @@ def test_every_missing_key_is_named(tmp_path: Path, fake: Path, with_metadata: E
             r"image has shape \[batch, 1, 7, 6\], but its metadata says \[batch, 1, 8, 6\]",
         ),
         ("decoder", {"image_channels": "3"}, "image has shape"),
+        ("classifier", {"figure_size": "0"}, "figure_size is out of range: 0"),
+        ("classifier", {"figure_size": "large"}, "figure_size must be a decimal number, not 'large'"),
         ("scorer", {"binary": "yes"}, "binary must be true or false, not 'yes'"),
         ("scorer", {"picture_fit": "stretch"}, "picture_fit must be pad or cover, not 'stretch'"),
         ("decoder", {"time_steps": "4"}, "noise has shape"),

@@ -137,6 +137,15 @@ class Dataset:
     def splits(self) -> tuple[str, ...]:
         return tuple(self._make)
 
+    def check_fits(self, wanted: ImageSize) -> None:
+        """Raise DrawError unless a model that takes ``wanted`` can be given these pictures."""
+        have = self.image
+        if have != wanted:
+            raise DrawError(
+                f"data set {self.name} has {have.channels}×{have.height}×{have.width} pictures, the model takes"
+                f" {wanted.channels}×{wanted.height}×{wanted.width}"
+            )
+
     def batch(self, indices: Tensor, generator: torch.Generator) -> Batch:
         """A training batch.
 

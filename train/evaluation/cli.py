@@ -47,6 +47,13 @@ def command(
     seed: Annotated[int, typer.Option(min=0, help="Of the noise stream.")] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 100,
     plot: Annotated[Path | None, typer.Option(help="Write a PNG of the KL per step.")] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a PNG of how often a classifier is right against how sure it is, and say the expected"
+            " calibration error."
+        ),
+    ] = None,
     nearest: Annotated[
         Path | None,
         typer.Option(
@@ -90,7 +97,14 @@ def command(
     """
     if (ckpt is None) == (onnx is None):
         raise typer.BadParameter("give either --ckpt FILE or --onnx FILE.")
-    check_outputs({"--plot": plot, "--nearest": nearest, "--recognise-sheet": recognise_sheet})
+    check_outputs(
+        {
+            "--plot": plot,
+            "--calibration": calibration,
+            "--nearest": nearest,
+            "--recognise-sheet": recognise_sheet,
+        }
+    )
     if onnx is not None and (importance or plot or nearest or recognise):
         raise typer.BadParameter(
             "--importance, --plot, --nearest and --recognise need the model itself: use --ckpt."
@@ -104,34 +118,31 @@ def command(
     if ckpt is not None and provider != "auto":
         raise typer.BadParameter("--provider is for ONNX files: a checkpoint takes --device.")
     from ..machine import flushed_subnormals
-    from .files import evaluate_checkpoint, evaluate_onnx
+    from .files import Request, evaluate_checkpoint, evaluate_onnx
 
     with flushed_subnormals():
-        if onnx is not None:
-            result = evaluate_onnx(
-                onnx, data_dir, dataset, image_dir, split, limit, seed, batch, provider, threads
-            )
-        else:
-            assert ckpt is not None
-            result = evaluate_checkpoint(
-                ckpt,
-                data_dir,
-                dataset,
-                image_dir,
-                split,
-                limit,
-                seed,
-                batch,
-                device,
-                threads,
-                importance,
-                plot,
-                nearest,
-                samples,
-                recognise,
-                recognise_sheet,
-                dtype == "int8",
-            )
+        request = Request(
+            file=ckpt or onnx or "",
+            data_dir=data_dir,
+            dataset=dataset,
+            image_dir=image_dir,
+            split=split,
+            limit=limit,
+            seed=seed,
+            batch=batch,
+            threads=threads,
+            calibration=calibration,
+            provider=provider,
+            device=device,
+            int8=dtype == "int8",
+            importance=importance,
+            plot=plot,
+            nearest=nearest,
+            samples=samples,
+            recognise=recognise,
+            recognise_sheet=recognise_sheet,
+        )
+        result = evaluate_onnx(request) if onnx is not None else evaluate_checkpoint(request)
     if json_:
         import json
 

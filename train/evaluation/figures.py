@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from ...models.classifier import GlimpseClassifier
 from ...models.draw import Draw
 from ...runtime.error_rate import ErrorRate
 from ...runtime.noise import noise as stream_noise
+from .calibration import Calibration, calibrate
 
 if TYPE_CHECKING:
     from ..data.dataset import Batch, Dataset, Split
@@ -53,6 +54,7 @@ class ErrorFigures(ErrorRate):
     """Wrong answers and how sure the right ones were."""
 
     cross_entropy: float  # nats
+    calibration: Calibration
 
     @property
     def error(self) -> float:
@@ -189,15 +191,30 @@ def evaluate_error(
     advance: Advance = lambda _: None,
 ) -> ErrorFigures:
     """Error rate after the last glimpse."""
-    wrong, entropy, count = 0, 0.0, 0
-    for _, part in slices(evaluation, batch, limit):
-        assert part.labels is not None
-        answer = model(part.images).answer
-        wrong += int((answer.argmax(1) != part.labels).sum())
-        entropy += float(torch.nn.functional.cross_entropy(answer, part.labels, reduction="sum"))
-        count += len(part.labels)
-        advance(len(part.labels))
-    return ErrorFigures(count, wrong, entropy / count)
+
+    def answers() -> Iterator[tuple[Tensor, Tensor]]:
+        for _, part in slices(evaluation, batch, limit):
+            assert part.labels is not None
+            yield model(part.images).answer, part.labels
+            advance(len(part.labels))
+
+    return error_figures(answers())
+
+
+def error_figures(answers: Iterable[tuple[Tensor, Tensor]]) -> ErrorFigures:
+    """From batches of logits [k, classes] and right classes [k], one of them at least."""
+    entropy, confidences, right = 0.0, [], []
+    for logits, labels in answers:
+        entropy += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+        confidences.append(logits.double().softmax(1).amax(1).cpu().numpy())
+        right.append((logits.argmax(1) == labels).cpu().numpy())
+    is_right = np.concatenate(right)
+    return ErrorFigures(
+        len(is_right),
+        int((~is_right).sum()),
+        entropy / len(is_right),
+        calibrate(np.concatenate(confidences), is_right),
+    )
 
 
 def image_noise(model: Draw, seed: int, start: int, count: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from ...console import progress
 from ...errors import DrawError
 from ...models.checkpoint import load_checkpoint
+from ...models.config import ImageSize
 from ...models.draw import Draw
 from ...models.rounding import rounded_to_int8
 from ...pretrained import find_packaged
@@ -21,18 +23,45 @@ from ..data.dataset import Dataset, Split
 from ..data.registry import load_dataset
 from ..machine import choose_device
 from .figures import (
+    EVALUATION_BATCH,
+    EVALUATION_SEED,
     BoundFigures,
     ErrorFigures,
     bound_figures,
     check_labels,
+    error_figures,
     evaluate_bound,
     evaluate_error,
     evaluate_importance,
     slices,
 )
 from .nearest import check_nearest, check_nearest_sheet, find_nearest, nearest_sheet
-from .recognisability import check_recognise, recognise
-from .recognisability import recognised_sheet as draw_recognised
+from .recognisability import check_recognise, recognise, recognised_sheet
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate, on what, and what to write: draw-eval's options. The last eight are for checkpoints."""
+
+    file: str  # a checkpoint or an ONNX file, or a packaged model's name
+    data_dir: Path | None = None
+    dataset: str | None = None  # None: the one that the file names
+    image_dir: Path | None = None
+    split: str = "test"
+    limit: int | None = None  # None: all
+    seed: int = EVALUATION_SEED
+    batch: int = EVALUATION_BATCH
+    threads: int | None = None
+    calibration: Path | None = None
+    provider: str = "auto"  # of ONNX files
+    device: str = "auto"
+    int8: bool = False  # weights rounded as those of an int8 file
+    importance: int | None = None
+    plot: Path | None = None
+    nearest: Path | None = None
+    samples: int = 64
+    recognise: int | None = None
+    recognise_sheet: Path | None = None
 
 
 @dataclass
@@ -43,56 +72,41 @@ class Result:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-def evaluate_checkpoint(
-    path: str,
-    data_dir: Path | None,
-    dataset_name: str | None,
-    image_dir: Path | None,
-    split: str,
-    limit: int | None,
-    seed: int,
-    batch: int,
-    device: str,
-    threads: int | None,
-    importance: int | None,
-    plot: Path | None,
-    nearest: Path | None,
-    samples: int,
-    recognised: int | None = None,
-    recognised_sheet: Path | None = None,
-    int8: bool = False,
-) -> Result:
+def evaluate_checkpoint(request: Request) -> Result:
     """Figures of a checkpoint with PyTorch; with ``int8`` its weights are rounded as those of an int8 file.
 
     Raises:
         DrawError: a bad checkpoint, data that are missing or do not fit, options that do not fit the model.
     """
-    if threads:
-        torch.set_num_threads(threads)
-    torch_device = choose_device(device)
-    checkpoint = load_checkpoint(find_packaged(path, ".ckpt", "checkpoint"))
-    if int8:
+    if request.threads:
+        torch.set_num_threads(request.threads)
+    device = choose_device(request.device)
+    checkpoint = load_checkpoint(find_packaged(request.file, ".ckpt", "checkpoint"))
+    if request.int8:
         checkpoint = rounded_to_int8(checkpoint)
-    model = checkpoint.build().to(torch_device)
+    model = checkpoint.build().to(device)
     config = checkpoint.config
-    if not isinstance(model, Draw) and (importance or plot or nearest or recognised):
+    if not isinstance(model, Draw) and (
+        request.importance or request.plot or request.nearest or request.recognise
+    ):
         raise DrawError(
             "--importance, --plot, --nearest and --recognise are for DRAW; this checkpoint is a glimpse classifier"
         )
+    if isinstance(model, Draw) and request.calibration is not None:
+        raise DrawError("--calibration is for classifiers; this checkpoint is a DRAW network")
     shape = (config.image_channels, config.image_height, config.image_width)
-    dataset = _dataset(dataset_name or checkpoint.dataset, data_dir, image_dir, shape, torch_device)
+    dataset = _dataset(request, checkpoint.dataset, shape, device)
     if not isinstance(model, Draw):
         check_labels(dataset)
-    if nearest is not None:
+    if request.nearest is not None:
         check_nearest(dataset)
-        check_nearest_sheet(samples, config.image_width, config.image_height)
-    if recognised:
+        check_nearest_sheet(request.samples, config.image_width, config.image_height)
+    if request.recognise:
         check_recognise(dataset)
-    evaluation = dataset.evaluation(split)
-    count = min(len(evaluation), limit or len(evaluation))
-    result = _header(dataset, split, evaluation, limit)
+    evaluation, count, result = _begin(request, dataset)
+    batch, limit, seed = request.batch, request.limit, request.seed
     result.values["iteration"] = checkpoint.iteration
-    if int8:
+    if request.int8:
         result.lines[0] += " [weights rounded to int8]"
         result.values["dtype"] = "int8"
     with progress("evaluating", count) as bar:
@@ -100,60 +114,60 @@ def evaluate_checkpoint(
             figures = evaluate_bound(model, evaluation, batch, limit, seed, bar.advance)
         else:
             figures = evaluate_error(model, evaluation, batch, limit, bar.advance)
-    _add_figures(result, figures)
+    _add_figures(result, figures, request.calibration)
     if isinstance(model, Draw) and isinstance(figures, BoundFigures):
-        if importance:
-            with progress(f"importance-weighted, K = {importance}", count * importance) as bar:
-                mean, error = evaluate_importance(
-                    model, evaluation, importance, batch, limit, seed, bar.advance
-                )
-            result.lines.append(f"importance-weighted bound, K = {importance}: {mean:.2f} ± {error:.2f} nats")
-            result.values |= {
-                "importance_samples": importance,
-                "importance_bound": mean,
-                "importance_standard_error": error,
-            }
-        if plot is not None:
+        if request.importance:
+            _add_importance(result, model, evaluation, count, request)
+        if request.plot is not None:
             from .plots import plot_kl
 
             title = f"{dataset.name}: {figures.kl:.2f} nats of KL in {len(figures.kl_per_step)} steps"
-            plot_kl(figures.kl_per_step, title, plot)
-            result.lines.append(f"wrote {plot}")
-        if nearest is not None:
-            with progress("nearest training pictures", dataset.train_size) as bar:
-                uniqueness = find_nearest(model, dataset, samples, seed, bar.advance)
-            write_png(nearest, nearest_sheet(uniqueness))
-            result.lines.append(str(uniqueness))
-            result.lines.append(
-                f"wrote {nearest} (each sample with its nearest training picture to its right)"
-            )
-            result.values |= {"nearest_share": uniqueness.share, "nearest_copies": uniqueness.copies}
-            result.values["nearest_distances"] = [round(float(d), 4) for d in uniqueness.distances]
-        if recognised:
-            with progress("samples to read", recognised) as bar:
-                found = recognise(model, dataset, data_dir, recognised, seed, bar.advance)
-            result.lines += found.lines
-            result.values |= found.values
-            if recognised_sheet is not None:
-                write_png(recognised_sheet, draw_recognised(found))
-                result.lines.append(
-                    f"wrote {recognised_sheet} (red: not accepted; with the less sure digit's probability)"
-                )
+            plot_kl(figures.kl_per_step, title, request.plot)
+            result.lines.append(f"wrote {request.plot}")
+        if request.nearest is not None:
+            _add_nearest(result, model, dataset, request.nearest, request)
+        if request.recognise:
+            _add_recognisability(result, model, dataset, request.recognise, request)
     return result
 
 
-def evaluate_onnx(
-    path: str,
-    data_dir: Path | None,
-    dataset_name: str | None,
-    image_dir: Path | None,
-    split: str,
-    limit: int | None,
-    seed: int,
-    batch: int,
-    provider: str,
-    threads: int | None,
-) -> Result:
+def _add_importance(result: Result, model: Draw, evaluation: Split, count: int, request: Request) -> None:
+    samples = request.importance or 1
+    with progress(f"importance-weighted, K = {samples}", count * samples) as bar:
+        mean, error = evaluate_importance(
+            model, evaluation, samples, request.batch, request.limit, request.seed, bar.advance
+        )
+    result.lines.append(f"importance-weighted bound, K = {samples}: {mean:.2f} ± {error:.2f} nats")
+    result.values |= {
+        "importance_samples": samples,
+        "importance_bound": mean,
+        "importance_standard_error": error,
+    }
+
+
+def _add_nearest(result: Result, model: Draw, dataset: Dataset, path: Path, request: Request) -> None:
+    with progress("nearest training pictures", dataset.train_size) as bar:
+        uniqueness = find_nearest(model, dataset, request.samples, request.seed, bar.advance)
+    write_png(path, nearest_sheet(uniqueness))
+    result.lines.append(str(uniqueness))
+    result.lines.append(f"wrote {path} (each sample with its nearest training picture to its right)")
+    result.values |= {"nearest_share": uniqueness.share, "nearest_copies": uniqueness.copies}
+    result.values["nearest_distances"] = [round(float(d), 4) for d in uniqueness.distances]
+
+
+def _add_recognisability(result: Result, model: Draw, dataset: Dataset, count: int, request: Request) -> None:
+    with progress("samples to read", count) as bar:
+        found = recognise(model, dataset, request.data_dir, count, request.seed, bar.advance)
+    result.lines += found.lines
+    result.values |= found.values
+    if request.recognise_sheet is not None:
+        write_png(request.recognise_sheet, recognised_sheet(found))
+        result.lines.append(
+            f"wrote {request.recognise_sheet} (red: not accepted; with the less sure digit's probability)"
+        )
+
+
+def evaluate_onnx(request: Request) -> Result:
     """Figures of an exported scorer or classifier with ONNX Runtime.
 
     Raises:
@@ -163,73 +177,73 @@ def evaluate_onnx(
     from ...runtime.scorer import Scorer
     from ...runtime.session import peek
 
+    path = request.file
     metadata: Metadata = peek(path)
+    if request.calibration is not None and metadata.model_type != CLASSIFIER:
+        raise DrawError(f"{path} is a {metadata.model_type}, and --calibration is for classifiers")
     if metadata.model_type not in (SCORER, CLASSIFIER):
         raise DrawError(f"{path} is a {metadata.model_type}: only a scorer or a classifier can be evaluated")
-    dataset = _dataset(
-        dataset_name or metadata.dataset, data_dir, image_dir, metadata.image_shape, torch.device("cpu")
-    )
+    dataset = _dataset(request, metadata.dataset, metadata.image_shape, torch.device("cpu"))
     if metadata.model_type == CLASSIFIER:
         check_labels(dataset)
-    evaluation = dataset.evaluation(split)
-    count = min(len(evaluation), limit or len(evaluation))
-    result = _header(dataset, split, evaluation, limit)
+    evaluation, count, result = _begin(request, dataset)
+    parts = slices(evaluation, request.batch, request.limit)
     with progress("evaluating", count) as bar:
         if metadata.model_type == SCORER:
-            scorer = Scorer(path, provider=provider, threads=threads)
+            scorer = Scorer(path, provider=request.provider, threads=request.threads)
             bounds = []
-            for start, part in slices(evaluation, batch, limit):
-                bounds.append(scorer(part.images.numpy(), seed, start, steps=False).bound)
+            for start, part in parts:
+                bounds.append(scorer(part.images.numpy(), request.seed, start, steps=False).bound)
                 bar.advance(len(part.images))
             figures = bound_figures(np.concatenate(bounds).astype(np.float64))
         else:
-            classifier = Classifier(path, provider=provider, threads=threads)
-            wrong, entropy = 0, 0.0
-            for _, part in slices(evaluation, batch, limit):
-                assert part.labels is not None
-                logits = torch.from_numpy(classifier(part.images.numpy(), steps=False).logits)
-                wrong += int((logits.argmax(1) != part.labels).sum())
-                entropy += float(torch.nn.functional.cross_entropy(logits, part.labels, reduction="sum"))
-                bar.advance(len(part.images))
-            figures = ErrorFigures(count, wrong, entropy / count)
-    _add_figures(result, figures)
+            classifier = Classifier(path, provider=request.provider, threads=request.threads)
+
+            def answers() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+                for _, part in parts:
+                    assert part.labels is not None
+                    logits = classifier(part.images.numpy(), steps=False).logits
+                    yield torch.from_numpy(logits), part.labels
+                    bar.advance(len(part.images))
+
+            figures = error_figures(answers())
+    _add_figures(result, figures, request.calibration)
     return result
 
 
-def _dataset(
-    name: str,
-    data_dir: Path | None,
-    image_dir: Path | None,
-    shape: tuple[int, int, int],
-    device: torch.device,
-) -> Dataset:
+def _dataset(request: Request, stored: str, shape: tuple[int, int, int], device: torch.device) -> Dataset:
+    """The one asked for, or the ``stored`` one that the file names, checked to fit the model."""
+    name = request.dataset or stored
     channels, height, width = shape
     if name == "images":
-        if image_dir is None:
+        if request.image_dir is None:
             raise DrawError("this model was trained on a folder of pictures: name one with --image-dir")
         dataset = load_dataset(
-            name, data_dir, device, image_dir=image_dir, image_size=(height, width), channels=channels
+            name,
+            request.data_dir,
+            device,
+            image_dir=request.image_dir,
+            image_size=(height, width),
+            channels=channels,
         )
     else:
-        dataset = load_dataset(name, data_dir, device)
-    image = dataset.image
-    if (image.channels, image.height, image.width) != shape:
-        raise DrawError(
-            f"data set {name} has {image.channels}×{image.height}×{image.width} pictures,"
-            f" the model takes {channels}×{height}×{width}"
-        )
+        dataset = load_dataset(name, request.data_dir, device)
+    dataset.check_fits(ImageSize(*shape))
     return dataset
 
 
-def _header(dataset: Dataset, split: str, evaluation: Split, limit: int | None) -> Result:
+def _begin(request: Request, dataset: Dataset) -> tuple[Split, int, Result]:
+    """The split, how many of its pictures are evaluated, and a result with its first line."""
+    evaluation = dataset.evaluation(request.split)
+    count = min(len(evaluation), request.limit or len(evaluation))
     about = f" [{dataset.note}]" if dataset.note else ""
-    if limit and limit < len(evaluation):
-        about += f" [{limit:,} of {len(evaluation):,} images, evenly spread]"
-    values = {"dataset": dataset.name, "split": split, "note": dataset.note}
-    return Result([f"{dataset.name} {split}{about}"], values)
+    if count < len(evaluation):
+        about += f" [{count:,} of {len(evaluation):,} images, evenly spread]"
+    values = {"dataset": dataset.name, "split": request.split, "note": dataset.note}
+    return evaluation, count, Result([f"{dataset.name} {request.split}{about}"], values)
 
 
-def _add_figures(result: Result, figures: BoundFigures | ErrorFigures) -> None:
+def _add_figures(result: Result, figures: BoundFigures | ErrorFigures, calibration: Path | None) -> None:
     result.lines.append(str(figures))
     result.values["images"] = figures.images
     if isinstance(figures, ErrorFigures):
@@ -239,6 +253,12 @@ def _add_figures(result: Result, figures: BoundFigures | ErrorFigures) -> None:
             "wrong": figures.wrong,
         }
         result.values["cross_entropy"] = figures.cross_entropy
+        result.values["calibration_error"] = figures.calibration.error
+        if calibration is not None:
+            from .plots import plot_reliability
+
+            plot_reliability(figures.calibration, result.lines[0], calibration)
+            result.lines += [str(figures.calibration), f"wrote {calibration}"]
         return
     result.values |= {"bound": figures.bound, "standard_error": figures.standard_error}
     if figures.kl_per_step:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from ...files import write_atomically
+from .calibration import Calibration
 
 
 def plot_kl(kl_per_step: tuple[float, ...], title: str, path: Path) -> None:
@@ -16,6 +19,34 @@ def plot_kl(kl_per_step: tuple[float, ...], title: str, path: Path) -> None:
     axes.bar(range(1, len(kl_per_step) + 1), kl_per_step, color="#3b6ea5")
     axes.set(xlabel="step", ylabel="KL (nats)", title=title)
     axes.spines[["top", "right"]].set_visible(False)
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
+
+
+def plot_reliability(calibration: Calibration, title: str, path: Path) -> None:
+    """A reliability diagram: the share of right answers in each bin of confidence, and how many answers it has."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.8, 5.2), layout="constrained")
+    axes, below = figure.subplots(2, sharex=True, height_ratios=(4, 1))
+    bins = len(calibration.count)
+    some = calibration.count > 0
+    edges = np.arange(bins)[some] / bins
+    axes.bar(edges, calibration.accuracy[some], 1 / bins, align="edge", color="#3b6ea5", edgecolor="white")
+    axes.plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1, label="as sure as right")
+    axes.plot(
+        calibration.confidence[some],
+        calibration.accuracy[some],
+        "o",
+        color="#c8452f",
+        label="mean confidence",
+    )
+    axes.set(ylabel="right answers", ylim=(0, 1.02))
+    axes.set_title(f"{title}: calibration error {100 * calibration.error:.2f} %", fontsize="medium")
+    axes.legend(frameon=False, loc="upper left")
+    below.bar(edges, calibration.count[some], 1 / bins, align="edge", color="0.6", edgecolor="white")
+    below.set(xlabel="probability of the answer", ylabel="answers", xlim=(0, 1), yscale="log")
+    for each in (axes, below):
+        each.spines[["top", "right"]].set_visible(False)
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 

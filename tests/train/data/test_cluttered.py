@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -200,3 +202,14 @@ def test_batches_leave_the_stored_digits_alone() -> None:
     for draw in (cluttered.draw_cluttered, two_digit.draw_pairs):
         draw(split, torch.arange(6), torch.Generator().manual_seed(1))
     assert torch.equal(split.images, before)
+
+
+def test_digits_have_the_size_that_the_set_names(data_dir: Path) -> None:
+    """Longer sides of MNIST's ink: 20 pixels, but for a handful of 19."""
+    from draw_onnx.train.data.mnist import test_digits
+
+    ink = test_digits(data_dir, False).images[:, 0] > 0
+    sides = [np.ptp(np.flatnonzero(line)) + 1 for line in np.concatenate([ink.any(2), ink.any(1)])]
+    longer = np.maximum(sides[: len(ink)], sides[len(ink) :])
+    assert (longer == cluttered.INK).mean() > 0.999
+    assert load_dataset("cluttered-mnist", data_dir, "cpu").figure_size == cluttered.INK
