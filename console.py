@@ -105,7 +105,7 @@ def run_app(app: typer.Typer, name: str, arguments: list[str] | None = None) -> 
 def _fail(name: str, message: str, code: int) -> None:
     with suppress(OSError):
         drain_stdout()
-    note(f"{name}: error: {' '.join(message.split())}")
+    _say(f"{name}: error: {' '.join(message.split())}")
     sys.exit(code)
 
 
@@ -124,8 +124,22 @@ def check_outputs(outputs: Mapping[str, Path | None]) -> None:
             )
 
 
+_quiet = False
+
+
+def be_quiet() -> None:
+    """No notes and no bars from here on: of several processes of one run one talks. Errors are still said."""
+    global _quiet
+    _quiet = True
+
+
 def note(message: str) -> None:
     """One line on stderr."""
+    if not _quiet:
+        _say(message)
+
+
+def _say(message: str) -> None:
     if sys.stderr is not None:  # under pythonw, for users of the Python API
         print(printable(message), file=sys.stderr, flush=True)
 
@@ -155,7 +169,7 @@ class Progress:
 @contextmanager
 def progress(text: str, total: float) -> Iterator[Progress]:
     """A progress bar on stderr when it is a terminal; otherwise one plain line if it took over a second."""
-    if sys.stderr is None or not sys.stderr.isatty():
+    if _quiet or sys.stderr is None or not sys.stderr.isatty():
         start = time.monotonic()
         yield Progress()
         taken = time.monotonic() - start

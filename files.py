@@ -118,6 +118,13 @@ def scratch_beside(path: str | os.PathLike[str]) -> IO[bytes]:
         raise _cannot(shown, error) from error
 
 
+def remove_parts(folder: Path) -> None:
+    """Remove what a killed process left of files it was writing. The caller knows that none is writing now."""
+    for part in folder.glob(f".*{_PART}"):
+        with suppress(OSError):
+            part.unlink()
+
+
 def _behind_links(path: Path) -> Path:
     """The file that ``path`` leads to, there or not.
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import DrawError
-from .providers import available_cpus
+from .cpus import available_cpus
 
 T = TypeVar("T")
 R = TypeVar("R")

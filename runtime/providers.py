@@ -81,13 +81,6 @@ def wheel_conflict() -> str | None:
     )
 
 
-def available_cpus() -> int:
-    """Number of CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
-
-
 def create_session(data: bytes, provider: str = "auto") -> onnxruntime.InferenceSession:
     """A session on the provider asked for; its first provider is the one that really runs.
 

@@ -205,8 +205,13 @@ def _read(path: Path) -> bytes:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise DrawError(f"{path} has {size} bytes, more than a model can have ({MAX_BYTES})")
+        pieces, total = [], 0
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)  # a device or a pipe has no size
+            # A device or a pipe has no size; read(n) would ask for the memory of n bytes at once.
+            while total <= MAX_BYTES and (piece := file.read(1 << 20)):
+                pieces.append(piece)
+                total += len(piece)
+        data = b"".join(pieces)
     except OSError as error:
         raise DrawError(f"cannot read {path}: {error.strerror or error}") from error
     if not data:

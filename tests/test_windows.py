@@ -93,11 +93,13 @@ def test_characters_that_the_code_page_lacks(code_page: str, tmp_path: Path) -> 
 
 
 def test_ctrl_break_ends_a_step_like_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
-    number = getattr(signal, "SIGBREAK", None) or signal.SIGUSR1
+    number = getattr(signal, "SIGBREAK", None) or signal.SIGUSR2
     monkeypatch.setattr(signal, "SIGBREAK", number, raising=False)
     before = signal.getsignal(number)
     with Interrupt() as interrupt:
+        assert not interrupt.stop()
         signal.raise_signal(number)
+        assert interrupt.stop()
         assert interrupt.signal == number
     assert signal.getsignal(number) == before
 

@@ -10,6 +10,8 @@ import typer
 from ..console import VersionOption, make_app, run_app
 
 if TYPE_CHECKING:
+    from .ranks import Rank
+    from .run_lock import RunLock
     from .settings import Hardware, RunFolder
     from .stages import Start
 
@@ -228,6 +230,8 @@ def command(
     from .data.places import expand_home
     from .options import begin, go_on
     from .presets import find_preset
+    from .ranks import this_rank
+    from .run_lock import RunLock
     from .settings import Hardware, RunFolder
 
     changes: dict[str, Any] = {
@@ -270,30 +274,36 @@ def command(
             raise DrawError(f"--resume goes on with a run's own weights: leave out {given}")
         folder = RunFolder(out or Path("runs") / find_preset(preset).settings.preset)
         folder.require_run()
-        start = go_on(load_checkpoint(folder.last), changes, sizes)
     else:
         chosen = find_preset(preset)
         initial = load_checkpoint(find_packaged(init_from, ".ckpt", "checkpoint")) if init_from else None
         start = begin(chosen, changes, sizes, initial, from_stage)
         folder = RunFolder(out or Path("runs") / chosen.settings.preset)
-    code = _train(start, folder, hardware, data_dir)
+    rank = this_rank(devices)
+    with RunLock(folder.path) as lock:
+        if resume:
+            # Read under the lock: another process may just be writing what comes next.
+            if rank.main:
+                lock.take()
+            start = go_on(load_checkpoint(folder.last), changes, sizes, folder)
+        elif rank.main:
+            folder.require_fresh()
+        code = _train(start, folder, hardware, data_dir, lock, rank)
     if code:
         raise typer.Exit(code)
 
 
-def _train(start: Start, folder: RunFolder, hardware: Hardware, data_dir: Path | None) -> int:
+def _train(
+    start: Start, folder: RunFolder, hardware: Hardware, data_dir: Path | None, lock: RunLock, rank: Rank
+) -> int:
     """Everything that needs the trainer, with PyTorch's own words for a full memory turned into ours."""
-    import os
-
     import torch
 
     from ..errors import DrawError
     from .launch import train
 
-    if start.fresh and "LOCAL_RANK" not in os.environ:  # a data-parallel child sees its parent's folder
-        folder.require_fresh()
     try:
-        return train(start, folder, hardware, data_dir)
+        return train(start, folder, hardware, data_dir, lock, rank)
     except torch.OutOfMemoryError as error:
         raise DrawError(f"out of GPU memory ({error}); try a smaller --batch-size") from error
     except RuntimeError as error:

@@ -1,22 +1,31 @@
-"""Ctrl-C and SIGTERM finish the step at hand; a second one does not wait."""
+"""Ctrl-C, SIGTERM and what batch systems send finish the step at hand; a second Ctrl-C does not wait."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType
+
+# SIGHUP: the terminal is gone. SIGUSR1: what Slurm's --signal and other schedulers send before they kill. Windows has
+# neither, but Ctrl-Break beside Ctrl-C.
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGBREAK")
 
 
 class Interrupt:
-    """A context in which SIGINT and SIGTERM only set ``signal``; the loop looks at it between steps."""
+    """A context in which these signals are only noted; the loop asks :meth:`stop` between steps.
+
+    A SIGHUP that is ignored, as under nohup, stays ignored.
+    """
 
     def __init__(self) -> None:
-        self.signal: signal.Signals | None = None
+        self.signal: signal.Signals | None = None  # what the loop was stopped by
+        self._heard = 0
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Interrupt:
-        # Windows has Ctrl-Break beside Ctrl-C, and no SIGTERM from outside.
-        more = getattr(signal, "SIGBREAK", signal.SIGTERM)
-        for number in {signal.SIGINT, signal.SIGTERM, more}:
+        for number in [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]:
+            if number != signal.SIGINT and signal.getsignal(number) == signal.SIG_IGN:
+                continue
             try:
                 self._previous[number] = signal.signal(number, self._note)
             except ValueError:  # not the main thread: its owner handles signals
@@ -28,11 +37,19 @@ class Interrupt:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        if self.signal is not None:
+        # Terminals and schedulers send several at once: only who types again means it.
+        if self._heard and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal = signal.Signals(number)
+        self._heard = self._heard or number
+
+    def stop(self, agree: Callable[[int], int] | None = None) -> bool:
+        """Whether to stop here. ``agree`` makes one answer of those of all processes: the largest number."""
+        number = self._heard if agree is None else agree(self._heard)
+        if number:
+            self.signal = signal.Signals(number)
+        return bool(number)
 
     @property
     def exit_code(self) -> int:
-        """130 after SIGINT, 143 after SIGTERM, as shells report them; 0 without."""
+        """130 after SIGINT, 143 after SIGTERM, 129 after SIGHUP, 138 after SIGUSR1, as shells report them; 0 without."""
         return 128 + self.signal if self.signal is not None else 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from ..console import format_duration, note, progress
+from ..console import be_quiet, format_duration, note, progress
 from ..errors import DrawError
 from ..files import write_text
 from ..models.checkpoint import build_model, load_checkpoint
@@ -21,31 +21,62 @@ from .data.dataset import Dataset
 from .data.registry import load_dataset
 from .evaluation.figures import evaluate
 from .machine import decide_compile, flushed_subnormals, make_fabric, warn_of_slow_bfloat16
+from .ranks import Crew, Rank, is_about_others
+from .run_lock import RunLock
 from .settings import Hardware, RunFolder, TrainSettings
 from .sheets import write_sheet
 from .stages import Place, Stage, Start
 from .trainer import Trainer
 
 
-def train(start: Start, folder: RunFolder, hardware: Hardware, data_dir: Path | None) -> int:
+def train(
+    start: Start, folder: RunFolder, hardware: Hardware, data_dir: Path | None, lock: RunLock, rank: Rank
+) -> int:
     """Train, then print the test figure and the next commands. Gives the exit code (130 or 143 if interrupted).
 
     Raises:
         DrawError: no device, no data, a diverged loss, a folder that cannot be written.
     """
-    with flushed_subnormals():
-        return _train(start, folder, hardware, data_dir)
+    for stage in start.place.plan:
+        if stage.settings.batch_size % rank.count:
+            raise DrawError(
+                f"a batch of {stage.settings.batch_size} does not divide among {rank.count} devices:"
+                " choose another --devices, or for a new run another --batch-size"
+            )
+    if not rank.main:
+        be_quiet()
+    with flushed_subnormals(), Crew(rank) as crew:
+        try:
+            return _train(start, folder, hardware, data_dir, lock, rank, crew)
+        except RuntimeError as error:
+            if rank.count > 1 and is_about_others(error):
+                raise crew.failure(error) from error
+            raise
 
 
-def _train(start: Start, folder: RunFolder, hardware: Hardware, data_dir: Path | None) -> int:
-    fabric = make_fabric(hardware)
-    main = fabric.is_global_zero
+def _train(
+    start: Start,
+    folder: RunFolder,
+    hardware: Hardware,
+    data_dir: Path | None,
+    lock: RunLock,
+    rank: Rank,
+    crew: Crew,
+) -> int:
+    fabric, main = make_fabric(hardware, rank), rank.main
+    dataset = _load(start, data_dir, fabric.device)
+    _check_data(start, dataset)
+    if main:
+        # Before anything is written, and before the others start: what fails until here fails once.
+        lock.take()
+        if start.fresh:
+            folder.require_fresh()
+    crew.start()
+    fabric.launch()
     start = dataclasses.replace(start, place=_with_compile(start, hardware, fabric))
     if main and start.settings.precision == "bf16-mixed":
         warn_of_slow_bfloat16(fabric.device)
-    dataset = _load(start, data_dir, fabric.device)
     if main:
-        folder.path.mkdir(parents=True, exist_ok=True)
         folder.samples.mkdir(exist_ok=True)
         if start.fresh:
             words = ["draw-train", *sys.argv[1:]]
@@ -55,7 +86,7 @@ def _train(start: Start, folder: RunFolder, hardware: Hardware, data_dir: Path |
         place = start.place
         trainer = Trainer(start, dataset, folder, fabric, hardware)
         if main:
-            _announce(trainer, start, hardware)
+            _announce(trainer, start)
         interrupt = trainer.run(
             lambda t: write_sheet(t.refresh_evaluated(), t.dataset, folder.samples, t.iteration)
         )
@@ -63,6 +94,7 @@ def _train(start: Start, folder: RunFolder, hardware: Hardware, data_dir: Path |
             if main:
                 note(f"stopped at iteration {trainer.iteration:,}; go on with:")
                 note(resume_command(folder, hardware, data_dir))
+            fabric.barrier()  # nobody leaves before rank 0 has saved
             return interrupt.exit_code
         if place.last:
             break
@@ -100,13 +132,13 @@ def expected_seconds(stage: Stage) -> float:
     return 6 * weights * stage.work / 30e9
 
 
-def _announce(trainer: Trainer, start: Start, hardware: Hardware) -> None:
+def _announce(trainer: Trainer, start: Start) -> None:
     """What is trained, on what, from where."""
     settings, config, dataset, place = trainer.settings, trainer.config, trainer.dataset, trainer.place
     parameters = sum(p.numel() for p in trainer.model.parameters())
     kind = "DRAW" if isinstance(config, DrawConfig) else "glimpse classifier"
-    device = trainer.fabric.device.type
-    where = f"{hardware.devices} × {device}" if hardware.devices > 1 else device
+    device, count = trainer.fabric.device.type, trainer.fabric.world_size
+    where = f"{count} × {device}" if count > 1 else device
     stage = f" (stage {place.index + 1} of {len(place.plan)})" if len(place.plan) > 1 else ""
     note(
         f"training {settings.preset}{stage}: {kind}, {parameters:,} parameters, {config.time_steps} steps,"
@@ -142,6 +174,23 @@ def resume_command(folder: RunFolder, hardware: Hardware, data_dir: Path | None)
     return shlex.join(words)
 
 
+def _check_data(start: Start, dataset: Dataset) -> None:
+    """Refuse to go on with more or fewer pictures than the run began with: every batch would be another one.
+
+    Others of the same number are said; another version of an image library already decodes a few values differently.
+    """
+    training = start.resume.training if start.resume is not None else None
+    before = training.get("train_size") if training is not None else None
+    if before is not None and before != dataset.train_size:
+        raise DrawError(
+            f"this run has trained on {before:,} pictures, and now there are {dataset.train_size:,}: bring back the data"
+            " it began with, or begin a new run from its weights with --init-from and its last.ckpt"
+        )
+    checksum = training.get("train_checksum") if training is not None else None
+    if checksum is not None and checksum != dataset.train_checksum:
+        note("the training pictures are not quite those that this run began with: it is not bit-exact")
+
+
 def _data(settings: TrainSettings) -> tuple[object, ...]:
     """What decides the training pictures."""
     return settings.dataset, settings.deform, settings.all_digits
@@ -174,7 +223,7 @@ def _finish(dataset: Dataset, folder: RunFolder, trainer: Trainer) -> None:
         figures = evaluate(best.build().to(trainer.fabric.device), test, bar=bar)
     about = f" [{dataset.note}]" if dataset.note else ""
     hours = format_duration(trainer.clock.seconds)
-    write_text(folder.path / "test.txt", f"{figures}{about}\n")
+    write_text(folder.test, f"{figures}{about}\n")
     print(f"test: {figures}{about}; weights of iteration {best.iteration:,}, trained for {hours}")
     checkpoint = printable(shlex.quote(str(folder.best)))
     if isinstance(trainer.config, DrawConfig):

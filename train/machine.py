@@ -3,17 +3,47 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
 from ..console import note
 from ..errors import DrawError
+from ..runtime.cpus import available_cpus
+from .ranks import Rank
 from .settings import Hardware
+
+
+class _Started(LightningEnvironment):
+    """Processes that :class:`~.ranks.Crew` starts, whatever schedulers have left in the environment."""
+
+    def __init__(self, rank: Rank) -> None:
+        super().__init__()
+        self._rank = rank
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    @property
+    def main_address(self) -> str:
+        return "127.0.0.1"
+
+    @property
+    def main_port(self) -> int:
+        return self._rank.port
+
+    def local_rank(self) -> int:
+        return self._rank.rank
+
+    def node_rank(self) -> int:
+        return 0
 
 
 def choose_device(name: str) -> torch.device:
@@ -27,21 +57,43 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def make_fabric(hardware: Hardware) -> Fabric:
-    """Devices and data parallelism. Raises DrawError where the machine lacks what is asked for."""
+def make_fabric(hardware: Hardware, rank: Rank) -> Fabric:
+    """Devices and data parallelism, before ``launch``. Raises DrawError where the machine lacks what is asked for."""
     if hardware.threads:
         torch.set_num_threads(hardware.threads)
+    elif "OMP_NUM_THREADS" not in os.environ:
+        # PyTorch counts processors, not what a container is granted of them, nor who else of this run is here.
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), available_cpus()) // rank.local))
     device = choose_device(hardware.device).type
-    if device == "cuda" and hardware.devices > torch.cuda.device_count():
-        raise DrawError(f"--devices {hardware.devices}: this machine has {torch.cuda.device_count()} GPU(s)")
-    if hardware.cuda_graph and (device != "cuda" or hardware.devices > 1):
+    if device == "cuda" and rank.local > torch.cuda.device_count():
+        raise DrawError(f"--devices {rank.local}: this machine has {torch.cuda.device_count()} GPU(s)")
+    if hardware.cuda_graph and (device != "cuda" or rank.count > 1):
         raise DrawError("--cuda-graph needs one GPU")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    strategy = "ddp" if hardware.devices > 1 else "auto"
+    environment = TorchElasticEnvironment() if rank.torchrun else _Started(rank)
     # Mixed precision is the models' own (product_dtype): Fabric's rounds the pictures and the noise as well.
-    fabric = Fabric(accelerator=device, devices=hardware.devices, strategy=strategy)  # type: ignore[arg-type]
-    fabric.launch()
-    return fabric
+    return Fabric(
+        accelerator=device,
+        devices=rank.local,
+        num_nodes=rank.count // rank.local,
+        strategy="ddp" if rank.count > 1 else "auto",
+        plugins=[environment],
+    )
+
+
+def agree_on_largest() -> Callable[[int], int]:
+    """A function of a number that gives the largest of all processes, each of which must call it.
+
+    Through the processors' memory: to ask a GPU after every step would make each wait for the last.
+    """
+    group = torch.distributed.new_group(backend="gloo")
+
+    def agree(number: int) -> int:
+        value = torch.tensor(number)
+        torch.distributed.all_reduce(value, torch.distributed.ReduceOp.MAX, group)
+        return int(value)
+
+    return agree
 
 
 @contextmanager

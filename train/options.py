@@ -12,7 +12,7 @@ from ..errors import DrawError
 from ..models.checkpoint import Checkpoint, weights_sha256
 from ..models.config import DrawConfig, ModelConfig
 from .presets import Preset
-from .settings import TrainSettings
+from .settings import RunFolder, TrainSettings
 from .stages import Place, Stage, Start, place_of, start_from
 from .write_window import check_write_window
 
@@ -195,7 +195,7 @@ def resize(model: ModelConfig, sizes: dict[str, Any]) -> ModelConfig:
         raise DrawError(f"{option_names([field])} {text}" if field in sizes else str(error)) from error
 
 
-def go_on(checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]) -> Start:
+def go_on(checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any], folder: RunFolder) -> Start:
     """A run that goes on from its checkpoint; only ``iterations`` and ``image_dir`` may differ.
 
     Raises:
@@ -205,7 +205,10 @@ def go_on(checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]
     settings = place.stage.settings
     fixed = [name for name in (*sizes, *changes) if name not in _RESUMABLE]
     if fixed:
-        raise DrawError(f"--resume takes its settings from the checkpoint: leave out {option_names(fixed)}")
+        raise DrawError(
+            f"--resume takes its settings from the checkpoint: leave out {option_names(fixed)}, or begin a new run from"
+            f" these weights: --init-from {folder.last} and another --out"
+        )
     if "image_dir" in changes:
         if not settings.image_dir:
             raise DrawError(f"--image-dir belongs to preset images, not {settings.preset}")
@@ -216,4 +219,4 @@ def go_on(checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]
             raise DrawError("--iterations: this run has stages, whose lengths are the preset's")
         note("another --iterations changes the learning-rate schedule: this run is not bit-exact")
         place = place.replace(lambda stage: stage.replace(iterations=iterations))
-    return start_from(checkpoint, place)
+    return start_from(checkpoint, place, folder.finished)

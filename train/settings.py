@@ -153,6 +153,19 @@ class RunFolder:
     def samples(self) -> Path:
         return self.path / "samples"
 
+    @property
+    def test(self) -> Path:
+        """The test figure: the last file that a run writes."""
+        return self.path / "test.txt"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the test figure is that of the last checkpoint."""
+        try:
+            return self.test.stat().st_mtime_ns >= self.last.stat().st_mtime_ns
+        except FileNotFoundError:
+            return False
+
     def require_fresh(self) -> None:
         """Raises DrawError where a run already lives: what has no checkpoint yet may be begun again."""
         for file in (self.last, self.best):

@@ -123,11 +123,16 @@ def place_of(checkpoint: Checkpoint) -> Place:
     return place
 
 
-def start_from(checkpoint: Checkpoint, place: Place) -> Start:
-    """How a run goes on from its checkpoint at ``place``: in the middle of a stage, or with the next one."""
+def start_from(checkpoint: Checkpoint, place: Place, finished: bool = True) -> Start:
+    """How a run goes on from its checkpoint at ``place``: in the middle of a stage, with the next one, or at its end.
+
+    At the end of one that is not ``finished`` only its test figure is missing: it was killed in between.
+    """
     training = checkpoint.training
     assert training is not None
-    if checkpoint.iteration < place.end:
+    if checkpoint.iteration < place.end or (
+        place.last and not finished and checkpoint.iteration == place.end
+    ):
         return Start(place, resume=checkpoint, fresh=False)
     if place.last:
         raise DrawError(

@@ -26,7 +26,7 @@ from .cuda_graph import CapturedUpdate
 from .evaluation.figures import EVALUATION_SEED, evaluate, figures_to_terms, image_noise
 from .interrupt import Interrupt
 from .logbook import Logbook
-from .machine import describe_machine
+from .machine import agree_on_largest, describe_machine
 from .objective import Objective, make_objective
 from .optimizer import WeightAverage, learning_rate, load_optimizer, make_optimizer, set_rates
 from .order import Order, derived_seed
@@ -65,6 +65,7 @@ class Trainer:
         self._counted = 0
         self._order = Order(dataset.train_size, settings.batch_size, settings.seed, fabric.device)
         self._objective: Objective = make_objective(model, settings.glimpse_loss)
+        self._agree = agree_on_largest() if fabric.world_size > 1 else None
         self._machine = describe_machine(fabric.device, fabric.world_size)
         self._use_graph = hardware.cuda_graph and fabric.device.type == "cuda" and fabric.world_size == 1
         optimizer = make_optimizer(self._objective, settings, fabric.device, self._use_graph)
@@ -163,7 +164,7 @@ class Trainer:
         with Interrupt() as interrupt, progress(settings.preset, self.place.total) as bar:
             bar.advance(self.iteration)
             try:
-                while self.iteration < end and interrupt.signal is None:
+                while self.iteration < end and not interrupt.stop(self._agree):
                     self.clock.start()
                     for name, value in self.step().items():
                         self._sums[name] = self._sums[name] + value if name in self._sums else value
@@ -290,6 +291,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "machine": self._machine,
             "train_size": self.dataset.train_size,
+            "train_checksum": self.dataset.train_checksum,
             "seconds": self.clock.seconds,
             "best": self.best,
             "bad_evaluations": self._bad_evaluations,

@@ -83,7 +83,8 @@ def _finish(lines: list[tuple[str, str]], problems: list[str]) -> None:
 
 
 def _check_runtime() -> list[str]:
-    from ..providers import available_cpus, cuda_problem, gpu_description, import_onnxruntime, wheel_conflict
+    from ..cpus import available_cpus
+    from ..providers import cuda_problem, gpu_description, import_onnxruntime, wheel_conflict
 
     try:
         ort = import_onnxruntime()

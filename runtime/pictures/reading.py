@@ -13,10 +13,13 @@ resized to its size, whether that shrinks or enlarges. Training prepares its pic
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import logging
 import os
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,6 +133,21 @@ def cover(picture: Image.Image, width: int, height: int) -> NDArray[np.uint8]:
     return np.atleast_3d(np.asarray(resized)).transpose(2, 0, 1)
 
 
+@functools.cache
+def _hush_decoders() -> None:
+    """libtiff writes on stderr what Pillow raises as an error, and some of what it does not even mind; Pillow logs more.
+
+    libtiff's two handlers belong to the process; where Pillow does not show them (Windows) they stay.
+    """
+    from PIL import _imaging
+
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # who sets logging up still hears it
+    with suppress(Exception):
+        library = ctypes.CDLL(_imaging.__file__)
+        library.TIFFSetWarningHandler(None)
+        library.TIFFSetErrorHandler(None)
+
+
 @contextmanager
 def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """A file's first frame, upright. What goes wrong in the block is the file's fault as well."""
@@ -141,6 +159,7 @@ def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     if not path.exists():
         raise DrawError(f"no picture at {path}")
     Image.init()
+    _hush_decoders()
     formats = [name for name in FORMATS if name in Image.OPEN]
     limit = f"more than the {MAX_PIXELS // 10**6} megapixels that are read"
     try:

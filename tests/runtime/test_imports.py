@@ -94,7 +94,8 @@ def test_every_option_has_a_help_text(command: str) -> None:
 
     module = importlib.import_module(f"draw_onnx.runtime.commands.{command}")
     for parameter in typer.main.get_command(module.app).params:
-        assert getattr(parameter, "help", None), f"draw-{command} {parameter.name}"
+        if parameter.param_type_name == "option":  # older versions of Typer keep an argument's elsewhere
+            assert getattr(parameter, "help", None), f"draw-{command} {parameter.name}"
 
 
 def test_importing_the_package_imports_nothing() -> None:

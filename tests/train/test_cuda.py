@@ -16,6 +16,7 @@ from draw_onnx.train import cli
 from draw_onnx.train.data.registry import load_dataset
 from draw_onnx.train.machine import make_fabric
 from draw_onnx.train.presets import find_preset
+from draw_onnx.train.ranks import Rank
 from draw_onnx.train.settings import Hardware, RunFolder
 from draw_onnx.train.stages import Place, Stage, Start
 from draw_onnx.train.trainer import Trainer
@@ -36,7 +37,8 @@ def digits_trainer(folder: Path, device: str) -> Trainer:
     """A trainer on the digits whose noise comes from the CPU's generator on either device."""
     preset = find_preset("digits")
     hardware = Hardware(device=device)
-    fabric = make_fabric(hardware)
+    fabric = make_fabric(hardware, Rank())
+    fabric.launch()
     run = RunFolder(folder)
     folder.mkdir()
     dataset = load_dataset("digits", None, fabric.device)
@@ -146,5 +148,6 @@ def test_the_same_generator_state_gives_the_same_batch(data_dir: Path) -> None:
 
 
 def test_more_gpus_than_there_are() -> None:
+    count = torch.cuda.device_count() + 1
     with pytest.raises(DrawError, match="this machine has"):
-        make_fabric(Hardware(device="cuda", devices=torch.cuda.device_count() + 1))
+        make_fabric(Hardware(device="cuda", devices=count), Rank(count=count, local=count))

@@ -17,6 +17,8 @@ from draw_onnx.train import launch
 from draw_onnx.train.data.dataset import Dataset
 from draw_onnx.train.options import begin, go_on
 from draw_onnx.train.presets import PRESETS, Preset
+from draw_onnx.train.ranks import Rank
+from draw_onnx.train.run_lock import RunLock
 from draw_onnx.train.settings import Hardware, RunFolder, TrainSettings
 from draw_onnx.train.stages import Place, Stage, place_of
 from draw_onnx.train.trainer import Trainer
@@ -55,8 +57,9 @@ def train(monkeypatch: pytest.MonkeyPatch, bars: Dataset, tmp_path: Path) -> Cal
 
         monkeypatch.setattr(Trainer, "step", step_or_stop)
         folder = RunFolder(tmp_path / name)
-        start = go_on(load_checkpoint(folder.last), {}, {}) if resume else begin(PRESET, {}, {})
-        code = launch.train(start, folder, Hardware(device="cpu"), None)
+        start = go_on(load_checkpoint(folder.last), {}, {}, folder) if resume else begin(PRESET, {}, {})
+        with RunLock(folder.path) as lock:
+            code = launch.train(start, folder, Hardware(device="cpu"), None, lock, Rank())
         assert code == 0
         return folder
 
@@ -165,9 +168,9 @@ def test_beginning_at_a_later_stage() -> None:
 def test_stages_keep_their_lengths_on_resume(train: Callable[..., RunFolder]) -> None:
     with pytest.raises(Stopped):
         train("run", kill_at=5)
-    checkpoint = load_checkpoint(RunFolder(train("other").path.parent / "run").last)
+    folder = RunFolder(train("other").path.parent / "run")
     with pytest.raises(DrawError, match="this run has stages"):
-        go_on(checkpoint, {"iterations": 50}, {})
+        go_on(load_checkpoint(folder.last), {"iterations": 50}, {}, folder)
 
 
 def test_a_run_without_stages_goes_on(train: Callable[..., RunFolder]) -> None:

@@ -187,7 +187,10 @@ def test_metrics_after_a_crash_are_not_repeated(make_trainer: Make) -> None:
     assert rows(parts) == rows(whole)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR1, 138)],
+)
 def test_a_signal_finishes_the_step_and_saves(make_trainer: Make, number: signal.Signals, code: int) -> None:
     trainer = make_trainer(iterations=10_000, eval_every=10_000, save_every=10_000)
     step = trainer.step

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from ... import console
 from ...errors import DrawError
 from ...files import atomic_write
+from ...runtime.cpus import available_cpus
 from .places import cache_root
 
 Item = TypeVar("Item")
@@ -69,7 +69,7 @@ def each(items: Sequence[Item], work: Callable[[Item], Result], text: str) -> li
     with (
         warnings.catch_warnings(),  # several threads that silence warnings may leave them silenced
         console.progress(text, len(items)) as bar,
-        ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
+        ThreadPoolExecutor(min(4, available_cpus())) as pool,
     ):
         try:
             for result in pool.map(work, items):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import random
 import struct
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -366,3 +369,30 @@ def test_covering_pictures_are_inverted_under_their_alpha(tmp_path: Path, channe
         got = read_picture(path, shape, invert=True, picture_fit="cover")
         np.testing.assert_allclose(got, read_picture(path, shape, invert=True), atol=1.5 / 255)
         assert np.abs(got - read_picture(path, shape, picture_fit="cover")).mean() > 0.1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere libtiff's handlers may be out of reach")
+def test_a_strange_tiff_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """libtiff has a way to stderr of its own."""
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 9, 3), np.uint8)
+    Image.fromarray(pixels).save(buffer, "TIFF", compression="tiff_lzw")
+    good, choose, refused = buffer.getvalue(), random.Random(1), 0
+    for _ in range(60):
+        bad = bytearray(good)
+        for _ in range(3):
+            bad[choose.randrange(len(bad))] = choose.randrange(256)
+        (tmp_path / "x.tif").write_bytes(bad)
+        try:
+            open_picture(tmp_path / "x.tif", 3)
+        except DrawError:
+            refused += 1
+    assert refused > 20
+    three = (
+        b"\x15\x01\x03\x00\x01\x00\x00\x00\x03"  # samples a pixel: Pillow logs a number that it cannot decode
+    )
+    assert three in good
+    (tmp_path / "x.tif").write_bytes(good.replace(three, three[:-1] + b"\xff"))
+    with pytest.raises(DrawError):
+        open_picture(tmp_path / "x.tif", 3)
+    assert capfd.readouterr().err == ""

@@ -1,0 +1,292 @@
+"""A run folder belongs to one process, schedulers' variables do not matter, and several devices stop together."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from draw_onnx.errors import DrawError
+from draw_onnx.models.checkpoint import load_checkpoint
+from draw_onnx.train import cli
+from draw_onnx.train.interrupt import Interrupt
+from draw_onnx.train.ranks import Rank, this_rank
+from draw_onnx.train.run_lock import RunLock
+
+TINY = ("--hidden", "8", "--time-steps", "2", "--latent", "2", "--batch-size", "20", "--threads", "1")
+SHORT = ("--iterations", "6", "--save-every", "2", *TINY)
+ENDLESS = ("--iterations", "1000000", "--save-every", "5", *TINY)
+posix = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+
+
+@pytest.fixture
+def train(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """draw-train in this process: (exit code, stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["draw-train", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return int(stop.value.code or 0), capsys.readouterr().err
+
+    return run
+
+
+def start(*arguments: object, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    script = Path(sys.executable).parent / "draw-train"
+    return subprocess.Popen(
+        [*before, str(script), *map(str, arguments)],
+        text=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not file.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_left_over_variables_change_nothing(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of Slurm, torchrun with one process, and Open MPI: one device trains, and a finished run stays."""
+    left = {"SLURM_NTASKS": "8", "SLURM_JOB_ID": "7", "SLURM_PROCID": "3", "SLURM_LOCALID": "3", "RANK": "2"}
+    left |= {"SLURM_NTASKS_PER_NODE": "8", "SLURM_JOB_NAME": "train", "OMPI_COMM_WORLD_RANK": "1"}
+    for name, value in (left | {"LOCAL_RANK": "0", "WORLD_SIZE": "4", "NODE_RANK": "1"}).items():
+        monkeypatch.setenv(name, value)
+    code, error = train("--out", tmp_path / "run", *SHORT)
+    assert code == 0, error
+    before = (tmp_path / "run" / "last.ckpt").read_bytes()
+    for rank in ("0", "1"):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+        monkeypatch.setenv("WORLD_SIZE", "1")
+        code, error = train("--out", tmp_path / "run", *SHORT)
+        assert (code, error.count("\n")) == (1, 1)
+        assert "already holds a run" in error
+    assert (tmp_path / "run" / "last.ckpt").read_bytes() == before
+
+
+def test_a_folder_in_use(train, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert train("--out", folder, *SHORT)[0] == 0
+    (folder / ".last.ckpt.0123abcd.part").write_bytes(b"of a killed predecessor")
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with RunLock(folder) as lock:
+        lock.take()
+        lock.take()
+        assert not list(folder.glob("*.part")) + list(folder.glob(".*.part"))
+        code, error = train("--resume", "--out", folder, "--iterations", 9)
+        assert (code, error.count("\n")) == (1, 1)
+        assert f"in use by another draw-train (process {os.getpid()} on " in error
+    kept = [path for path in before if path.suffix != ".part" and path.name != ".lock"]
+    assert all(path.read_bytes() == before[path] for path in kept)
+    code, error = train("--resume", "--out", folder, "--iterations", 9)
+    assert code == 0, error
+
+
+def test_a_new_folder_in_use(train, tmp_path: Path) -> None:
+    """Of two that start at once the second finds the first one's lock, before there is a checkpoint."""
+    with RunLock(tmp_path / "run") as lock:
+        lock.take()
+        code, error = train("--out", tmp_path / "run", *SHORT)
+    assert code == 1
+    assert "in use by another" in error
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+
+
+def test_a_disk_without_locks_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with RunLock(tmp_path) as lock:
+        lock.take()
+    assert "no locks here (No locks available): see to it" in capsys.readouterr().err
+
+
+@posix
+def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from draw_onnx.train.run_lock import RunLock\n"
+        "lock = RunLock(Path(sys.argv[1])); lock.take(); print('taken', flush=True); time.sleep(100)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "taken\n"
+    with pytest.raises(DrawError, match=f"process {holder.pid} on "):
+        RunLock(tmp_path).take()
+    holder.kill()
+    holder.wait()
+    with RunLock(tmp_path) as lock:
+        lock.take()
+
+
+def test_who_is_whose_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert this_rank(1) == Rank()
+    assert this_rank(2).main
+    monkeypatch.setenv("DRAW_TRAIN_RANK", f"{os.getppid()} 1 2 29500")
+    assert this_rank(2) == Rank(1, 2, 29500, os.getppid(), 2)
+    monkeypatch.setenv("DRAW_TRAIN_RANK", "1 1 2 29500" if os.getppid() != 1 else "2 1 2 29500")
+    with pytest.raises(DrawError, match="the main process has ended"):
+        this_rank(2)
+    monkeypatch.delenv("DRAW_TRAIN_RANK")
+    for name, value in {
+        "TORCHELASTIC_RUN_ID": "x",
+        "WORLD_SIZE": "4",
+        "LOCAL_WORLD_SIZE": "2",
+        "RANK": "3",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert this_rank(1) == this_rank(2) == Rank(3, 4, local=2, torchrun=True)
+    with pytest.raises(DrawError, match="torchrun started 2 processes on this machine"):
+        this_rank(3)
+
+
+def test_shares_that_differ_are_refused(train, tmp_path: Path) -> None:
+    code, error = train("--out", tmp_path / "run", "--devices", 3, *SHORT)
+    assert (code, error.count("\n")) == (1, 1)
+    assert "a batch of 20 does not divide among 3 devices" in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_resuming_with_another_batch_size_names_the_way(train, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert train("--out", folder, *SHORT)[0] == 0
+    code, error = train("--resume", "--out", folder, "--batch-size", 10)
+    assert (code, error.count("\n")) == (1, 1)
+    assert "--batch-size" in error
+    assert f"--init-from {folder / 'last.ckpt'}" in error
+    code, error = train(
+        "--init-from", folder / "last.ckpt", "--out", tmp_path / "new", "--batch-size", 10, "--iterations", 2
+    )
+    assert code == 0, error
+
+
+def test_killed_before_the_test_figure(train, tmp_path: Path) -> None:
+    """All updates are made and saved, and the figure at the end is not: --resume gives it."""
+    folder = tmp_path / "run"
+    assert train("--out", folder, *SHORT)[0] == 0
+    figure, last = (folder / "test.txt").read_text(), (folder / "last.ckpt").read_bytes()
+    code, error = train("--resume", "--out", folder)
+    assert (code, "already reached iteration 6 of 6" in error) == (1, True)
+    (folder / "test.txt").unlink()
+    code, error = train("--resume", "--out", folder)
+    assert code == 0, error
+    assert (folder / "test.txt").read_text() == figure
+    assert (folder / "last.ckpt").read_bytes() == last
+
+
+def test_other_data_than_the_run_began_with(train, tmp_path: Path) -> None:
+    """A picture that has changed is said, one that is gone makes every batch another one and is refused."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for k in range(30):
+        Image.fromarray(np.full((4, 5), 8 * k, np.uint8)).save(pictures / f"{k:02}.png")
+    sizes = ("--image-size", 4, 5, "--channels", 1, "--read-size", 2, "--write-size", 2)
+    images = ("--preset", "images", "--image-dir", pictures, *sizes)
+    code, error = train("--out", tmp_path / "run", *images, *SHORT)
+    assert code == 0, error
+    resume = ("--resume", "--out", tmp_path / "run", "--iterations")
+    _, error = train(*resume, 8)
+    assert "not quite those" not in error
+    for k in range(30):
+        Image.fromarray(np.full((4, 5), 8 * k + 1, np.uint8)).save(pictures / f"{k:02}.png")
+    code, error = train(*resume, 10)
+    assert code == 0
+    assert "the training pictures are not quite those that this run began with" in error
+    (pictures / "00.png").unlink()
+    code, error = train(*resume, 12)
+    assert code == 1
+    assert "error: this run has trained on 28 pictures, and now there are 27" in error.splitlines()[-1]
+
+
+@posix
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGUSR1, 138)])
+def test_what_batch_systems_send(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    process = start("--out", tmp_path / "run", *ENDLESS)
+    wait_for(tmp_path / "run" / "last.ckpt", process)
+    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)  # schedulers do not stop at one
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == code, error
+    assert "draw-train --resume" in error
+
+
+@posix
+def test_a_hang_up_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupt() as interrupt:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not interrupt.stop()
+            os.kill(os.getpid(), signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert interrupt.stop()
+            assert interrupt.exit_code == 138
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@posix
+@pytest.mark.slow
+@pytest.mark.parametrize("whom", ["main", "child"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_two_devices_end_together(tmp_path: Path, whom: str, number: signal.Signals) -> None:
+    """A signal to either stops both and rank 0 saves; one that is killed ends the other, in one line."""
+    folder = tmp_path / "run"
+    process = start("--out", folder, *ENDLESS, "--device", "cpu", "--devices", 2)
+    wait_for(folder / "last.ckpt", process)
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True
+    )
+    child = int(listed.stdout.split()[0])
+    began = time.monotonic()
+    os.kill(process.pid if whom == "main" else child, number)
+    _, error = process.communicate(timeout=60)  # ends when the child has closed the pipe too
+    assert time.monotonic() - began < 60
+    assert "Traceback" not in error
+    last = [line for line in error.splitlines() if line.startswith("draw-train: error")]
+    if number == signal.SIGTERM:
+        assert process.returncode == 143
+        assert not last
+        assert "draw-train --resume" in error.splitlines()[-1]
+    elif whom == "child":
+        assert process.returncode == 1
+        assert len(last) == 1
+        assert "process 2 of 2 was killed by SIGKILL" in last[0]
+    else:
+        assert process.returncode == -signal.SIGKILL
+        assert len(error.splitlines()) == 3 + error.count(
+            "digits "
+        )  # two of the beginning, one of the other's end
+    steps = load_checkpoint(folder / "last.ckpt").iteration
+    # And one process goes on with it.
+    assert (
+        start("--resume", "--out", folder, "--iterations", steps + 5, "--threads", 1).wait(timeout=120) == 0
+    )
+    last_checkpoint = load_checkpoint(folder / "last.ckpt")
+    assert last_checkpoint.iteration == steps + 5
+    assert all(bool(torch.isfinite(w).all()) for w in last_checkpoint.weights.values())

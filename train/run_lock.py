@@ -1,0 +1,80 @@
+"""One ``draw-train`` a run folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ..console import note
+from ..errors import DrawError
+from ..files import remove_parts
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)  # what file systems without them say
+
+
+class RunLock:
+    """Holds a run folder for this process. The system lets go of it when the process ends, however it ends.
+
+    The lock is ``flock`` of ``FOLDER/.lock`` (``LockFile`` on Windows), which NFS passes on to its server, so that
+    other machines see it. The file stays behind and holds nothing by itself; it says who took the lock last.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._file = folder, folder / ".lock"
+        self._lock: FileLock | None = None
+
+    def take(self) -> None:
+        """Take the lock, once; clears away what a killed predecessor left half written.
+
+        Raises:
+            DrawError: another process has it (says which), or the folder cannot be written.
+        """
+        if self._lock is not None:
+            return
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self._file, timeout=0)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            who = ""
+            with suppress(OSError, UnicodeDecodeError):
+                who = self._file.read_text(encoding="utf-8").strip()[:200]
+            raise DrawError(
+                f"{self._folder} is in use by another draw-train{f' ({who})' if who else ''}: wait for its end,"
+                " or choose another --out"
+            ) from None
+        except (OSError, NotImplementedError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+                raise DrawError(f"cannot write {self._folder}: {reason}") from error
+            note(
+                f"{self._folder}: no locks here ({reason}): see to it that no other draw-train uses this folder"
+            )
+            return
+        self._lock = lock
+        with suppress(OSError):  # Windows lets nobody write a locked file
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            self._file.write_text(
+                f"process {os.getpid()} on {platform.node()}, since {since}\n", encoding="utf-8"
+            )
+        remove_parts(self._folder)
+
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock is not None:
+            self._lock.release()
