@@ -268,6 +268,7 @@ def command(
     hardware = Hardware(device, devices, compile_, cuda_graph, threads)
     changes = {k: v for k, v in changes.items() if v is not None}
     sizes = {k: v for k, v in sizes.items() if v is not None}
+    start: Start | None = None  # of a run to resume: known once its folder is ours
     if resume:
         if init_from is not None or from_stage is not None:
             given = "--init-from" if init_from is not None else "--from-stage"
@@ -281,7 +282,7 @@ def command(
         folder = RunFolder(out or Path("runs") / chosen.settings.preset)
     rank = this_rank(devices)
     with RunLock(folder.path) as lock:
-        if resume:
+        if start is None:
             # Read under the lock: another process may just be writing what comes next.
             if rank.main:
                 lock.take()
