@@ -27,7 +27,8 @@ import ray.data
 from draw_onnx import Classifier, Sampler
 from draw_onnx.errors import DrawError
 from draw_onnx.pretrained import find_packaged
-from draw_onnx.runtime.pictures.reading import picture_paths, read_picture
+from draw_onnx.runtime.pictures.reading import read_picture
+from draw_onnx.runtime.pictures.walk import picture_paths
 
 BATCH = 128  # pictures in one call of an actor
 

@@ -30,9 +30,16 @@ class PictureFiles:
     labels: None = None  # nobody says what is in them
 
     def __init__(self, arguments: list[Path]) -> None:
-        from ..pictures.reading import picture_paths
+        from ..pictures.walk import Walk, walks
 
-        self._paths = picture_paths(arguments)
+        self._paths: list[Path] = []
+        for part in walks(arguments):
+            if isinstance(part, Walk):
+                self._paths += part.files
+                if part.passed_over:
+                    note(part.line())
+            else:
+                self._paths.append(part)
         self._must = set(arguments)
         self.names = [str(path) for path in self._paths]
 

@@ -18,7 +18,7 @@ import functools
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 MAX_PIXELS = 64_000_000
 
 # Formats that Pillow decodes itself: it would hand an EPS file to an interpreter.
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")
-SUFFIXES = tuple(
-    [".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm", ".avif"]
-)
+_COMMON = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")
+FORMATS = (*_COMMON, "JPEG2000", "MPO", "DIB", "PCX", "SGI", "DDS", "ICO", "ICNS", "QOI")
+# Without a signature: believed where the file is called so.
+NAMED_FORMATS = ("TGA",)
 
 _REC601 = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -52,7 +52,7 @@ def read_picture(
     """A picture file as the input of a model.
 
     Args:
-        path: PNG, JPEG, GIF, BMP, TIFF, WebP, PPM or AVIF.
+        path: PNG, JPEG, GIF, BMP, TIFF, WebP, PPM, AVIF or another of :data:`FORMATS`.
         shape: (C, H, W) of the model, C = 1 or 3.
         invert: dark ink on light paper becomes light on dark; what is transparent stays black.
         picture_fit: ``pad`` or ``cover``, the two rules above.
@@ -161,6 +161,9 @@ def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     Image.init()
     _hush_decoders()
     formats = [name for name in FORMATS if name in Image.OPEN]
+    named = Image.EXTENSION.get(path.suffix.lower(), "")
+    if named in NAMED_FORMATS:
+        formats.append(named)
     limit = f"more than the {MAX_PIXELS // 10**6} megapixels that are read"
     try:
         with warnings.catch_warnings():
@@ -174,7 +177,9 @@ def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     except (DrawError, MemoryError):
         raise
     except Image.UnidentifiedImageError:
-        raise DrawError(f"{path} is no picture that can be read ({', '.join(formats)})") from None
+        raise DrawError(
+            f"{path} is no picture that can be read ({', '.join(_COMMON)} and the like)"
+        ) from None
     except Image.DecompressionBombError:  # Pillow's own limit, met while opening
         raise DrawError(f"{path} has {limit}") from None
     except OSError as error:
@@ -200,29 +205,6 @@ def fit(image: ArrayLike, shape: Shape) -> NDArray[np.float32]:
     top, left = (height - levels.shape[1]) // 2, (width - levels.shape[2]) // 2
     out[:, top : top + levels.shape[1], left : left + levels.shape[2]] = np.clip(levels, 0, 1)
     return out
-
-
-def picture_paths(arguments: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Files as they are, folders as the picture files in them (by suffix, sorted, not those in folders below).
-
-    Raises:
-        DrawError: nothing there, or a folder without pictures.
-    """
-    paths = []
-    for argument in map(Path, arguments):
-        if argument.is_dir():
-            try:
-                found = sorted(p for p in argument.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-            except OSError as error:
-                raise DrawError(f"cannot read {argument}: {error.strerror or error}") from error
-            if not found:
-                raise DrawError(f"no pictures in the folder {argument} ({', '.join(SUFFIXES)})")
-            paths += found
-        elif not argument.exists():
-            raise DrawError(f"no picture at {argument}")
-        else:
-            paths.append(argument)
-    return paths
 
 
 def check_images(images: ArrayLike, shape: Shape) -> NDArray[np.float32]:

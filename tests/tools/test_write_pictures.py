@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from draw_onnx.runtime.pictures.reading import picture_paths, read_picture
+from draw_onnx.runtime.pictures.reading import read_picture
+from draw_onnx.runtime.pictures.walk import picture_paths
 from draw_onnx.train.data.registry import load_dataset
 
 

@@ -7,8 +7,6 @@ enlarged. Sorted by their path inside the folder, shuffled by a fixed stream and
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,8 @@ from ... import console
 from ...errors import DrawError
 from ...models.config import ImageSize
 from ...runtime.metadata import COVER
-from ...runtime.pictures.reading import SUFFIXES, cover, open_picture
+from ...runtime.pictures.reading import cover, open_picture
+from ...runtime.pictures.walk import no_pictures, walk
 from .dataset import Dataset, Split
 from .prepared import cached_images, each, listing
 from .stream import FOLDER_SPLIT, permutation
@@ -31,20 +30,17 @@ _RULE = "1: cover, centre crop, bilinear"  # part of the cache's key: change it 
 def load_folder(folder: Path, size: ImageSize, device: torch.device) -> Dataset:
     """``images``: the pictures of ``folder`` and the folders in it; intensities / 255 as Bernoulli means.
 
-    Hidden files and files without a picture's suffix are passed over. Unreadable ones are named, up to five,
-    and left out.
+    Unreadable ones are named, up to five, and left out; one line says how many were used, and what was passed over.
 
     Raises:
         DrawError: no such folder, fewer than three readable pictures, or more than fit 16 GiB.
     """
     if not folder.is_dir():
         raise DrawError(f"--image-dir: the folder {folder} does not exist")
-    try:
-        files = listing(folder, _pictures(folder))
-    except OSError as error:
-        raise DrawError(f"cannot read {error.filename or folder}: {error.strerror}") from error
+    found = walk(folder)
+    files = listing(folder, found.files)
     if not files:
-        raise DrawError(f"{folder} holds no pictures ({', '.join(SUFFIXES)})")
+        raise DrawError(no_pictures(found))
     if len(files) * size.channels * size.height * size.width > MAX_BYTES:
         raise DrawError(
             f"{folder}: {len(files):,} pictures of that size take more than 16 GiB: choose a smaller size"
@@ -60,6 +56,7 @@ def load_folder(folder: Path, size: ImageSize, device: torch.device) -> Dataset:
     parts = {"train": order[2 * held :], "valid": order[:held], "test": order[held : 2 * held]}
     splits = {name: Split(torch.from_numpy(images[part]).to(device)) for name, part in parts.items()}
     left_out = len(files) - len(images)
+    console.note(found.line({"unreadable": left_out}))
     return Dataset(
         name="images",
         image=size,
@@ -69,18 +66,6 @@ def load_folder(folder: Path, size: ImageSize, device: torch.device) -> Dataset:
         picture_fit=COVER,
         note=f"{left_out:,} unreadable pictures left out" if left_out else "",
     )
-
-
-def _pictures(folder: Path) -> Iterator[Path]:
-    def fail(error: OSError) -> None:
-        raise error
-
-    for parent, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(parent, name)
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
-                yield path
 
 
 def _prepare(folder: Path, names: list[str], size: ImageSize) -> np.ndarray:

@@ -85,7 +85,10 @@ def listing(folder: Path, paths: Iterable[Path]) -> list[list[str | int]]:
     """Name within ``folder``, size and time of change of each file, sorted by name: what a cache key goes by."""
     rows: list[list[str | int]] = []
     for path in paths:
-        stat = path.stat()
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise DrawError(f"cannot read {path}: {error.strerror or error}") from error
         rows.append([path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns])
     return sorted(rows)
 

@@ -23,7 +23,6 @@ from draw_onnx.runtime.pictures.reading import (
     cover,
     fit,
     open_picture,
-    picture_paths,
     read_picture,
 )
 
@@ -251,19 +250,6 @@ def test_fit_always_fits(channels: int, height: int, width: int, target: int) ->
     np.testing.assert_allclose(
         got.sum(), target * max(1, round(height * factor)) * max(1, round(width * factor)), rtol=1e-5
     )
-
-
-def test_folders_are_their_pictures_in_order(tmp_path: Path) -> None:
-    for name in ("b.PNG", "a.jpg", "notes.txt"):
-        (tmp_path / name).touch()
-    (tmp_path / "below.png").mkdir()
-    assert [p.name for p in picture_paths([tmp_path])] == ["a.jpg", "b.PNG"]
-    assert picture_paths([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DrawError, match="no pictures in the folder"):
-        picture_paths([tmp_path / "empty"])
-    with pytest.raises(DrawError, match="no picture at"):
-        picture_paths([tmp_path / "nothing.png"])
 
 
 def test_arrays_through_the_api() -> None:
