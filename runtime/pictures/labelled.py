@@ -1,20 +1,22 @@
-"""Labelled pictures in an .npz file: ``images`` and, for an error rate, ``labels``."""
+"""Labelled pictures in an .npz file: ``images`` and, for an error rate, ``labels``, or what other programs call them."""
 
 from __future__ import annotations
 
 import math
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from ...console import note
 from ...errors import DrawError, first_line
+from ...streams import printable
 from .ink import AUTO
 from .prepare import Prepared, prepare
 from .reading import Shape, check_images
@@ -46,35 +48,82 @@ class LabelledPictures:
             ]
 
 
+# Names that programs give the two arrays, those of the test pictures first.
+_PAIRS = (
+    ("images", "labels"),
+    *(
+        (pictures, labels)
+        for part in ("test", "valid", "val", "train")
+        for pictures, labels in ((f"x_{part}", f"y_{part}"), (f"{part}_images", f"{part}_labels"))
+    ),
+    ("x", "y"),
+    ("data", "target"),
+)
+
+
 def read_labelled(path: str | os.PathLike[str], classes: tuple[str, ...]) -> LabelledPictures:
     """Read ``images`` ([n, h, w], [n, c, h, w] or [n, h, w, c]; uint8 or 0..1) and, if there, ``labels``.
 
-    Labels are class numbers, or names among ``classes``. Nothing is unpickled, and an array that claims to be
-    larger than its file can hold is refused before memory is asked for.
+    The arrays may also be called ``x_test`` and ``y_test``, ``test_images`` and ``test_labels`` and the like; of several
+    pairs the test set's is taken. Labels ([n], [n, 1] or one-hot [n, classes]) are class numbers, or names among
+    ``classes``. Nothing is unpickled, and an array that claims to be larger than its file can hold is refused before
+    memory is asked for.
 
     Raises:
-        DrawError: no npz file, damaged, or arrays that do not fit.
+        DrawError: no npz file, damaged, or arrays that do not fit; names what was found.
     """
-    path = Path(path)
+    names = _arrays(path)
+    known = {name.lower(): name for name in names}  # X_test is x_test
+    pair = next((pair for pair in _PAIRS if pair[0] in known), None)
+    found = f"it holds {', '.join(names)}" if names else "it is empty"
+    if pair is None:
+        raise DrawError(f"{path} holds no array named images (or x_test, test_images, …): {found}")
+    pictures_in, labels_in = known[pair[0]], known.get(pair[1])
+    if labels_in is None and len(names) > 1:
+        note(f"{path} has no labels named {pair[1]} beside {pictures_in}, so nothing is scored: {found}")
+    arrays = read_arrays(path, [pictures_in, *([labels_in] if labels_in else [])])
+    try:
+        pictures = _as_channels_first(arrays[pictures_in])
+        labels = None if labels_in is None else _class_numbers(arrays[labels_in], classes, len(pictures))
+        return LabelledPictures(pictures, labels)
+    except DrawError as error:
+        raise DrawError(f"{path}: {error}") from error
+
+
+def read_arrays(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Some arrays of an npz file, without pickle.
+
+    Raises:
+        DrawError: no npz file, damaged, or an array is missing; names what was found.
+    """
+    with _opened(path) as archive:
+        missing = [name for name in names if f"{name}.npy" not in archive.namelist()]
+        if missing:
+            raise DrawError(f"{path} holds no array {missing[0]}: it holds {', '.join(_names(archive))}")
+        return {name: _array(archive, name) for name in names}
+
+
+def _arrays(path: str | os.PathLike[str]) -> list[str]:
+    with _opened(path) as archive:
+        return _names(archive)
+
+
+def _names(archive: zipfile.ZipFile) -> list[str]:
+    return [printable(name.removesuffix(".npy")) for name in archive.namelist() if name.endswith(".npy")]
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
+    """The archive; what goes wrong in the block is the file's fault."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if "images.npy" not in names:
-                raise DrawError(f"{path} holds no array named images")
-            images = _array(archive, "images")
-            found = _array(archive, "labels") if "labels.npy" in names else None
+            yield archive
     except (DrawError, MemoryError):
         raise
     except FileNotFoundError:
         raise DrawError(f"no file at {path}") from None
     except Exception as error:  # zipfile and numpy raise whatever damaged bytes lead them to
         raise DrawError(f"{path} is not an npz file, or it is damaged: {first_line(error, 120)}") from error
-    try:
-        pictures = _as_channels_first(images)
-        labels = None if found is None else _class_numbers(found, classes, len(pictures))
-        return LabelledPictures(pictures, labels)
-    except DrawError as error:
-        raise DrawError(f"{path}: {error}") from error
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
@@ -111,13 +160,23 @@ def _as_channels_first(images: NDArray[Any]) -> NDArray[Any]:
 
 
 def _class_numbers(found: NDArray[Any], labels: tuple[str, ...], count: int) -> NDArray[np.int64]:
+    if found.ndim == 2 and found.shape[1] == 1:
+        found = found[:, 0]
+    if found.shape == (count, len(labels)) and found.dtype.kind in "fbiu":
+        if not (np.isin(found, (0, 1)).all() and (found.sum(1) == 1).all()):
+            raise DrawError(f"labels [{count}, {len(labels)}] must have one 1 a row, and else zeros")
+        return found.argmax(1)
     if found.shape != (count,):
         raise DrawError(f"labels must have shape [{count}], not {list(found.shape)}")
+    if found.dtype.kind == "S":
+        found = np.char.decode(found, "utf-8", "replace")
     if found.dtype.kind == "U":
         unknown = sorted(set(found.tolist()) - set(labels))
         if unknown:
             raise DrawError(f"label {unknown[0]!r} is none of the model's: {', '.join(labels)}")
         return np.array([labels.index(name) for name in found.tolist()], np.int64)
+    if found.dtype.kind == "f" and (found == np.floor(found)).all():
+        found = found.astype(np.int64)
     if found.dtype.kind not in "iu":
         raise DrawError(f"labels must be class numbers or names, not {found.dtype}")
     numbers = found.astype(np.int64)

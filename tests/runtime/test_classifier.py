@@ -159,6 +159,36 @@ def test_smaller_pictures_of_an_npz_are_centred(tmp_path: Path) -> None:
     assert got.sum() == pytest.approx((SCENES[:4, :10, :10] / 255).sum(), rel=1e-5)
 
 
+TRUTH = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1])
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"images": SCENES, "labels": TRUTH},
+        {"x_train": SCENES[:3], "y_train": TRUTH[:3], "x_test": SCENES, "y_test": TRUTH},
+        {"train_images": SCENES[:3], "test_images": SCENES, "test_labels": TRUTH[:, None]},
+        {"X": SCENES, "Y": TRUTH.astype(np.float32)},
+        {"x_test": SCENES, "y_test": np.eye(3, dtype=np.uint8)[TRUTH]},
+        {"data": SCENES, "target": np.array(["0", "1", "2"])[TRUTH]},
+        {"images": SCENES, "labels": np.array([b"0", b"1", b"2"])[TRUTH][:, None]},
+    ],
+)
+def test_labels_of_every_kind(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    np.savez(tmp_path / "x.npz", **arrays)
+    got = read_labelled(tmp_path / "x.npz", ("0", "1", "2"))
+    assert got.labels is not None
+    assert got.labels.tolist() == TRUTH.tolist()
+    np.testing.assert_array_equal(got.pictures[:, 0], SCENES)
+
+
+def test_labels_that_are_not_found_are_said(run, fake: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x_test=SCENES, truth=TRUTH)
+    got = run("classify", "--onnx", fake / "classifier.onnx", tmp_path / "x.npz")
+    assert got.code == 0
+    assert "has no labels named y_test beside x_test, so nothing is scored: it holds x_test, truth" in got.err
+
+
 def forged(path: Path, header: str) -> None:
     """An npz whose array claims more than it holds."""
     text = header.ljust(118).encode() + b"\n"
@@ -170,14 +200,19 @@ def forged(path: Path, header: str) -> None:
     ("make", "message"),
     [
         (lambda p: p.write_bytes(b"hello"), "not an npz file"),
-        (lambda p: np.savez(p, pictures=SCENES), "no array named images"),
+        (
+            lambda p: np.savez(p, pictures=SCENES, y=[1]),
+            r"no array named images .*: it holds pictures, y",
+        ),
         (lambda p: np.savez(p, images=SCENES.astype(object)), "Python objects"),
         (lambda p: np.savez(p, images=np.zeros((3, 2))), "must have shape"),
         (lambda p: np.savez(p, images=SCENES[:0]), "must have shape"),
         (lambda p: np.savez(p, images=SCENES, labels=np.zeros(3, int)), r"labels must have shape \[11\]"),
         (lambda p: np.savez(p, images=SCENES, labels=np.full(11, 3)), "labels run from 3 to 3"),
         (lambda p: np.savez(p, images=SCENES, labels=np.full(11, "dog")), "'dog' is none of"),
-        (lambda p: np.savez(p, images=SCENES, labels=np.zeros(11)), "class numbers or names"),
+        (lambda p: np.savez(p, images=SCENES, labels=np.full(11, 0.5)), "class numbers or names"),
+        (lambda p: np.savez(p, images=SCENES, labels=np.ones((11, 3))), "one 1 a row"),
+        (lambda p: np.savez(p, images=SCENES, labels=np.ones((11, 2))), r"shape \[11\], not \[11, 2\]"),
         (lambda p: np.savez(p, images=SCENES.astype(np.float32)), "divide by 255"),
         (
             lambda p: forged(p, "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000)}"),

@@ -22,7 +22,7 @@ RECORDS = 10_000  # in each official file
 TRAIN_FILES = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 
 
-def load_cifar10(root: Path, device: torch.device, download: bool) -> Dataset:
+def load_cifar10(root: Path, device: torch.device) -> Dataset:
     """``cifar10``: colour intensities / 255 as Bernoulli means, with labels.
 
     A tenth of the training pictures (5,000 of all 50,000), chosen by a fixed shuffle, validates. Files that
@@ -32,7 +32,14 @@ def load_cifar10(root: Path, device: torch.device, download: bool) -> Dataset:
     Raises:
         DrawError: files are missing (and could not be downloaded) or damaged.
     """
-    folder = find_folder(root, "cifar10/cifar-10-batches-bin", "test_batch.bin", CIFAR10, download)
+    for place in (root / "cifar10", root):
+        pickles = place / "cifar-10-batches-py"
+        if pickles.is_dir() and not (place / "cifar-10-batches-bin").exists():
+            raise DrawError(
+                f"{pickles} holds CIFAR-10 as Python pickles, which can run any code and are never read:"
+                " unpack cifar-10-binary.tar.gz beside it, or move it away to have that downloaded"
+            )
+    folder = find_folder(root, "cifar10/cifar-10-batches-bin", "test_batch.bin", CIFAR10, only=True)
     parts = [read_cifar(folder / name) for name in TRAIN_FILES if (folder / name).exists()]
     if not parts:
         raise DrawError(

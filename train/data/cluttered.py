@@ -28,7 +28,7 @@ from torch import Tensor
 from ...models.config import ImageSize
 from .dataset import Batch, Dataset, Split
 from .deform import deform
-from .mnist import LABELS, Digits, test_digits, training_digits, training_note
+from .mnist import Digits, test_digits, training_digits, training_note
 from .placing import add_square, add_squares
 from .stream import CLUTTER_TEST, CLUTTER_VALID, below, draws
 
@@ -41,7 +41,7 @@ DRAWS = 2 + 5 * PIECES  # choices a fixed picture
 
 
 def load_cluttered(
-    root: Path, device: torch.device, download: bool, *, strength: float = 0.0, all_digits: bool = False
+    root: Path, device: torch.device, *, strength: float = 0.0, all_digits: bool = False
 ) -> Dataset:
     """``cluttered-mnist``: 50,000 training digits in ever new clutter, 10,000 fixed pictures each to
     validate (the last digits of MNIST's training file) and to test (its test file).
@@ -53,23 +53,22 @@ def load_cluttered(
     Raises:
         DrawError: a file is missing (and could not be downloaded) or damaged.
     """
-    train, valid = training_digits(root, download)
+    train, valid = training_digits(root)
     note = training_note(train)
     if all_digits:
-        train = Digits(
-            np.concatenate([train.images, valid.images]), np.concatenate([train.labels, valid.labels])
-        )
+        both = (np.concatenate(pair) for pair in ((train.images, valid.images), (train.labels, valid.labels)))
+        train = Digits(*both, names=train.names)
     return Dataset(
         name="cluttered-mnist",
         image=ImageSize(1, SIDE, SIDE),
         train=train.on(device),
         evaluations={
             "valid": lambda: clutter_fixed(valid, CLUTTER_VALID).on(device),
-            "test": lambda: clutter_fixed(test_digits(root, download), CLUTTER_TEST).on(device),
+            "test": lambda: clutter_fixed(test_digits(root), CLUTTER_TEST).on(device),
         },
         binary=False,
         figure_size=INK,
-        labels=LABELS,
+        labels=train.names,
         draw=functools.partial(draw_cluttered, strength=strength),
         note=note,
     )
@@ -122,4 +121,4 @@ def clutter_fixed(digits: Digits, seed: int) -> Digits:
             patch = windows[source[part, i], crop[part, i, 0], crop[part, i, 1]]
             add_square(canvas, patch, piece_place[part, i])
         images[part, 0] = np.minimum(canvas, 255)
-    return Digits(images, digits.labels)
+    return Digits(images, digits.labels, names=digits.names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,42 +98,66 @@ SVHN_TEST = Source(
 )
 
 
-def find_file(root: Path, relative: str, download: bool) -> Path:
-    """The file ``relative`` under ``root``, plain or with ``.gz``; fetched where it is missing.
+def places(root: Path, relative: str) -> tuple[Path, Path]:
+    """Where ``relative`` may be: under ``root``, or in it where ``root`` is the data set's own folder."""
+    return root / relative, root / relative.rpartition("/")[2] if "/" in relative else root
+
+
+def find_file(root: Path, relative: str) -> Path:
+    """The file ``relative`` under ``root`` or in it, plain or with ``.gz``; fetched where it is missing.
 
     Raises:
-        DrawError: it is missing and was not or could not be downloaded; the line says where it belongs.
+        DrawError: it is missing and could not be downloaded; the line says where it belongs.
+    """
+    for path in places(root, relative):
+        other = path.with_suffix("") if path.suffix == ".gz" else path.with_name(path.name + ".gz")
+        for candidate in (path, other):
+            if candidate.is_file():
+                return candidate
+    return fetch_file(root, relative, " and ".join(map(str, places(root, relative))))
+
+
+def fetch_file(root: Path, relative: str, looked: str) -> Path:
+    """Fetch one of :data:`SOURCES` to its place under ``root``.
+
+    Raises:
+        DrawError: it could not be downloaded; the line says where it belongs, and that it was ``looked`` for.
     """
     path = root / relative
-    other = path.with_suffix("") if path.suffix == ".gz" else path.with_name(path.name + ".gz")
-    for candidate in (path, other):
-        if candidate.is_file():
-            return candidate
-    if not download:
-        raise DrawError(f"{path.name} is missing: it belongs in {path}; {ELSEWHERE}")
-    fetch(SOURCES[relative], path)
+    fetch(SOURCES[relative], path, looked)
     return path
 
 
-def find_folder(root: Path, relative: str, marker: str, source: Source, download: bool) -> Path:
-    """The folder ``relative`` under ``root``, recognised by the file ``marker`` in it; fetched where missing.
+def is_official(root: Path, relative: str) -> bool:
+    """Whether the file there is the one of :data:`SOURCES`, and not another set's of the same name."""
+    source, path = SOURCES.get(relative), root / relative
+    if source is None or not path.is_file():
+        return False
+    kind, _, digest = source.digest.partition(":")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest() == digest
+
+
+def find_folder(root: Path, relative: str, marker: str, source: Source, only: bool = False) -> Path:
+    """The folder ``relative`` under ``root`` or in it, recognised by the file ``marker`` in it; fetched where missing.
+
+    Args:
+        only: no other folder of the data set has such a file, so that ``root`` may be the folder itself.
 
     Raises:
-        DrawError: it is missing and was not or could not be downloaded; the line says where it belongs.
+        DrawError: it is missing and could not be downloaded; the line says where it belongs.
     """
-    folder = root / relative
-    if (folder / marker).is_file():
-        return folder
+    looked = [*places(root, relative), *([root] if only else [])]
+    for folder in looked:
+        if (folder / marker).is_file():
+            return folder
+    folder = looked[0]
     archive = folder.parent / source.urls[0].rsplit("/", 1)[-1]
     if folder.exists() and any(folder.iterdir()):
         raise DrawError(f"{folder} holds no {marker}: add it, or move the folder away to have it downloaded")
     fetched = not archive.is_file()
     if fetched:
-        if not download:
-            raise DrawError(
-                f"{relative} is missing: unpack {archive.name} so that there is {folder / marker}; {ELSEWHERE}"
-            )
-        fetch(source, archive)
+        fetch(source, archive, f"{marker} in {', '.join(map(str, looked))}")
     if folder.is_dir():
         with suppress(OSError):  # it was empty; unpacking says what is wrong where it is not
             folder.rmdir()
@@ -146,8 +171,11 @@ def find_folder(root: Path, relative: str, marker: str, source: Source, download
     return folder
 
 
-def fetch(source: Source, path: Path) -> None:
+def fetch(source: Source, path: Path, looked: str) -> None:
     """Download to ``path``, checked against its digest; a failure leaves nothing behind.
+
+    Args:
+        looked: where it was looked for in vain, for the message.
 
     Raises:
         DrawError: no address answered, what came is not the official file, or it cannot be written.
@@ -176,7 +204,9 @@ def fetch(source: Source, path: Path) -> None:
     if made:
         with suppress(OSError):  # another process may be downloading into it
             path.parent.rmdir()
-    raise DrawError(f"could not download {path.name} ({reason}): it belongs in {path}; {ELSEWHERE}")
+    raise DrawError(
+        f"could not download {path.name} ({reason}): it belongs in {path}; looked for {looked}; {ELSEWHERE}"
+    )
 
 
 def _download(url: str, output_file: str, pooch: object) -> None:

@@ -52,23 +52,28 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def read_labelled_images(
-    images: Path, labels: Path, *, rows: int = 28, columns: int = 28, classes: int = 10
-) -> tuple[np.ndarray, np.ndarray]:
-    """An idx image file and its labels: uint8 [n, 1, rows, columns] and int64 [n].
+def read_pictures(path: Path, *, rows: int = 28, columns: int = 28) -> np.ndarray:
+    """An idx image file: uint8 [n, 1, rows, columns].
 
     Raises:
-        DrawError: as :func:`read_idx`; or pictures of another size, numbers that differ, unknown labels.
+        DrawError: as :func:`read_idx`; or pictures of another size.
     """
-    pictures = read_idx(images, 3)
+    pictures = read_idx(path, 3)
     if pictures.shape[1:] != (rows, columns):
         size = " x ".join(map(str, pictures.shape[1:]))
-        raise DrawError(f"{images} holds pictures of {size} pixels; expected {rows} x {columns}")
-    numbers = read_idx(labels, 1)
-    if len(numbers) != len(pictures):
-        raise DrawError(
-            f"{labels} has {len(numbers):,} labels for the {len(pictures):,} pictures of {images}"
-        )
+        raise DrawError(f"{path} holds pictures of {size} pixels; expected {rows} x {columns}")
+    return pictures[:, None]
+
+
+def read_labels(path: Path, count: int, classes: int) -> np.ndarray:
+    """The labels of ``count`` pictures, below ``classes``: int64 [count].
+
+    Raises:
+        DrawError: as :func:`read_idx`; or another number of labels, or unknown ones.
+    """
+    numbers = read_idx(path, 1)
+    if len(numbers) != count:
+        raise DrawError(f"{path} has {len(numbers):,} labels for {count:,} pictures")
     if numbers.max() >= classes:
-        raise DrawError(f"{labels} has the label {numbers.max()}; expected 0 to {classes - 1}")
-    return pictures[:, None], numbers.astype(np.int64)
+        raise DrawError(f"{path} has the label {numbers.max()}; expected 0 to {classes - 1}")
+    return numbers.astype(np.int64)

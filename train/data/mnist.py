@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -14,15 +15,16 @@ from ...models.config import ImageSize
 from .amat import read_amat
 from .dataset import Batch, Dataset, Split
 from .downloads import find_file
-from .idx import read_labelled_images
+from .mnist_files import TEST, TRAIN, read_part
 from .stream import BINARISE_TEST, BINARISE_VALID, binarise
 
 IMAGE = ImageSize(1, 28, 28)
 LABELS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 TRAIN_SIZE = 50_000
+MNIST_CRC32 = 0xEDB3D0B3  # of the first 1,000 training pictures
 
 
-def load_binarised(root: Path, device: torch.device, download: bool) -> Dataset:
+def load_binarised(root: Path, device: torch.device) -> Dataset:
     """``mnist``: trained, validated and tested on the fixed binarised files (Salakhutdinov, Larochelle).
 
     50,000 / 10,000 / 10,000 pictures of zeros and ones, without labels. The bounds that papers report for
@@ -31,41 +33,48 @@ def load_binarised(root: Path, device: torch.device, download: bool) -> Dataset:
     Raises:
         DrawError: a file is missing (and could not be downloaded) or damaged.
     """
-    train = read_fixed(root, "train", device, download)
+    train = read_fixed(root, "train", device)
     return Dataset(
         name="mnist",
         image=IMAGE,
         train=train,
         evaluations={
             "train": lambda: train,
-            "valid": lambda: read_fixed(root, "valid", device, download),
-            "test": lambda: read_fixed(root, "test", device, download),
+            "valid": lambda: read_fixed(root, "valid", device),
+            "test": lambda: read_fixed(root, "test", device),
         },
         binary=True,
         note=training_note(train),
     )
 
 
-def read_fixed(root: Path, split: str, device: torch.device, download: bool) -> Split:
+def read_fixed(root: Path, split: str, device: torch.device) -> Split:
     """One of the three fixed binarised files."""
-    path = find_file(root, f"binarized_mnist/binarized_mnist_{split}.amat", download)
+    path = find_file(root, f"binarized_mnist/binarized_mnist_{split}.amat")
     return Split(torch.from_numpy(read_amat(path)).to(device), maximum=1)
 
 
-def load_dynamic(root: Path, device: torch.device, download: bool) -> Dataset:
+def load_dynamic(root: Path, device: torch.device) -> Dataset:
     """``mnist-dynamic``: the first 50,000 training digits, each pixel drawn afresh at every batch.
 
     ``valid`` is the last 10,000 digits of the training file, binarised once with the fixed stream: the
     fixed validation *file* is a shuffle of all 60,000 and shares digits with our training pictures.
     ``test`` is the fixed binarised test file, so the figure stands beside those of ``mnist``, but models
     trained this way see more pictures and score better: report it apart. ``test-dynamic`` is the test
-    digits binarised once with the fixed stream.
+    digits binarised once with the fixed stream, and so is ``test`` where the pictures are not MNIST's: any set
+    of its format will do, with labels or without.
 
     Raises:
         DrawError: a file is missing (and could not be downloaded) or damaged.
     """
-    train, valid = training_digits(root, download)
+    train, valid = training_digits(root, labelled=False)
     stored = train.on(device)
+    own = crc32(train.images[:1000].tobytes()) == MNIST_CRC32
+
+    def drawn_test() -> Split:
+        return test_digits(root, labelled=False).binarised(BINARISE_TEST).on(device)
+
+    notes = [training_note(train), "" if own else "other pictures than MNIST's"]
     return Dataset(
         name="mnist-dynamic",
         image=IMAGE,
@@ -73,13 +82,13 @@ def load_dynamic(root: Path, device: torch.device, download: bool) -> Dataset:
         evaluations={
             "train": lambda: stored,
             "valid": lambda: valid.binarised(BINARISE_VALID).on(device),
-            "test": lambda: read_fixed(root, "test", device, download),
-            "test-dynamic": lambda: test_digits(root, download).binarised(BINARISE_TEST).on(device),
+            "test": (lambda: read_fixed(root, "test", device)) if own else drawn_test,
+            "test-dynamic": drawn_test,
         },
         binary=True,
-        labels=LABELS,
+        labels=train.names,
         draw=draw_binarised,
-        note=training_note(train),
+        note=", ".join(filter(None, notes)),
     )
 
 
@@ -94,44 +103,45 @@ class Digits:
     """Digits and their labels as NumPy arrays: what the sets made from MNIST start from."""
 
     images: np.ndarray  # uint8 [n, 1, 28, 28], 0..maximum
-    labels: np.ndarray  # int64 [n]
+    labels: np.ndarray  # int64 [n]; [0] where there are none
     maximum: int = 255
+    names: tuple[str, ...] = LABELS  # of the classes; () where there are no labels
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def __getitem__(self, part: slice) -> Digits:
+        return replace(self, images=self.images[part], labels=self.labels[part])
+
     def on(self, device: torch.device) -> Split:
         images, labels = torch.tensor(self.images), torch.tensor(self.labels)
-        return Split(images.to(device), labels.to(device), self.maximum)
+        return Split(images.to(device), labels.to(device) if self.names else None, self.maximum)
 
     def binarised(self, seed: int) -> Digits:
         """Each pixel drawn once from the fixed stream of ``seed``."""
-        return Digits(binarise(self.images, seed), self.labels, maximum=1)
+        return replace(self, images=binarise(self.images, seed), maximum=1)
 
 
-def training_digits(root: Path, download: bool) -> tuple[Digits, Digits]:
+def training_digits(root: Path, labelled: bool = True) -> tuple[Digits, Digits]:
     """Training digits (the first 50,000 of the training file) and validation digits (the last 10,000).
 
-    A file that is not the full one is split 5 : 1 likewise.
+    A file that is not the full one is split 5 : 1 likewise. Without ``labelled`` there need be no labels.
     """
-    images, labels = read_labelled_images(
-        find_file(root, "mnist/train-images-idx3-ubyte.gz", download),
-        find_file(root, "mnist/train-labels-idx1-ubyte.gz", download),
-    )
-    if len(images) < 6:
-        raise DrawError(f"{root / 'mnist'}: {len(images)} training digits are too few to split")
-    cut = len(images) - len(images) // 6
-    return Digits(images[:cut], labels[:cut]), Digits(images[cut:], labels[cut:])
+    digits = _digits(root, TRAIN, labelled)
+    if len(digits) < 6:
+        raise DrawError(f"{root}: {len(digits)} training digits are too few to split")
+    cut = len(digits) - len(digits) // 6
+    return digits[:cut], digits[cut:]
 
 
-def test_digits(root: Path, download: bool) -> Digits:
+def test_digits(root: Path, labelled: bool = True) -> Digits:  # noqa: PT028
     """All digits of the test file (10,000)."""
-    return Digits(
-        *read_labelled_images(
-            find_file(root, "mnist/t10k-images-idx3-ubyte.gz", download),
-            find_file(root, "mnist/t10k-labels-idx1-ubyte.gz", download),
-        )
-    )
+    return _digits(root, TEST, labelled)
+
+
+def _digits(root: Path, part: str, labelled: bool) -> Digits:
+    images, labels, names = read_part(root, part, labelled)
+    return Digits(images, np.empty(0, np.int64) if labels is None else labels, names=names)
 
 
 def training_note(train: Digits | Split) -> str:

@@ -8,7 +8,9 @@ import torch
 
 from draw_onnx.errors import DrawError
 from draw_onnx.models.config import ImageSize
+from draw_onnx.train.data import cifar, downloads, svhn
 from draw_onnx.train.data.dataset import Dataset, Split
+from draw_onnx.train.data.downloads import Source
 from draw_onnx.train.data.registry import DATASETS, data_root, load_dataset
 
 
@@ -71,9 +73,16 @@ def test_names_and_options_are_checked(tmp_path: Path, monkeypatch: pytest.Monke
         load_dataset("minst", None, "cpu")
     with pytest.raises(DrawError, match="for images only, not for digits"):
         load_dataset("digits", None, "cpu", channels=1)
+    nowhere = {key: Source(("http://127.0.0.1:9/never",), "sha256:0") for key in downloads.SOURCES}
+    monkeypatch.setattr(downloads, "SOURCES", nowhere)
+    for module, *names in ((cifar, "CIFAR10"), (svhn, "SVHN_TRAIN", "SVHN_TEST")):
+        for name in names:
+            monkeypatch.setattr(module, name, Source(("http://127.0.0.1:9/never.tar.gz",), ""))
     for name in set(DATASETS) - {"digits", "images"}:
-        with pytest.raises(DrawError, match=f"is missing: .*{tmp_path}.*set --data-dir or DRAW_DATA"):
-            load_dataset(name, tmp_path, "cpu", download=False)
+        with pytest.raises(
+            DrawError, match=f"could not download .*: it belongs in {tmp_path}.*set --data-dir or DRAW_DATA"
+        ):
+            load_dataset(name, tmp_path, "cpu")
     assert not list(tmp_path.iterdir())
 
     with pytest.raises(DrawError, match=r"--data-dir: the folder .*/none does not exist"):

@@ -70,12 +70,12 @@ def test_fetched_once_from_the_first_address_that_answers(served, root: Path, mo
     (folder / "labels.gz").write_bytes(b"\x1f\x8bcontent" * 30_000)
     content = (folder / "labels.gz").read_bytes()
     use(monkeypatch, sha256(content), "http://127.0.0.1:9/labels.gz", f"{url}/none.gz", f"{url}/labels.gz")
-    path = find_file(root, FILE, download=True)
+    path = find_file(root, FILE)
     assert path == root / FILE
     assert path.read_bytes() == content
     assert [p.name for p in path.parent.iterdir()] == [path.name]  # no temporary file
     (folder / "labels.gz").unlink()
-    assert find_file(root, FILE, download=True) == path  # it is there now
+    assert find_file(root, FILE) == path  # it is there now
 
 
 def test_failures_are_one_line_that_says_where_the_file_belongs(served, root: Path, monkeypatch) -> None:
@@ -93,7 +93,7 @@ def test_failures_are_one_line_that_says_where_the_file_belongs(served, root: Pa
     for address, reason in cases.items():
         use(monkeypatch, sha256(b"the official one"), address)
         with pytest.raises(DrawError) as caught:
-            find_file(root, FILE, download=True)
+            find_file(root, FILE)
         message = str(caught.value)
         assert f"({reason}): it belongs in {root / FILE}; " in message
         assert "--data-dir or DRAW_DATA" in message
@@ -101,14 +101,19 @@ def test_failures_are_one_line_that_says_where_the_file_belongs(served, root: Pa
         assert not list(root.iterdir())  # nothing left behind
 
 
-def test_without_downloads_nothing_is_asked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_there_is_never_downloaded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, "", "http://127.0.0.1:9/never")
-    with pytest.raises(DrawError, match="is missing: it belongs in"):
-        find_file(root, FILE, download=False)
+    with pytest.raises(
+        DrawError, match=f"looked for {root / FILE} and {root / Path(FILE).name}; if you have"
+    ):
+        find_file(root, FILE)
+    inside = root / Path(FILE).name  # the folder named is the data set's own
+    inside.write_bytes(b"")
+    assert find_file(root, FILE) == inside
     plain = root / FILE.removesuffix(".gz")
     plain.parent.mkdir()
     plain.write_bytes(b"unpacked by the user")
-    assert find_file(root, FILE, download=False) == plain
+    assert find_file(root, FILE) == plain
 
 
 def test_a_folder_that_cannot_be_written_is_said(served, root: Path, monkeypatch) -> None:
@@ -117,7 +122,7 @@ def test_a_folder_that_cannot_be_written_is_said(served, root: Path, monkeypatch
     use(monkeypatch, sha256(b"x"), f"{url}/labels.gz")
     (root / "mnist").write_text("a file where the folder belongs")
     with pytest.raises(DrawError, match=r"cannot write .*labels-idx1-ubyte\.gz: "):
-        find_file(root, FILE, download=True)
+        find_file(root, FILE)
 
 
 def test_official_checksums_are_well_formed() -> None:
@@ -159,25 +164,27 @@ def test_archive_is_fetched_unpacked_and_removed(served, root: Path) -> None:
     folder, url = served
     tar_gz(folder / "set.tar.gz", ("inner/mark", b"1"), ("inner/deep/a", b"2"), ("readme", b"3"))
     source = Source((f"{url}/set.tar.gz",), sha256((folder / "set.tar.gz").read_bytes()), unpacked=1000)
-    found = find_folder(root, "group/inner", "mark", source, download=True)
+    found = find_folder(root, "group/inner", "mark", source)
     assert found == root / "group" / "inner"
     assert (found / "deep" / "a").read_bytes() == b"2"
     assert [path.name for path in (root / "group").iterdir()] == ["inner"]
     (folder / "set.tar.gz").unlink()
-    assert find_folder(root, "group/inner", "mark", source, download=True) == found
+    assert find_folder(root, "group/inner", "mark", source) == found
 
 
 def test_an_archive_laid_there_by_hand_is_used_and_kept(root: Path) -> None:
     source = Source(("http://127.0.0.1:9/set.tar.gz",), "", unpacked=1000)
-    with pytest.raises(DrawError, match=r"unpack set\.tar\.gz so that there is .*/group/inner/mark"):
-        find_folder(root, "group/inner", "mark", source, download=False)
+    with pytest.raises(
+        DrawError, match=r"could not download set\.tar\.gz .* looked for mark in .*/group/inner, "
+    ):
+        find_folder(root, "group/inner", "mark", source)
     (root / "group").mkdir()
     tar_gz(root / "group" / "set.tar.gz", ("inner/mark", b"1"))
-    assert (find_folder(root, "group/inner", "mark", source, download=False) / "mark").is_file()
+    assert (find_folder(root, "group/inner", "mark", source) / "mark").is_file()
     assert (root / "group" / "set.tar.gz").is_file()
     (root / "group" / "inner" / "mark").rename(root / "group" / "inner" / "other")
     with pytest.raises(DrawError, match="inner holds no mark"):
-        find_folder(root, "group/inner", "mark", source, download=False)
+        find_folder(root, "group/inner", "mark", source)
 
 
 @pytest.mark.parametrize(

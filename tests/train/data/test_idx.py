@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from draw_onnx.errors import DrawError
-from draw_onnx.train.data.idx import read_idx, read_labelled_images
+from draw_onnx.train.data.idx import read_idx, read_labels, read_pictures
 
 FEW = settings(
     max_examples=60,
@@ -127,20 +127,20 @@ def test_images_and_labels_must_belong_together(tmp_path: Path) -> None:
     images, labels = tmp_path / "images", tmp_path / "labels"
     images.write_bytes(idx_bytes(np.zeros((4, 28, 28), np.uint8)))
     labels.write_bytes(idx_bytes(np.zeros(3, np.uint8)))
-    with pytest.raises(DrawError, match="3 labels for the 4 pictures"):
-        read_labelled_images(images, labels)
+    assert read_pictures(images).shape == (4, 1, 28, 28)
+    with pytest.raises(DrawError, match="3 labels for 4 pictures"):
+        read_labels(labels, 4, 10)
     labels.write_bytes(idx_bytes(np.array([0, 1, 2, 10], np.uint8)))
     with pytest.raises(DrawError, match="the label 10"):
-        read_labelled_images(images, labels)
+        read_labels(labels, 4, 10)
     images.write_bytes(idx_bytes(np.zeros((4, 32, 28), np.uint8)))
     with pytest.raises(DrawError, match="32 x 28 pixels; expected 28 x 28"):
-        read_labelled_images(images, labels)
+        read_pictures(images)
 
 
 def test_official_files(data_dir: Path) -> None:
     folder = data_dir / "mnist"
-    images, labels = read_labelled_images(
-        folder / "t10k-images-idx3-ubyte.gz", folder / "t10k-labels-idx1-ubyte.gz"
-    )
+    images = read_pictures(folder / "t10k-images-idx3-ubyte.gz")
+    labels = read_labels(folder / "t10k-labels-idx1-ubyte.gz", len(images), 10)
     assert images.shape == (10_000, 1, 28, 28)
     assert np.bincount(labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]

@@ -1,0 +1,167 @@
+"""Finding files in the format of MNIST as programs leave them, MNIST's own or another set's.
+
+- the official idx files, gzipped or not, also as torchvision keeps them (``MNIST/raw``, ``FashionMNIST/raw``) and as
+  Kaggle names them (``train-images.idx3-ubyte``, or a folder of the file's name around it): MNIST, Fashion-MNIST and
+  Kuzushiji-MNIST
+- EMNIST's (``emnist-letters-train-images-idx3-ubyte``), whose pictures lie on their side
+- Keras's ``mnist.npz``: ``x_train``, ``y_train``, ``x_test``, ``y_test``
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import DrawError
+from ...runtime.pictures.labelled import read_arrays
+from .downloads import fetch_file, is_official, places
+from .idx import read_labels, read_pictures
+
+TRAIN, TEST = "train", "t10k"
+_KINDS = {"images": 3, "labels": 1}  # and their axes
+_FILE = re.compile(r"(?P<set>.*?)(?P<part>train|t10k|test)-(?P<kind>images|labels)[-.]idx\d-ubyte(\.gz)?")
+_NPZ = "mnist.npz"
+_MAX_CLASSES = 256
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A folder with files of one set, by part and kind; or an npz file."""
+
+    where: Path
+    files: dict[tuple[str, str], Path]
+    prefix: str = ""
+    npz: bool = False
+
+
+def read_part(root: Path, part: str, labelled: bool) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """The training (:data:`TRAIN`) or test (:data:`TEST`) pictures: uint8 [n, 1, 28, 28], labels [n], names of the classes.
+
+    All files are taken from the first place that has any. Where there is none MNIST's own are downloaded.
+
+    Args:
+        labelled: labels are needed. Otherwise they may be missing, and are then None.
+
+    Raises:
+        DrawError: several sets in one place, a file is missing (and could not be downloaded) or damaged.
+    """
+    place = _find(root)
+    if place is None:
+        kinds = _KINDS if labelled else ("images",)
+        files = {
+            (part, kind): fetch_file(root, f"mnist/{part}-{kind}-idx{_KINDS[kind]}-ubyte.gz", _looked(root))
+            for kind in kinds
+        }
+        place = _Place(root / "mnist", files)
+    if place.npz:
+        return _from_npz(place.where, part, labelled)
+    pictures = read_pictures(_file(place, part, "images"))
+    # EMNIST's pictures come as MATLAB stores them, columns first.
+    if place.prefix:
+        pictures = np.ascontiguousarray(pictures.swapaxes(2, 3))
+    if not labelled and (part, "labels") not in place.files:
+        return pictures, None, ()
+    path = _file(place, part, "labels")
+    numbers = read_labels(path, len(pictures), _MAX_CLASSES)
+    names = _names(place.prefix, int(numbers.max()))
+    if place.prefix.startswith("emnist-letters"):
+        numbers = numbers - 1  # a is 1
+        if numbers.min() < 0:
+            raise DrawError(f"{path} has the label 0; EMNIST's letters are 1 to 26")
+    return pictures, numbers, names
+
+
+def _names(prefix: str, largest: int) -> tuple[str, ...]:
+    """Of the classes: digits, and EMNIST's letters."""
+    if prefix.startswith("emnist-letters"):
+        return tuple(string.ascii_lowercase)
+    if prefix.startswith("emnist-by"):
+        return tuple(string.digits + string.ascii_uppercase + string.ascii_lowercase)
+    if prefix.startswith("emnist-balanced"):
+        return tuple(string.digits + string.ascii_uppercase + "abdefghnqrt")
+    return tuple(map(str, range(max(10, largest + 1))))
+
+
+def _find(root: Path) -> _Place | None:
+    for folder in _folders(root):
+        if (folder / _NPZ).is_file():
+            return _Place(folder / _NPZ, {}, npz=True)
+        sets: dict[str, dict[tuple[str, str], Path]] = {}
+        for name, path in _listed(folder):
+            match = _FILE.fullmatch(name)
+            if match:
+                part = TRAIN if match["part"] == TRAIN else TEST
+                files = sets.setdefault(match["set"], {})
+                # Sorted: a gzipped file, which is the official one, wins over an unpacked one.
+                files[part, match["kind"]] = path
+        if len(sets) > 1:
+            names = ", ".join(sorted(name.rstrip("-") or "MNIST" for name in sets))
+            raise DrawError(
+                f"{folder} holds several sets ({names}): put the one that is meant into a folder of its own,"
+                " and name that with --data-dir"
+            )
+        for prefix, files in sets.items():
+            return _Place(folder, files, prefix)
+    return None
+
+
+def _listed(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Names and files; Kaggle's archive has folders of a file's name around it."""
+    try:
+        for path in sorted(folder.iterdir()):
+            inner = path / path.name
+            if path.is_file():
+                yield path.name, path
+            elif inner.is_file():
+                yield path.name, inner
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DrawError(f"cannot read {folder}: {error.strerror or error}") from error
+
+
+def _folders(root: Path) -> list[Path]:
+    """Where the files may lie, best first: in the data folder, or in it where it is the set's own."""
+    return [*places(root, "mnist"), root / "mnist" / "raw", root / "MNIST" / "raw", root / "raw"]
+
+
+def _looked(root: Path) -> str:
+    return f"{', '.join(map(str, _folders(root)))} (idx files, or {_NPZ})"
+
+
+def _file(place: _Place, part: str, kind: str) -> Path:
+    path = place.files.get((part, kind))
+    if path is None:
+        name = f"{part}-{kind}-idx{_KINDS[kind]}-ubyte.gz"
+        if any(is_official(place.where.parent, f"mnist/{path.name}") for path in place.files.values()):
+            return fetch_file(place.where.parent, f"mnist/{name}", str(place.where))
+        there = ", ".join(path.name for path in place.files.values())
+        raise DrawError(f"{place.where} has no {place.prefix}{name} beside {there}")
+    return path
+
+
+def _from_npz(path: Path, part: str, labelled: bool) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    ending = "train" if part == TRAIN else "test"
+    wanted = [f"x_{ending}", *([f"y_{ending}"] if labelled else [])]
+    arrays = read_arrays(path, wanted)
+    pictures = arrays[wanted[0]]
+    if (
+        pictures.dtype != np.uint8
+        or pictures.ndim != 3
+        or pictures.shape[1:] != (28, 28)
+        or not len(pictures)
+    ):
+        raise DrawError(
+            f"{path}: {wanted[0]} must be bytes [n, 28, 28], not {pictures.dtype} {list(pictures.shape)}"
+        )
+    if not labelled:
+        return pictures[:, None], None, ()
+    numbers = arrays[wanted[1]]
+    if numbers.shape != (len(pictures),) or numbers.dtype.kind not in "iu" or numbers.min() < 0:
+        raise DrawError(f"{path}: {wanted[1]} must be {len(pictures):,} class numbers")
+    return pictures[:, None], numbers.astype(np.int64), _names("", int(numbers.max()))
