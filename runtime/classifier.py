@@ -93,7 +93,8 @@ class Classifier(OpenedModel):
         """
         if ink not in (AUTO, LIGHT, DARK):
             raise DrawError(f"ink is auto, light or dark, not {ink!r}")
-        return prepare_file(path, self.metadata.image_shape, self.metadata.known_figure_size, ink)
+        known = self.metadata
+        return prepare_file(path, known.image_shape, known.known_figure_size, ink, known.picture_fit)
 
     def stream(self, batches: Iterable[Floats], steps: bool = True) -> Iterator[Classification]:
         """Classify batches [n, C, H, W] in [0, 1] one after the other: memory does not grow with their number."""

@@ -63,7 +63,7 @@ class Metadata:
     read_size: int = 0  # classifier and scorer; 0 without attention
     noise_stream: str = ""  # decoder and scorer
     labels: tuple[str, ...] = ()  # classifier
-    picture_fit: str = PAD  # scorer: what the training pictures were made with
+    picture_fit: str = PAD  # scorer and classifier: what the training pictures were made with
     binary: bool | None = None  # scorer: whether they are 0 and 1; None: the file does not say
     graph_sha256: str | None = None  # of the graph as it was written; None: a file from before the key
     dtype: str = FLOAT32  # of the weights; inputs and outputs are float32 always
@@ -222,7 +222,7 @@ _DIGEST = ("graph_sha256",)
 _LATENT = ("latent_size", "write_size", "noise_stream")
 _KEYS = {
     DECODER: (*_ALL, *_LATENT, "dtype", *_DIGEST),
-    CLASSIFIER: (*_ALL, "read_size", "labels", "figure_size", "dtype", *_DIGEST),
+    CLASSIFIER: (*_ALL, "read_size", "labels", "picture_fit", "figure_size", "dtype", *_DIGEST),
     SCORER: (*_ALL, *_LATENT, "read_size", "picture_fit", "binary", "dtype", *_DIGEST),
 }
 _OPTIONAL = ("picture_fit", "binary", "figure_size", "dtype", *_DIGEST)

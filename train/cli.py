@@ -26,7 +26,7 @@ def command(
         str,
         typer.Option(
             help="digits, mnist, mnist-dynamic, mnist-no-attention, mnist-two-digit, svhn, cifar10, images,"
-            " mnist-paper, cluttered-mnist or cluttered-mnist-4.",
+            " labelled-images, mnist-paper, cluttered-mnist or cluttered-mnist-4.",
             rich_help_panel=_RUN,
         ),
     ] = "digits",
@@ -206,7 +206,19 @@ def command(
         typer.Option(min=1, help="CPU threads. Default: PyTorch's choice.", rich_help_panel=_MACHINE),
     ] = None,
     image_dir: Annotated[
-        Path | None, typer.Option(help="Folder of picture files (preset images).", rich_help_panel=_IMAGES)
+        Path | None,
+        typer.Option(
+            help="Folder of picture files (preset images), or of a folder for each class (labelled-images).",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = None,
+    validation_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="labelled-images: a folder like --image-dir; of each class one half validates, one tests. Default: a"
+            " tenth of --image-dir each.",
+            rich_help_panel=_IMAGES,
+        ),
     ] = None,
     image_size: Annotated[
         tuple[int, int] | None,
@@ -216,6 +228,15 @@ def command(
     ] = None,
     channels: Annotated[
         int | None, typer.Option(help="1 (grey) or 3 (colour).", rich_help_panel=_IMAGES)
+    ] = None,
+    shift: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="labelled-images: move each training picture by up to this much, 0 for not at all. Default: the"
+            " preset's.",
+            rich_help_panel=_IMAGES,
+        ),
     ] = None,
     version: Annotated[bool, VersionOption] = False,
 ) -> None:
@@ -256,6 +277,8 @@ def command(
         "image_height": image_size[0] if image_size else None,
         "image_width": image_size[1] if image_size else None,
         "image_channels": channels,
+        "validation_dir": str(expand_home(validation_dir).absolute()) if validation_dir else None,
+        "shift": shift,
     }
     sizes: dict[str, Any] = {
         "time_steps": time_steps,

@@ -193,7 +193,7 @@ def _check_data(start: Start, dataset: Dataset) -> None:
 
 def _data(settings: TrainSettings) -> tuple[object, ...]:
     """What decides the training pictures."""
-    return settings.dataset, settings.deform, settings.all_digits
+    return settings.dataset, settings.deform, settings.all_digits, settings.shift
 
 
 def _load(start: Start, data_dir: Path | None, device: torch.device) -> Dataset:
@@ -208,6 +208,9 @@ def _load(start: Start, data_dir: Path | None, device: torch.device) -> Dataset:
         channels=settings.image_channels or None,
         strength=settings.deform,
         all_digits=settings.all_digits,
+        labels=config.labels if isinstance(config, ClassifierConfig) else None,
+        validation_dir=Path(settings.validation_dir) if settings.validation_dir else None,
+        shift=settings.shift,
     )
     dataset.check_fits(config.image)
     if isinstance(config, ClassifierConfig) and config.labels != dataset.labels:

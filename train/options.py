@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ..console import note
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint, weights_sha256
 from ..models.config import DrawConfig, ModelConfig
+from .data.labelled_folder import class_names
 from .presets import Preset
 from .settings import RunFolder, TrainSettings
 from .stages import Place, Stage, Start, place_of, start_from
@@ -29,7 +31,8 @@ _OPTIONS = {
     "image_channels": "--channels",
 }
 # Options of a resumed run that may differ from the first part's: its length, and where its pictures lie now.
-_RESUMABLE = {"iterations", "image_dir"}
+_RESUMABLE = {"iterations", "image_dir", "validation_dir"}
+_OWN_PICTURES = ("images", "labelled-images")
 
 
 def option_names(fields: Iterable[str]) -> str:
@@ -94,18 +97,29 @@ def apply_options(
         DrawError: an option that does not fit the model, or a value out of range.
     """
     settings = preset.settings.replace(**changes)
-    if settings.dataset == "images":
+    if settings.dataset in _OWN_PICTURES:
+        labelled = settings.dataset == "labelled-images"
         if not settings.image_dir:
-            raise DrawError("preset images needs --image-dir DIR, a folder of picture files")
+            what = (
+                "with a folder of picture files for each class" if labelled else "a folder of picture files"
+            )
+            raise DrawError(f"preset {settings.preset} needs --image-dir DIR, {what}")
         image = preset.model.image
         chosen = {"image_height": image.height, "image_width": image.width, "image_channels": image.channels}
         chosen |= {name: changes[name] for name in chosen if name in changes}
         settings = settings.replace(**chosen)
         sizes = {**sizes, **chosen}
+        if labelled:
+            sizes["labels"] = class_names(Path(settings.image_dir))
     elif any(name.startswith("image_") for name in changes):
         raise DrawError(
-            f"--image-dir, --image-size and --channels belong to preset images, not {settings.preset}"
+            "--image-dir, --image-size and --channels belong to presets images and labelled-images,"
+            f" not {settings.preset}"
         )
+    if settings.dataset != "labelled-images":
+        only = [name for name in ("validation_dir", "shift") if name in changes]
+        if only:
+            raise DrawError(f"{option_names(only)} belongs to preset labelled-images, not {settings.preset}")
     if "glimpse_loss" in changes and isinstance(preset.model, DrawConfig):
         raise DrawError(f"--glimpse-loss is for the glimpse classifier, preset {settings.preset} trains DRAW")
     config = resize(preset.model, sizes)
@@ -209,10 +223,12 @@ def go_on(checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]
             f"--resume takes its settings from the checkpoint: leave out {option_names(fixed)}, or begin a new run from"
             f" these weights: --init-from {folder.last} and another --out"
         )
-    if "image_dir" in changes:
-        if not settings.image_dir:
-            raise DrawError(f"--image-dir belongs to preset images, not {settings.preset}")
-        place = place.replace(lambda stage: stage.replace(image_dir=changes["image_dir"]))
+    moved = {name: changes[name] for name in ("image_dir", "validation_dir") if name in changes}
+    for name in moved:
+        if not getattr(settings, name):
+            raise DrawError(f"{option_names([name])} does not belong to this run: it began without")
+    if moved:
+        place = place.replace(lambda stage: stage.replace(**moved))
     iterations = changes.get("iterations", settings.iterations)
     if iterations != settings.iterations:
         if len(place.plan) > 1:

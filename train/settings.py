@@ -49,11 +49,14 @@ class TrainSettings:
         0.0  # training digits are rotated, stretched, slanted and shifted; 1 is 12 degrees and the like
     )
     all_digits: bool = False  # train on the validation digits as well: best.ckpt is then the last
-    # `images` only
+    # `images` and `labelled-images` only
     image_dir: str = ""
     image_height: int = 0
     image_width: int = 0
     image_channels: int = 0
+    # `labelled-images` only
+    validation_dir: str = ""  # pictures to validate and test with; else some of image_dir
+    shift: int = 0  # training pictures are moved by up to this many pixels
 
     def __post_init__(self) -> None:
         positive = ("iterations", "batch_size", "eval_every", "eval_images", "save_every")
@@ -76,6 +79,8 @@ class TrainSettings:
             raise DrawError(f"the weight decay must be at least 0 and below 1, not {self.weight_decay}")
         if not 0 <= self.deform <= 3:
             raise DrawError(f"the deformation must be between 0 and 3, not {self.deform}")
+        if not 0 <= self.shift <= 1000:
+            raise DrawError(f"the shift must be between 0 and 1,000 pixels, not {self.shift}")
         if not 0 <= self.write_window < math.inf:
             raise DrawError(f"the write window must be at least 0 pixels wide, not {self.write_window}")
         if not 0 <= self.ema_decay < 1:

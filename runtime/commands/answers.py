@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ..confusion import Confusion
     from ..error_rate import ErrorRate
 
 OPEN = "open"  # in the table's column of answers: nothing is likely enough
@@ -76,6 +77,15 @@ class Answers:
         wrong = (self.probabilities.argmax(1) != truth)[given]
         return ErrorRate(len(wrong), int(wrong.sum())) if len(wrong) else None
 
+    def confusion(self) -> Confusion | None:
+        """Of the answers that were given; None where the classes are not known."""
+        from ..confusion import Confusion
+
+        if self.truth is None:
+            return None
+        given = self.probabilities.max(1) >= (self.least or 0.0)
+        return Confusion.of(self.labels, self.truth[given], self.probabilities.argmax(1)[given])
+
     def as_json(self) -> Any:
         if self.truth is not None:
             error = self.error_rate(self.truth)
@@ -86,6 +96,9 @@ class Answers:
                 "error_rate": error.rate if error else None,
                 "interval": list(error.interval) if error else None,
             }
+            confusion = self.confusion()
+            assert confusion is not None
+            figures["labels"], figures["confusion"] = list(self.labels), confusion.counts.tolist()
             return figures if self.least is None else {**figures, "open": len(self.names) - answered}
         return [
             {
@@ -128,6 +141,9 @@ class Answers:
                 print(
                     f"{len(self.names) - (error.images if error else 0):,} of {len(self.names):,} left open"
                 )
+            confusion = self.confusion()
+            if confusion is not None and error is not None and error.wrong:
+                print("\n".join(map(printable, confusion.lines())))
             return
         names = [printable(name) for name in self.names]
         width = max(len("picture"), *map(len, names))

@@ -48,6 +48,9 @@ def command(
             "Write a GIF of the glimpses moving over the first 16 pictures, with what each sees.", OUTPUTS
         ),
     ] = None,
+    confusion: Annotated[
+        Path | None, option("With known classes: write a PNG of which are taken for which.", OUTPUTS)
+    ] = None,
     ink: options.Ink = None,
     invert: Annotated[bool, option("The old name of --ink dark.", None, "--invert")] = False,
     min_confidence: Annotated[
@@ -65,7 +68,8 @@ def command(
 
     Pictures are made like those that the model knows: dark ink on paper becomes light, uneven light is levelled, a
     single figure is cropped and scaled to the known size. What was done stands in the last column. An .npz with images
-    and labels gives the error rate with its 95 % interval.
+    and labels, or a folder with a folder for each class, gives the error rate with its 95 % interval and which classes
+    are taken for which.
 
         draw-classify digit.png --gif glimpses.gif
 
@@ -75,7 +79,7 @@ def command(
         raise typer.BadParameter("--json and --csv exclude each other.")
     if invert and ink not in (None, "dark"):
         raise typer.BadParameter(f"--invert is the old name of --ink dark, and --ink {ink} contradicts it.")
-    check_outputs({"--gif": gif})
+    check_outputs({"--gif": gif, "--confusion": confusion})
 
     import numpy as np
 
@@ -95,7 +99,8 @@ def command(
     def batches() -> Iterator[NDArray[np.float32]]:
         wanted = "dark" if invert else ink or "auto"
         size, shape = classifier.batch_size(batch), metadata.image_shape
-        for part in source.prepared(size, shape, metadata.known_figure_size, wanted):
+        known = metadata.known_figure_size, wanted, metadata.picture_fit
+        for part in source.prepared(size, shape, *known):
             pictures = np.stack([prepared.image for prepared in part])
             done.extend(Done(prepared.ink, prepared.steps, prepared.warning) for prepared in part)
             if gif is not None and sum(map(len, first)) < MAX_PICTURES:
@@ -113,6 +118,8 @@ def command(
     result.note_warnings()
     if gif is not None:
         _write_gif(gif, classifier, np.concatenate(first), result, scale, fps or 2)
+    if confusion is not None:
+        _write_confusion(confusion, result)
     if as_json:
         print(json.dumps(result.as_json(), indent=1, ensure_ascii=False))
     elif as_csv:
@@ -127,7 +134,17 @@ def _source(arguments: list[Path], classes: tuple[str, ...]) -> PictureFiles | L
     archives = [path for path in arguments if path.suffix.lower() == ".npz"]
     if archives and len(arguments) > 1:
         raise DrawError(f"{archives[0]} must be the only argument: its pictures are counted on their own")
-    return read_labelled(archives[0], classes) if archives else PictureFiles(arguments)
+    return read_labelled(archives[0], classes) if archives else PictureFiles(arguments, classes)
+
+
+def _write_confusion(path: Path, result: Answers) -> None:
+    from ..confusion import write_confusion
+
+    matrix = result.confusion()
+    if matrix is None:
+        raise DrawError("--confusion needs known classes: an .npz with labels, or a folder for each class")
+    write_confusion(path, matrix)
+    note(f"wrote {path}")
 
 
 def _write_gif(

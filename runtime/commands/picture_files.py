@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ...console import note
 from ...errors import DrawError
+from ...streams import printable
 from ..metadata import PAD
 
 if TYPE_CHECKING:
@@ -24,27 +25,45 @@ class PictureFiles:
     """Files and folders of pictures, read one by one.
 
     A file that the user named must be readable. One that merely lies in a folder is named on stderr and
-    left out, also from ``names`` once all batches have been.
+    left out, also from ``names`` and ``labels`` once all batches have been.
+
+    Args:
+        classes: of the model. Folders of pictures in a folder for each class say what is in them.
     """
 
-    labels: None = None  # nobody says what is in them
-
-    def __init__(self, arguments: list[Path]) -> None:
+    def __init__(self, arguments: list[Path], classes: tuple[str, ...] = ()) -> None:
         from ..pictures.walk import Walk, walks
 
         self._paths: list[Path] = []
+        folders: list[str | None] = []  # below which each lies
         for part in walks(arguments):
             if isinstance(part, Walk):
                 self._paths += part.files
+                folders += map(part.label, part.files)
                 if part.passed_over:
                     note(part.line())
             else:
                 self._paths.append(part)
+                folders.append(None)
+        self._numbers = _class_numbers(folders, classes)
         self._must = set(arguments)
         self.names = [str(path) for path in self._paths]
+        self._read_rows: list[int] = []
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """Class numbers [n] of the pictures that were read; None where nobody says what is in them."""
+        import numpy as np
+
+        return None if self._numbers is None else np.array(self._numbers, np.int64)[self._read_rows]
 
     def prepared(
-        self, size: int, shape: Shape, figure_size: int | None = None, ink: str = "auto"
+        self,
+        size: int,
+        shape: Shape,
+        figure_size: int | None = None,
+        ink: str = "auto",
+        picture_fit: str = PAD,
     ) -> Iterator[list[Prepared]]:
         """Up to ``size`` pictures each as a model of figures reads them, and what was done to them.
 
@@ -53,7 +72,7 @@ class PictureFiles:
         """
         from ..pictures.prepare import prepare_file
 
-        return self._read(size, lambda path: prepare_file(path, shape, figure_size, ink))
+        return self._read(size, lambda path: prepare_file(path, shape, figure_size, ink, picture_fit))
 
     def batches(
         self, size: int, shape: Shape, invert: bool = False, picture_fit: str = PAD
@@ -67,9 +86,9 @@ class PictureFiles:
             yield np.stack(part)
 
     def _read(self, size: int, read: Callable[[Path], _Read]) -> Iterator[list[_Read]]:
-        names: list[str] = []
+        rows: list[int] = []
         ready: list[_Read] = []
-        for path in self._paths:
+        for row, path in enumerate(self._paths):
             try:
                 ready.append(read(path))
             except DrawError as error:
@@ -77,12 +96,29 @@ class PictureFiles:
                     raise
                 note(f"skipped: {error}")
                 continue
-            names.append(str(path))
+            rows.append(row)
             if len(ready) == size:
                 yield ready
                 ready = []
-        if not names:
+        if not rows:
             raise DrawError("none of the pictures could be read")
-        self.names = names
+        self.names, self._read_rows = [str(self._paths[row]) for row in rows], rows
         if ready:
             yield ready
+
+
+def _class_numbers(folders: list[str | None], classes: tuple[str, ...]) -> list[int] | None:
+    """Of the folders' names, where each is a class; None otherwise, and a line where only some are."""
+    numbers = {name: k for k, name in enumerate(classes)}
+    found = [numbers.get(name) if name is not None else None for name in folders]
+    if all(number is not None for number in found):
+        return [number for number in found if number is not None] or None
+    if any(number is not None for number in found):
+        other = next(name for name, number in zip(folders, found, strict=True) if number is None)
+        what = (
+            "pictures lie in no folder"
+            if other is None
+            else f"the folder {printable(other)} is none of the classes"
+        )
+        note(f"not scored: some folders are classes of the model, but {what}")
+    return None

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ...console import note
 from ...errors import DrawError, first_line
 from ...streams import printable
+from ..metadata import PAD
 from .ink import AUTO
 from .prepare import Prepared, prepare
 from .reading import Shape, check_images
@@ -37,7 +38,12 @@ class LabelledPictures:
         return [str(k) for k in range(len(self.pictures))]
 
     def prepared(
-        self, size: int, shape: Shape, figure_size: int | None = None, ink: str = AUTO
+        self,
+        size: int,
+        shape: Shape,
+        figure_size: int | None = None,
+        ink: str = AUTO,
+        picture_fit: str = PAD,
     ) -> Iterator[list[Prepared]]:
         """Up to ``size`` pictures each as the input of a model, as :func:`prepare` makes them."""
         for begin in range(0, len(self.pictures), size):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..metadata import PAD
 from .figure import Figure, connected_parts, find_figure
 from .ink import AUTO, DARK, LIGHT, Floats, Ink, dilated, find_ink
 from .reading import Shape, fit, read_levels, read_picture
@@ -41,7 +42,11 @@ class Prepared:
 
 
 def prepare_file(
-    path: str | os.PathLike[str], shape: Shape, figure_size: int | None, ink: str = AUTO
+    path: str | os.PathLike[str],
+    shape: Shape,
+    figure_size: int | None,
+    ink: str = AUTO,
+    picture_fit: str = PAD,
 ) -> Prepared:
     """A picture file as the input of a model, by :func:`prepare`; as :func:`read_picture` where figures have no known size.
 
@@ -49,7 +54,7 @@ def prepare_file(
         DrawError: as :func:`read_picture` does.
     """
     if figure_size is None:
-        return _plain(read_picture(path, shape, ink == DARK), ink)
+        return _plain(read_picture(path, shape, ink == DARK, picture_fit), ink)
     return prepare(*read_levels(path, WORK), shape, figure_size, ink)
 
 

@@ -7,6 +7,7 @@ enlarged. Sorted by their path inside the folder, shuffled by a fixed stream and
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,14 @@ from ...errors import DrawError
 from ...models.config import ImageSize
 from ...runtime.metadata import COVER
 from ...runtime.pictures.reading import cover, open_picture
-from ...runtime.pictures.walk import no_pictures, walk
+from ...runtime.pictures.walk import Walk, no_pictures, walk
 from .dataset import Dataset, Split
-from .prepared import cached_images, each, listing
+from .prepared import cached_arrays, each, listing
 from .stream import FOLDER_SPLIT, permutation
 
 MAX_BYTES = 16 << 30  # of prepared pictures, which have to fit the device
 _NAMED = 5  # unreadable files named one by one
-_RULE = "1: cover, centre crop, bilinear"  # part of the cache's key: change it with the preparation
+_RULE = "2: cover, centre crop, bilinear"  # part of the cache's key: change it with the preparation
 
 
 def load_folder(folder: Path, size: ImageSize, device: torch.device) -> Dataset:
@@ -38,25 +39,16 @@ def load_folder(folder: Path, size: ImageSize, device: torch.device) -> Dataset:
     if not folder.is_dir():
         raise DrawError(f"--image-dir: the folder {folder} does not exist")
     found = walk(folder)
-    files = listing(folder, found.files)
-    if not files:
+    if not found.files:
         raise DrawError(no_pictures(found))
-    if len(files) * size.channels * size.height * size.width > MAX_BYTES:
-        raise DrawError(
-            f"{folder}: {len(files):,} pictures of that size take more than 16 GiB: choose a smaller size"
-        )
-
-    source = [_RULE, size.channels, size.height, size.width, str(folder.resolve())]
-    names = [str(file[0]) for file in files]
-    images = cached_images("images", source, files, lambda: _prepare(folder, names, size))
+    images, files = prepared_pictures(found, found.files, size)
     order = permutation(FOLDER_SPLIT, len(images))
     held = max(1, len(images) // 20)
     if len(images) < 3:
         raise DrawError(f"{folder} holds {len(images)} readable pictures: at least three are needed")
     parts = {"train": order[2 * held :], "valid": order[:held], "test": order[held : 2 * held]}
     splits = {name: Split(torch.from_numpy(images[part]).to(device)) for name, part in parts.items()}
-    left_out = len(files) - len(images)
-    console.note(found.line({"unreadable": left_out}))
+    left_out = len(found.files) - len(files)
     return Dataset(
         name="images",
         image=size,
@@ -68,23 +60,43 @@ def load_folder(folder: Path, size: ImageSize, device: torch.device) -> Dataset:
     )
 
 
-def _prepare(folder: Path, names: list[str], size: ImageSize) -> np.ndarray:
-    def prepare(name: str) -> np.ndarray | DrawError:
+def prepared_pictures(
+    found: Walk, files: Sequence[Path], size: ImageSize, passed_over: Mapping[str, int] | None = None
+) -> tuple[np.ndarray, list[Path]]:
+    """Some of a folder's files as uint8 [n, C, H, W], and those n files: unreadable ones are named and left out.
+
+    One line says what was used and what was not; ``passed_over`` are files of ``found`` that the caller does not want.
+
+    Raises:
+        DrawError: none is readable, or they are more than fit 16 GiB.
+    """
+    folder = found.folder
+    if len(files) * size.channels * size.height * size.width > MAX_BYTES:
+        raise DrawError(
+            f"{folder}: {len(files):,} pictures of that size take more than 16 GiB: choose a smaller size"
+        )
+    source = [_RULE, size.channels, size.height, size.width, str(folder.resolve())]
+    arrays = cached_arrays("images", source, listing(folder, files), lambda: _prepare(folder, files, size))
+    kept = [path for path, is_kept in zip(files, arrays["kept"], strict=True) if is_kept]
+    console.note(found.line({"unreadable": len(files) - len(kept), **(passed_over or {})}))
+    return arrays["images"], kept
+
+
+def _prepare(folder: Path, files: Sequence[Path], size: ImageSize) -> dict[str, np.ndarray]:
+    def prepare(path: Path) -> np.ndarray | DrawError:
         try:
-            return cover(open_picture(folder / name, size.channels), size.width, size.height)
+            return cover(open_picture(path, size.channels), size.width, size.height)
         except DrawError as error:
             return error
 
-    images, failures = [], 0
-    for result in each(names, prepare, f"preparing pictures of {folder.name}"):
-        if isinstance(result, DrawError):
-            failures += 1
-            if failures <= _NAMED:
-                console.note(f"left out: {result}")
-        else:
-            images.append(result)
-    if failures > _NAMED:
-        console.note(f"left out: {failures - _NAMED:,} more that cannot be read")
+    results = each(files, prepare, f"preparing pictures of {folder.name}")
+    failures = [result for result in results if isinstance(result, DrawError)]
+    for error in failures[:_NAMED]:
+        console.note(f"left out: {error}")
+    if len(failures) > _NAMED:
+        console.note(f"left out: {len(failures) - _NAMED:,} more that cannot be read")
+    images = [result for result in results if not isinstance(result, DrawError)]
     if not images:
         raise DrawError(f"{folder} holds no readable picture")
-    return np.stack(images)
+    kept = np.array([not isinstance(result, DrawError) for result in results])
+    return {"images": np.stack(images), "kept": kept}

@@ -24,14 +24,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def cached_images(name: str, source: object, state: object, prepare: Callable[[], np.ndarray]) -> np.ndarray:
-    """What ``prepare()`` gives, uint8 [n, C, H, W], from the cache where the same was prepared before.
+def cached_arrays(
+    name: str, source: object, state: object, prepare: Callable[[], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """What ``prepare()`` gives, from the cache where the same was prepared before.
 
     Args:
         name: start of the file's name, for the reader of a folder listing.
         source: plain values that say what is prepared and how: which folder, which size. One file is kept of each.
         state: plain values that say what else the result depends on; a change of any prepares again.
-        prepare: makes the array.
+        prepare: makes ``images``, uint8 [n, C, H, W], and what other arrays belong to them.
 
     A damaged cache file is made anew; where the cache cannot be written, one line says so.
     """
@@ -40,23 +42,23 @@ def cached_images(name: str, source: object, state: object, prepare: Callable[[]
     except DrawError as error:
         console.note(f"pictures are prepared again next time: {error}")
         return prepare()
-    images = _load(path)
-    if images is not None:
-        return images
-    images = prepare()
+    arrays = _load(path)
+    if arrays is not None:
+        return arrays
+    arrays = prepare()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
-            np.savez(file, images=images)
+            np.savez(file, **arrays)
     except (DrawError, OSError) as error:
         console.note(f"pictures are prepared again next time: {error}")
-        return images
-    console.note(f"prepared pictures are kept in {path} ({images.nbytes / 1e6:,.1f} MB)")
+        return arrays
+    console.note(f"prepared pictures are kept in {path} ({arrays['images'].nbytes / 1e6:,.1f} MB)")
     for older in path.parent.glob(f"{name}-{_digest(source, 12)}-*.npz"):
         if older != path:
             with suppress(OSError):  # Windows keeps a file that another process reads
                 older.unlink()
-    return images
+    return arrays
 
 
 def _digest(values: object, length: int) -> str:
@@ -98,12 +100,13 @@ def cache_folder() -> Path:
     return cache_root() / "prepared"
 
 
-def _load(path: Path) -> np.ndarray | None:
+def _load(path: Path) -> dict[str, np.ndarray] | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            images = arrays["images"]
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
     except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile):
         return None
-    return images if images.dtype == np.uint8 and images.ndim == 4 else None
+    images = arrays.get("images")
+    return arrays if images is not None and images.dtype == np.uint8 and images.ndim == 4 else None

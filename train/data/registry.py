@@ -21,6 +21,7 @@ DATASETS: dict[str, str] = {
     "svhn": "Street View house numbers, colour, 54x54 crops",
     "cifar10": "CIFAR-10, colour, 32x32",
     "images": "any folder of pictures, grey or colour, at a size of your choice",
+    "labelled-images": "a folder of pictures for each class, grey or colour, at a size of your choice",
     "cluttered-mnist": "a digit among pieces of others, grey, 100x100, with labels",
 }
 _ALIASES = {"binarized-mnist": "mnist"}
@@ -36,6 +37,10 @@ def load_dataset(
     channels: int | None = None,
     strength: float = 0.0,
     all_digits: bool = False,
+    labels: tuple[str, ...] | None = None,
+    validation_dir: Path | None = None,
+    shift: int = 0,
+    whole: bool = False,
 ) -> Dataset:
     """Load a data set onto a device.
 
@@ -44,9 +49,10 @@ def load_dataset(
         data_dir: the folder that holds ``mnist/``, ``binarized_mnist/``, ``cifar10/``, ``svhn/``. None: the
             environment's ``DRAW_DATA``, or else a folder of the user's cache.
         device: where pictures are kept and batches are made.
-        image_dir: ``images`` only: the folder of pictures.
-        image_size: ``images`` only: height and width in pixels.
-        channels: ``images`` only: 1 (grey) or 3 (colour, the default).
+        image_dir: ``images`` and ``labelled-images`` only, as the next two: the folder of pictures.
+        image_size: height and width in pixels.
+        channels: 1 (grey) or 3 (colour, the default).
+        labels, validation_dir, shift, whole: ``labelled-images`` only: see :func:`~.labelled_folder.load_labelled_folder`.
         strength, all_digits: ``cluttered-mnist`` only: see :func:`~.cluttered.load_cluttered`.
 
     Raises:
@@ -56,8 +62,18 @@ def load_dataset(
     if name not in DATASETS:
         raise DrawError(f"unknown data set {name!r}: choose from {', '.join(DATASETS)}")
     device = torch.device(device)
-    if name == "images":
-        return _load_images(device, image_dir, image_size, channels)
+    if name in ("images", "labelled-images"):
+        folder, size = _own_pictures(name, image_dir, image_size, channels)
+        if name == "images":
+            from .folder import load_folder
+
+            return load_folder(folder, size, device)
+        from .labelled_folder import load_labelled_folder
+
+        validation = expand_home(validation_dir) if validation_dir else None
+        return load_labelled_folder(
+            folder, size, device, labels=labels, validation=validation, shift=shift, whole=whole
+        )
     if any(option is not None for option in (image_dir, image_size, channels)):
         raise DrawError(
             f"a folder, size or channels of pictures can be chosen for images only, not for {name}"
@@ -93,20 +109,18 @@ def _loader(name: str) -> Callable[[Path, torch.device], Dataset]:
     return load
 
 
-def _load_images(
-    device: torch.device, folder: Path | None, size: tuple[int, int] | None, channels: int | None
-) -> Dataset:
-    from .folder import load_folder
-
+def _own_pictures(
+    name: str, folder: Path | None, size: tuple[int, int] | None, channels: int | None
+) -> tuple[Path, ImageSize]:
     if folder is None or size is None:
-        raise DrawError("the data set images needs a folder and a size: --image-dir DIR --image-size H W")
+        raise DrawError(f"the data set {name} needs a folder and a size: --image-dir DIR --image-size H W")
     height, width = size
     if not (1 <= height <= 4096 and 1 <= width <= 4096):
         raise DrawError(f"--image-size: {height} x {width} pixels; each side must be between 1 and 4096")
     channels = 3 if channels is None else channels
     if channels not in (1, 3):
         raise DrawError(f"--channels must be 1 (grey) or 3 (colour), not {channels}")
-    return load_folder(expand_home(folder), ImageSize(channels, height, width), device)
+    return expand_home(folder), ImageSize(channels, height, width)
 
 
 def data_root(data_dir: Path | None) -> Path:

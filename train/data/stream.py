@@ -23,6 +23,7 @@ CIFAR_SPLIT = 9
 FOLDER_SPLIT = 10
 BINARISE_SAMPLES = 11
 BINARISE_TRAIN = 12
+LABELLED_SPLIT = 13
 
 
 def draws(seed: int, start: int, count: int) -> np.ndarray:

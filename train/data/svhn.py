@@ -20,7 +20,7 @@ from ...runtime.pictures.reading import open_picture
 from .dataset import Batch, Dataset, Split
 from .digit_struct import HouseNumber, read_digit_struct
 from .downloads import SVHN_TEST, SVHN_TRAIN, find_folder
-from .prepared import cached_images, each, listing
+from .prepared import cached_arrays, each, listing
 from .stream import SVHN_SPLIT, permutation
 
 STORED, CROP = 64, 54
@@ -93,14 +93,15 @@ def prepare_folder(folder: Path) -> np.ndarray:
     """The prepared photographs of one folder, uint8 [n, 3, 64, 64], in the order of its digitStruct.mat."""
     boxes = folder / "digitStruct.mat"
 
-    def prepare() -> np.ndarray:
+    def prepare() -> dict[str, np.ndarray]:
         numbers = read_digit_struct(boxes)
         text = f"preparing {folder.name} pictures"
-        return np.stack(each(numbers, lambda number: prepare_picture(folder, number), text))
+        pictures = each(numbers, lambda number: prepare_picture(folder, number), text)
+        return {"images": np.stack(pictures)}
 
     # Reading the boxes takes as long as decoding the photographs, so the key goes by the files.
     state = [hashlib.sha256(boxes.read_bytes()).hexdigest(), *listing(folder, folder.glob("*.png"))]
-    return cached_images(f"svhn-{folder.name}", [_RULE, str(folder.resolve())], state, prepare)
+    return cached_arrays(f"svhn-{folder.name}", [_RULE, str(folder.resolve())], state, prepare)["images"]
 
 
 def prepare_picture(folder: Path, number: HouseNumber) -> np.ndarray:

@@ -32,7 +32,9 @@ def command(
     dataset: Annotated[
         str | None, typer.Option(help="Evaluate on another data set than the file names.")
     ] = None,
-    split: Annotated[str, typer.Option(help="valid, test, or another the data set has.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="valid, test, or another the data set has; all of a labelled --image-dir.")
+    ] = "test",
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only LIMIT images, evenly spread over the set. Default: all.")
     ] = None,
@@ -53,6 +55,10 @@ def command(
             help="Write a PNG of how often a classifier is right against how sure it is, and say the expected"
             " calibration error."
         ),
+    ] = None,
+    confusion: Annotated[
+        Path | None,
+        typer.Option(help="Print which classes a classifier takes for which, and write it as a PNG."),
     ] = None,
     nearest: Annotated[
         Path | None,
@@ -75,7 +81,7 @@ def command(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     image_dir: Annotated[
-        Path | None, typer.Option(help="Folder of picture files, for models trained on images.")
+        Path | None, typer.Option(help="Folder of pictures, for models trained on images or labelled-images.")
     ] = None,
     dtype: Annotated[
         Literal["fp32", "int8"],
@@ -101,6 +107,7 @@ def command(
         {
             "--plot": plot,
             "--calibration": calibration,
+            "--confusion": confusion,
             "--nearest": nearest,
             "--recognise-sheet": recognise_sheet,
         }
@@ -132,6 +139,7 @@ def command(
             batch=batch,
             threads=threads,
             calibration=calibration,
+            confusion=confusion,
             provider=provider,
             device=device,
             int8=dtype == "int8",

@@ -55,6 +55,7 @@ class ErrorFigures(ErrorRate):
 
     cross_entropy: float  # nats
     calibration: Calibration
+    confusion: np.ndarray  # int64 [classes, classes]: how often [right class, answer]
 
     @property
     def error(self) -> float:
@@ -203,17 +204,21 @@ def evaluate_error(
 
 def error_figures(answers: Iterable[tuple[Tensor, Tensor]]) -> ErrorFigures:
     """From batches of logits [k, classes] and right classes [k], one of them at least."""
-    entropy, confidences, right = 0.0, [], []
+    entropy, classes, confidences, given, right = 0.0, 0, [], [], []
     for logits, labels in answers:
         entropy += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+        classes = logits.shape[1]
         confidences.append(logits.double().softmax(1).amax(1).cpu().numpy())
-        right.append((logits.argmax(1) == labels).cpu().numpy())
-    is_right = np.concatenate(right)
+        given.append(logits.argmax(1).cpu().numpy())
+        right.append(labels.cpu().numpy())
+    chosen, truth = np.concatenate(given), np.concatenate(right)
+    is_right = chosen == truth
     return ErrorFigures(
         len(is_right),
         int((~is_right).sum()),
         entropy / len(is_right),
         calibrate(np.concatenate(confidences), is_right),
+        np.bincount(truth * classes + chosen, minlength=classes**2).reshape(classes, classes),
     )
 
 

@@ -13,10 +13,11 @@ import torch
 from ...console import progress
 from ...errors import DrawError
 from ...models.checkpoint import load_checkpoint
-from ...models.config import ImageSize
+from ...models.config import DrawConfig, ImageSize
 from ...models.draw import Draw
 from ...models.rounding import rounded_to_int8
 from ...pretrained import find_packaged
+from ...runtime.confusion import Confusion, write_confusion
 from ...runtime.metadata import CLASSIFIER, SCORER, Metadata
 from ...runtime.pictures.drawing import write_png
 from ..data.dataset import Dataset, Split
@@ -53,6 +54,7 @@ class Request:
     batch: int = EVALUATION_BATCH
     threads: int | None = None
     calibration: Path | None = None
+    confusion: Path | None = None
     provider: str = "auto"  # of ONNX files
     device: str = "auto"
     int8: bool = False  # weights rounded as those of an int8 file
@@ -92,10 +94,11 @@ def evaluate_checkpoint(request: Request) -> Result:
         raise DrawError(
             "--importance, --plot, --nearest and --recognise are for DRAW; this checkpoint is a glimpse classifier"
         )
-    if isinstance(model, Draw) and request.calibration is not None:
-        raise DrawError("--calibration is for classifiers; this checkpoint is a DRAW network")
+    if isinstance(model, Draw):
+        _check_no_classifier(request, "checkpoint is a DRAW network")
     shape = (config.image_channels, config.image_height, config.image_width)
-    dataset = _dataset(request, checkpoint.dataset, shape, device)
+    labels = None if isinstance(config, DrawConfig) else config.labels
+    dataset = _dataset(request, checkpoint.dataset, shape, device, labels)
     if not isinstance(model, Draw):
         check_labels(dataset)
     if request.nearest is not None:
@@ -114,7 +117,7 @@ def evaluate_checkpoint(request: Request) -> Result:
             figures = evaluate_bound(model, evaluation, batch, limit, seed, bar.advance)
         else:
             figures = evaluate_error(model, evaluation, batch, limit, bar.advance)
-    _add_figures(result, figures, request.calibration)
+    _add_figures(result, figures, request, dataset)
     if isinstance(model, Draw) and isinstance(figures, BoundFigures):
         if request.importance:
             _add_importance(result, model, evaluation, count, request)
@@ -129,6 +132,13 @@ def evaluate_checkpoint(request: Request) -> Result:
         if request.recognise:
             _add_recognisability(result, model, dataset, request.recognise, request)
     return result
+
+
+def _check_no_classifier(request: Request, what: str) -> None:
+    """Raises DrawError for options that need a classifier's answers."""
+    for option in ("calibration", "confusion"):
+        if getattr(request, option) is not None:
+            raise DrawError(f"--{option} is for classifiers; this {what}")
 
 
 def _add_importance(result: Result, model: Draw, evaluation: Split, count: int, request: Request) -> None:
@@ -179,11 +189,13 @@ def evaluate_onnx(request: Request) -> Result:
 
     path = request.file
     metadata: Metadata = peek(path)
-    if request.calibration is not None and metadata.model_type != CLASSIFIER:
-        raise DrawError(f"{path} is a {metadata.model_type}, and --calibration is for classifiers")
+    if metadata.model_type != CLASSIFIER:
+        _check_no_classifier(request, f"file is a {metadata.model_type}")
     if metadata.model_type not in (SCORER, CLASSIFIER):
         raise DrawError(f"{path} is a {metadata.model_type}: only a scorer or a classifier can be evaluated")
-    dataset = _dataset(request, metadata.dataset, metadata.image_shape, torch.device("cpu"))
+    dataset = _dataset(
+        request, metadata.dataset, metadata.image_shape, torch.device("cpu"), metadata.labels or None
+    )
     if metadata.model_type == CLASSIFIER:
         check_labels(dataset)
     evaluation, count, result = _begin(request, dataset)
@@ -207,15 +219,21 @@ def evaluate_onnx(request: Request) -> Result:
                     bar.advance(len(part.images))
 
             figures = error_figures(answers())
-    _add_figures(result, figures, request.calibration)
+    _add_figures(result, figures, request, dataset)
     return result
 
 
-def _dataset(request: Request, stored: str, shape: tuple[int, int, int], device: torch.device) -> Dataset:
+def _dataset(
+    request: Request,
+    stored: str,
+    shape: tuple[int, int, int],
+    device: torch.device,
+    labels: tuple[str, ...] | None = None,
+) -> Dataset:
     """The one asked for, or the ``stored`` one that the file names, checked to fit the model."""
     name = request.dataset or stored
     channels, height, width = shape
-    if name == "images":
+    if name in ("images", "labelled-images"):
         if request.image_dir is None:
             raise DrawError("this model was trained on a folder of pictures: name one with --image-dir")
         dataset = load_dataset(
@@ -225,6 +243,8 @@ def _dataset(request: Request, stored: str, shape: tuple[int, int, int], device:
             image_dir=request.image_dir,
             image_size=(height, width),
             channels=channels,
+            labels=labels,
+            whole=name == "labelled-images" and request.split == "all",
         )
     else:
         dataset = load_dataset(name, request.data_dir, device)
@@ -243,7 +263,9 @@ def _begin(request: Request, dataset: Dataset) -> tuple[Split, int, Result]:
     return evaluation, count, Result([f"{dataset.name} {request.split}{about}"], values)
 
 
-def _add_figures(result: Result, figures: BoundFigures | ErrorFigures, calibration: Path | None) -> None:
+def _add_figures(
+    result: Result, figures: BoundFigures | ErrorFigures, request: Request, dataset: Dataset
+) -> None:
     result.lines.append(str(figures))
     result.values["images"] = figures.images
     if isinstance(figures, ErrorFigures):
@@ -254,11 +276,16 @@ def _add_figures(result: Result, figures: BoundFigures | ErrorFigures, calibrati
         }
         result.values["cross_entropy"] = figures.cross_entropy
         result.values["calibration_error"] = figures.calibration.error
-        if calibration is not None:
+        confusion = Confusion(dataset.labels, figures.confusion)
+        result.values["confusion"] = figures.confusion.tolist()
+        if request.calibration is not None:
             from .plots import plot_reliability
 
-            plot_reliability(figures.calibration, result.lines[0], calibration)
-            result.lines += [str(figures.calibration), f"wrote {calibration}"]
+            plot_reliability(figures.calibration, result.lines[0], request.calibration)
+            result.lines += [str(figures.calibration), f"wrote {request.calibration}"]
+        if request.confusion is not None:
+            write_confusion(request.confusion, confusion)
+            result.lines += [*confusion.lines(), f"wrote {request.confusion}"]
         return
     result.values |= {"bound": figures.bound, "standard_error": figures.standard_error}
     if figures.kl_per_step:
