@@ -98,6 +98,8 @@ class Metadata:
         values = {key: getattr(self, key) for key in _KEYS[self.model_type]}
         if self.dtype == FLOAT32:
             del values["dtype"]  # the default: files from before the key read the same
+        if self.model_type == CLASSIFIER and self.picture_fit == PAD:
+            del values["picture_fit"]
         shown = {key: _shown(value) for key, value in values.items() if value is not None}
         return {"format_version": str(FORMAT_VERSION), **shown}
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from draw_onnx import Classifier
 from draw_onnx.errors import DrawError
+from draw_onnx.runtime.confusion import Confusion
 from draw_onnx.runtime.error_rate import ErrorRate
 from draw_onnx.runtime.pictures.labelled import read_labelled
 
@@ -138,10 +139,16 @@ def test_error_rate_of_an_npz(run, fake: Path, classifier: Classifier, tmp_path:
         np.savez(tmp_path / "x.npz", images=SCENES, labels=labels)
         got = run("classify", "--onnx", fake / "classifier.onnx", tmp_path / "x.npz", "--batch", 3)
         assert got.code == 0, got.err
-        assert got.out == f"{rate}\n"
+        first, *table = got.out.splitlines()
+        assert first == str(rate)
+        assert table == Confusion.of(classifier.metadata.labels, truth, classifier(SCENES).classes).lines()
     figures = json.loads(
         run("classify", "--onnx", fake / "classifier.onnx", tmp_path / "x.npz", "--json").out
     )
+    matrix = figures.pop("confusion")
+    assert [sum(row) for row in matrix] == np.bincount(truth, minlength=3).tolist()
+    assert sum(matrix[k][k] for k in range(3)) == 9
+    assert figures.pop("labels") == ["circle", "cross", "line"]
     assert figures == {"images": 11, "errors": 2, "error_rate": 2 / 11, "interval": list(rate.interval)}
 
 
@@ -403,7 +410,10 @@ def test_answers_are_left_open(run, fake: Path, classifier: Classifier, tmp_path
         "--min-confidence",
         least,
     )
-    assert json.loads(run(*base, "--json").out) == {
+    figures = json.loads(run(*base, "--json").out)
+    assert np.sum(figures.pop("confusion")) == 1
+    del figures["labels"]
+    assert figures == {
         "images": 1,
         "errors": 0,
         "error_rate": 0.0,
@@ -414,3 +424,42 @@ def test_answers_are_left_open(run, fake: Path, classifier: Classifier, tmp_path
     assert run(*base[:-1], 1).out == "3 of 3 left open\n"
     assert json.loads(run(*base[:-1], 1, "--json").out)["error_rate"] is None
     assert run(*base[:-1], 1.5).code == 2
+
+
+@pytest.fixture
+def classes(classifier: Classifier, tmp_path: Path) -> Path:
+    """A folder with a folder for each class, one picture deeper, and what the classifier makes of them."""
+    for k, (scene, answer) in enumerate(zip(SCENES, classifier(SCENES).answers, strict=True)):
+        folder = tmp_path / "classes" / (answer if k else "line") / ("deep" if k % 2 else "")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(scene).save(folder / f"{k}.png")
+    return tmp_path / "classes"
+
+
+def test_folders_of_classes_are_scored(
+    run, fake: Path, classifier: Classifier, classes: Path, tmp_path
+) -> None:
+    wrong = int(classifier(SCENES[:1]).answers[0] != "line")
+    base = ("classify", "--onnx", fake / "classifier.onnx", classes)
+    got = run(*base, "--confusion", tmp_path / "x.png")
+    assert got.code == 0, got.err
+    assert got.out.splitlines()[0] == str(ErrorRate(11, wrong))
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.width > 100
+    (classes / "line" / "0.png").write_bytes(b"damaged")
+    assert run(*base, "--json").out.startswith('{\n "images": 10,\n "errors": 0,')
+    Image.fromarray(SCENES[0]).save(classes / "beside.png")
+    got = run(*base)
+    assert got.code == 0
+    assert "not scored: some folders are classes of the model, but pictures lie in no folder" in got.err
+    assert got.out.startswith("picture ")
+    (classes / "beside.png").unlink()
+    (classes / "line").rename(classes / "lines")
+    assert "the folder lines is none of the classes" in run(*base).err
+
+
+def test_a_confusion_needs_known_classes(run, fake: Path, scenes: list[Path], tmp_path: Path) -> None:
+    got = run("classify", "--onnx", fake / "classifier.onnx", *scenes, "--confusion", tmp_path / "x.png")
+    assert got.code == 1
+    assert "--confusion needs known classes" in got.err
+    assert not (tmp_path / "x.png").exists()

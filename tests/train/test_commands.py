@@ -121,7 +121,7 @@ def test_two_devices_train_like_one(finished: Path, tmp_path: Path) -> None:
         (["--no-attention", "--read-size", "2"], 1, "0 without attention"),
         (["--preset", "cluttered-mnist", "--latent", "3"], 1, "does not fit the glimpse classifier"),
         (["--preset", "images"], 1, "needs --image-dir"),
-        (["--image-size", "8", "8"], 1, "belong to preset images"),
+        (["--image-size", "8", "8"], 1, "belong to presets images and labelled-images"),
         (["--device", "tpu"], 1, "unknown device 'tpu'"),
         (["--precision", "8-bit"], 1, "unknown precision '8-bit': 32-true"),
         (["--glimpse-loss", "first"], 1, "unknown glimpse loss 'first'"),
@@ -164,7 +164,7 @@ def test_two_devices_train_like_one(finished: Path, tmp_path: Path) -> None:
             1,
             "leave out --image-size",
         ),
-        (["--preset", "images", "--image-dir", ".", "--init-from", "mnist"], 1, " holds no pictures"),
+        (["--preset", "images", "--image-dir", ".", "--init-from", "mnist"], 1, "no pictures in the folder"),
         (["--init-from", "mnist", "--no-attention"], 1, "leave out --attention"),
         (["--init-from", "mnist"], 1, "data set digits has 1×8×8 pictures, the model takes 1×28×28"),
         (["--from-stage", "2", "--init-from", "mnist"], 1, "preset digits has one stage"),
@@ -222,7 +222,7 @@ def test_resume_takes_its_settings_from_the_checkpoint(command: Command, finishe
     assert "already reached iteration 60 of 60" in error
     code, _, error = command(cli.main, "--resume", "--out", finished, "--image-dir", ".")
     assert code == 1
-    assert "--image-dir belongs to preset images, not digits" in error
+    assert "--image-dir does not belong to this run" in error
 
 
 def test_init_from_another_run(command: Command, finished: Path, tmp_path: Path) -> None:
@@ -428,7 +428,8 @@ def test_bad_evaluations_are_one_line(
     }
     code, out, error = command(eval_cli.main, *(places.get(a, a) for a in arguments))
     # The folder's pictures may have been prepared on the way, which is said too.
-    lines = [line for line in error.splitlines() if not line.startswith("prepared pictures are kept in ")]
+    said = ("prepared pictures are kept in ", f"{places['PHOTOS']}: ")
+    lines = [line for line in error.splitlines() if not line.startswith(said)]
     assert (code, out, len(lines)) == (status, "", 1), error
     assert lines[0].startswith("draw-eval: error: ")
     assert message in lines[0]

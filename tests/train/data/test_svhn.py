@@ -16,6 +16,7 @@ from draw_onnx.errors import DrawError
 from draw_onnx.train.data import svhn
 from draw_onnx.train.data.dataset import Split
 from draw_onnx.train.data.digit_struct import read_digit_struct
+from draw_onnx.train.data.downloads import Source
 from draw_onnx.train.data.registry import load_dataset
 
 Entry = tuple[str, list[tuple[float, float, float, float, int]]]  # name; left, top, width, height, label
@@ -191,7 +192,7 @@ def test_prepared_cached_and_split(tmp_path: Path, cache: Path, monkeypatch: pyt
 
 
 def test_extra_pictures_train_too_and_an_unwritable_cache_is_said(
-    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_photographs(tmp_path / "svhn" / "train", 20)
     write_photographs(tmp_path / "svhn" / "extra", 10)
@@ -200,7 +201,10 @@ def test_extra_pictures_train_too_and_an_unwritable_cache_is_said(
     assert (data.train_size, len(data.evaluation("valid"))) == (27, 3)
     assert data.note == "20 of 33,402 training images, with 10 extra training images"
     assert capsys.readouterr().err.count("pictures are prepared again next time: ") == 2
-    with pytest.raises(DrawError, match=r"svhn/test is missing: unpack test\.tar\.gz"):
+    monkeypatch.setattr(svhn, "SVHN_TEST", Source(("http://127.0.0.1:9/test.tar.gz",), ""))
+    with pytest.raises(
+        DrawError, match=r"could not download test\.tar\.gz .*: it belongs in .*/svhn/test\.tar\.gz"
+    ):
         data.evaluation("test")
 
 

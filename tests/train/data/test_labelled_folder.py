@@ -1,0 +1,216 @@
+"""A folder with a folder for each class: splits, classes, shifts, and the commands around it."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from draw_onnx.errors import DrawError
+from draw_onnx.models.config import ImageSize
+from draw_onnx.train.data.dataset import Dataset, Split
+from draw_onnx.train.data.labelled_folder import class_names, draw_shifted, load_labelled_folder
+
+SIZE = ImageSize(1, 6, 8)
+CPU = torch.device("cpu")
+
+
+def make(folder: Path, counts: dict[str, int], first: int = 0) -> Path:
+    """Pictures of one level each, all different."""
+    level = first
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for k in range(count):
+            Image.fromarray(np.full((6, 8), level, np.uint8)).save(folder / name / f"{k:02}.png")
+            level += 1
+    return folder
+
+
+def levels(data: Dataset, split: str) -> dict[int, list[int]]:
+    """Levels of the pictures of each class."""
+    part = data.evaluation(split)
+    assert part.labels is not None
+    found: dict[int, list[int]] = {}
+    for picture, label in zip(part.images, part.labels.tolist(), strict=True):
+        found.setdefault(label, []).append(int(picture[0, 0, 0]))
+    return {label: sorted(values) for label, values in found.items()}
+
+
+def test_each_class_is_split_by_itself_and_always_alike(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = make(tmp_path / "pets", {"dog": 40, "cat": 25, "eel": 3})
+    data = load_labelled_folder(folder, SIZE, CPU)
+    assert data.labels == ("cat", "dog", "eel")
+    assert (data.picture_fit, data.binary, data.image) == ("cover", False, SIZE)
+    splits = {name: levels(data, name) for name in ("train", "valid", "test")}
+    counts = {name: [len(part[k]) for k in range(3)] for name, part in splits.items()}
+    assert counts == {"train": [21, 32, 1], "valid": [2, 4, 1], "test": [2, 4, 1]}
+    for label, values in enumerate((range(40, 65), range(40), range(65, 68))):
+        assert sorted(v for part in splits.values() for v in part[label]) == list(values)
+    error = capsys.readouterr().err
+    assert f"{folder}: 68 pictures used\n" in error
+    assert "3 classes, 54 pictures to train on: 1 (eel) to 32 (dog) each\n" in error
+    again = load_labelled_folder(folder.rename(tmp_path / "moved"), SIZE, CPU)
+    assert {name: levels(again, name) for name in splits} == splits
+
+
+def test_another_folder_validates_and_tests(tmp_path: Path) -> None:
+    folder = make(tmp_path / "a", {"x": 4, "y": 4})
+    other = make(tmp_path / "b", {"x": 5, "y": 2}, first=100)
+    data = load_labelled_folder(folder, SIZE, CPU, validation=other)
+    assert levels(data, "train") == {0: [0, 1, 2, 3], 1: [4, 5, 6, 7]}
+    valid, test = levels(data, "valid"), levels(data, "test")
+    assert sorted(valid[0] + test[0]) == [100, 101, 102, 103, 104]
+    assert (len(valid[0]), len(valid[1]), len(test[1])) == (2, 1, 1)
+    make(tmp_path / "b", {"z": 2})
+    with pytest.raises(DrawError, match=r"b: z is none of the classes x, y"):
+        load_labelled_folder(folder, SIZE, CPU, validation=other)
+    with pytest.raises(DrawError, match=r"--validation-dir: the folder .*/none does not exist"):
+        load_labelled_folder(folder, SIZE, CPU, validation=tmp_path / "none")
+
+
+def test_classes_of_a_trained_model_keep_their_numbers(tmp_path: Path) -> None:
+    folder = make(tmp_path, {"y": 1, "b": 2})
+    data = load_labelled_folder(folder, SIZE, CPU, labels=("a", "b", "y"), whole=True)
+    assert data.splits == ("all",)
+    assert levels(data, "all") == {1: [1, 2], 2: [0]}
+    with pytest.raises(DrawError, match=r"b is none of the classes a, y"):
+        load_labelled_folder(folder, SIZE, CPU, labels=("a", "y"), whole=True)
+
+
+def test_what_cannot_be_a_class(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    make(tmp_path / "deep", {"a/b": 3, "a/c": 3, "d": 3, ".": 2, ".hidden": 3})
+    assert class_names(tmp_path / "deep") == ("a", "d")
+    data = load_labelled_folder(tmp_path / "deep", SIZE, CPU)
+    assert len(levels(data, "train")[0]) == 4
+    assert (
+        "9 pictures used, 3 files passed over (2 beside the class folders, 1 hidden)"
+        in capsys.readouterr().err
+    )
+    for counts, message in (
+        ({"a": 3}, "at least two classes; it has one, a"),
+        ({".": 3}, "it has pictures in no folder below it"),
+        ({"a,b": 3, "c": 3}, "the class 'a,b' has a comma"),
+        ({"a\tb": 3, "c": 3}, "unprintable"),
+    ):
+        folder = tmp_path / str(abs(hash(message)))
+        with pytest.raises(DrawError, match=re.escape(message)):
+            class_names(make(folder, counts))
+    with pytest.raises(DrawError, match=r"each class needs 3 pictures; too few are in a, c"):
+        load_labelled_folder(make(tmp_path / "few", {"a": 2, "b": 3, "c": 1}), SIZE, CPU)
+
+
+def test_unreadable_pictures_take_their_labels_with_them(tmp_path: Path) -> None:
+    folder = make(tmp_path / "p", {"a": 4, "b": 4})
+    (folder / "a" / "01.png").write_bytes(b"damaged")
+    for _ in range(2):  # read, and from the cache
+        data = load_labelled_folder(folder, SIZE, CPU, whole=True)
+        assert levels(data, "all") == {0: [0, 2, 3], 1: [4, 5, 6, 7]}
+
+
+def test_shifts_move_whole_pictures_and_repeat_edges() -> None:
+    pictures = torch.arange(2 * 2 * 4 * 5, dtype=torch.uint8).reshape(2, 2, 4, 5)
+    train = Split(pictures, torch.tensor([3, 4]))
+    indices = torch.tensor([0, 1] * 200)
+    batch = draw_shifted(train, indices, torch.Generator().manual_seed(0), shift=1)
+    padded = torch.nn.functional.pad(pictures.float() / 255, (1, 1, 1, 1), mode="replicate")
+    seen = set()
+    for k, picture in enumerate(batch.images):
+        places = [
+            (i, j)
+            for i in range(3)
+            for j in range(3)
+            if torch.equal(picture, padded[k % 2, :, i : i + 4, j : j + 5])
+        ]
+        assert len(places) == 1
+        seen.add(places[0])
+    assert len(seen) == 9
+    assert batch.labels is not None
+    assert batch.labels[:2].tolist() == [3, 4]
+    still = draw_shifted(train, indices[:2], torch.Generator(), shift=0)
+    assert torch.equal(still.images * 255, pictures.float())
+
+
+@pytest.fixture(scope="module")
+def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Upright and lying bars anywhere in 16 x 16 pictures."""
+    folder = tmp_path_factory.mktemp("bars")
+    random = np.random.default_rng(0)
+    for k in range(120):
+        picture = np.zeros((16, 16, 3), np.uint8)
+        row, column = random.integers(1, 9, 2)
+        upright = k % 2
+        picture[row : row + (7 if upright else 2), column : column + (2 if upright else 7)] = 255
+        path = folder / ("upright" if upright else "lying") / f"{k}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(picture).save(path)
+    return folder
+
+
+def test_train_export_classify_and_evaluate(command, bars: Path, tmp_path: Path) -> None:
+    """The whole way with the commands; what PyTorch and ONNX Runtime answer is the same."""
+    from draw_onnx.export import cli as export_cli
+    from draw_onnx.runtime.commands import classify
+    from draw_onnx.train import cli
+    from draw_onnx.train.evaluation import cli as eval_cli
+
+    run = tmp_path / "run"
+    base = ("--preset", "labelled-images", "--image-dir", bars, "--image-size", 16, 16, "--read-size", 4)
+    small = ("--time-steps", 2, "--hidden", 24, "--batch-size", 16, "--threads", 1, "--iterations", 200)
+    code, out, error = command(cli.main, *base, *small, "--lr", 0.01, "--eval-every", 100, "--out", run)
+    assert code == 0, error
+    assert "2 classes, 96 pictures to train on, 48 each" in error
+    assert re.search(r"test: 0\.00 % error", out), out
+    code, out, error = command(cli.main, "--resume", "--out", run, "--iterations", 210, "--image-dir", bars)
+    assert code == 0, error
+    ckpt, onnx = run / "best.ckpt", tmp_path / "bars.onnx"
+    assert command(export_cli.main, "--ckpt", ckpt, "-o", onnx)[0] == 0
+    evaluate = ("--image-dir", bars, "--split", "all", "--threads", 1)
+    _, torch_says, _ = command(eval_cli.main, "--ckpt", ckpt, *evaluate, "--confusion", tmp_path / "a.png")
+    _, onnx_says, _ = command(eval_cli.main, "--onnx", onnx, *evaluate, "--confusion", tmp_path / "b.png")
+    assert torch_says.replace("a.png", "b.png") == onnx_says
+    assert "labelled-images all" in torch_says
+    assert "right    answer:   lying upright" in torch_says
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    code, out, error = command(classify.main, "--onnx", onnx, bars)
+    assert code == 0, error
+    assert out.splitlines()[0] == torch_says.splitlines()[1].partition(";")[0]
+    code, out, _ = command(classify.main, "--onnx", onnx, bars / "lying", "--csv")
+    rows = list(csv.DictReader(out.splitlines()))
+    assert sum(row["answer"] == "lying" for row in rows) >= 59
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--preset", "labelled-images"],
+            "needs --image-dir DIR, with a folder of picture files for each class",
+        ),
+        (["--preset", "labelled-images", "--image-dir", "none"], "the folder .*none does not exist"),
+        (["--preset", "labelled-images", "--image-dir", "."], "no pictures in the folder"),
+        (["--preset", "mnist", "--shift", "2"], "--shift belongs to preset labelled-images, not mnist"),
+        (["--preset", "images", "--image-dir", ".", "--validation-dir", "."], "--validation-dir belongs to"),
+        (["--preset", "labelled-images", "--image-dir", "BARS", "--latent", "3"], "--latent does not fit"),
+        (
+            ["--preset", "labelled-images", "--image-dir", "BARS", "--shift", "-1"],
+            "the shift must be between",
+        ),
+    ],
+)
+def test_bad_options(
+    command, bars: Path, tmp_path: Path, monkeypatch, arguments: list[str], message: str
+) -> None:
+    from draw_onnx.train import cli
+
+    monkeypatch.chdir(tmp_path)
+    code, out, error = command(cli.main, *(str(bars) if a == "BARS" else a for a in arguments))
+    assert (code, out) == (1, "")
+    assert len(error.splitlines()) == 1
+    assert re.search(message, error), error
