@@ -182,7 +182,7 @@ TRUTH = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1])
     ],
 )
 def test_labels_of_every_kind(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
-    np.savez(tmp_path / "x.npz", **arrays)
+    np.savez(tmp_path / "x.npz", allow_pickle=False, **arrays)
     got = read_labelled(tmp_path / "x.npz", ("0", "1", "2"))
     assert got.labels is not None
     assert got.labels.tolist() == TRUTH.tolist()

@@ -18,6 +18,7 @@ place's row and column. They are sums of whole numbers, the same on every machin
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,11 @@ def load_cluttered(
     train, valid = training_digits(root)
     note = training_note(train)
     if all_digits:
-        both = (np.concatenate(pair) for pair in ((train.images, valid.images), (train.labels, valid.labels)))
-        train = Digits(*both, names=train.names)
+        train = replace(
+            train,
+            images=np.concatenate([train.images, valid.images]),
+            labels=np.concatenate([train.labels, valid.labels]),
+        )
     return Dataset(
         name="cluttered-mnist",
         image=ImageSize(1, SIDE, SIDE),

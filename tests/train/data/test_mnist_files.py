@@ -77,7 +77,7 @@ def test_keras(tmp_path: Path) -> None:
         for part, ending in ((TRAIN, "train"), (TEST, "test"))
         for axis, values in (("x", IMAGES), ("y", LABELS))
     }
-    np.savez_compressed(tmp_path / "mnist.npz", **arrays)
+    np.savez_compressed(tmp_path / "mnist.npz", allow_pickle=False, **arrays)
     data = load_dataset("cluttered-mnist", tmp_path, "cpu")
     assert (data.train_size, len(data.evaluation("test"))) == (20, 6)
     images, labels, _ = read_part(tmp_path, TEST, labelled=True)

@@ -13,15 +13,16 @@ import pytest
 
 from draw_onnx.errors import DrawError
 from draw_onnx.train.data import places, prepared
-from draw_onnx.train.data.prepared import cached_images
+from draw_onnx.train.data.prepared import cached_arrays
 from draw_onnx.train.data.registry import data_root
 
 
 def test_the_newest_of_each_source_is_kept(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def get(source: str, state: int) -> int:
-        return int(
-            cached_images("images", source, state, lambda: np.full((1, 1, 2, 2), state, np.uint8)).max()
-        )
+        arrays = {"images": np.full((1, 1, 2, 2), state, np.uint8), "kept": np.ones(1, bool)}
+        got = cached_arrays("images", source, state, lambda: arrays)
+        assert got.keys() == arrays.keys()
+        return int(got["images"].max())
 
     for source, state in (("a", 1), ("b", 2), ("a", 3), ("a", 3), ("b", 2)):
         assert get(source, state) == state
@@ -43,7 +44,8 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     monkeypatch.setattr(prepared, "cache_folder", lambda: places.cache_root())
     with pytest.raises(DrawError, match="set HOME, or DRAW_DATA"):
         data_root(None)
-    assert cached_images("images", 1, 1, lambda: np.ones((1, 1, 2, 2), np.uint8)).max() == 1
+    one = {"images": np.ones((1, 1, 2, 2), np.uint8)}
+    assert cached_arrays("images", 1, 1, lambda: one)["images"].max() == 1
     assert capsys.readouterr().err.startswith(
         "pictures are prepared again next time: there is no home folder"
     )
