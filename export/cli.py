@@ -19,50 +19,52 @@ if TYPE_CHECKING:
 app = make_app()
 
 _FILE, _CHECK, _ABOUT = "What to write", "Parity with torch", "About the model"
-_CKPT = "Checkpoint of draw-train, or the name of a packaged model."
-_GRAPH = (
-    "decoder paints from noise, scorer rates a picture in nats, classifier names it. Unless given: classifier for a"
-    " classifier's checkpoint, decoder for others."
-)
-_OUTPUTS = "steps also gives every step's canvas, window and glimpse; image leaves them out and is faster."
-_RECURRENCE = (
-    "lstm is one operator for all steps of a decoder: faster on CPUs, known to fewer engines. Unless given: unrolled,"
-    " and lstm for a decoder in int8."
-)
-_DTYPE = (
-    "fp16 halves the file; inputs, outputs and windows stay float32. int8 quarters it, for decoders and"
-    " classifiers in ONNX Runtime on CPUs alone: a picture is a little another one."
-)
-_TRITON = (
-    "Also a Triton model repository: DIR/NAME/1/model.onnx and DIR/NAME/config.pbtxt, NAME being that of the -o file,"
-    " which itself is left out unless -o is given."
-)
-_HUB = (
-    "A folder ready for a model hub: card, safetensors, config, all graphs, samples. The -o file is left out unless -o"
-    " is given."
-)
-_ATOL = (
-    "Largest error of a probability; four times torch float32's own passes too. With int8: the mean error of a"
-    " picture, or the share of a classifier's answers that may change. Unless given: 1e-5; fp16 2e-2; int8 2e-2, and"
-    " 1e-2 of answers."
-)
 
 
 @app.command()
 def command(
-    ckpt: Annotated[str, option(_CKPT, metavar="FILE|NAME")],
+    ckpt: Annotated[
+        str, option("Checkpoint of draw-train, or the name of a packaged model.", metavar="FILE|NAME")
+    ],
     output: Annotated[
         Path | None,
         option("ONNX file to write. GRAPH.onnx unless given.", None, "--output", "-o", metavar="FILE"),
     ] = None,
-    graph: Annotated[Graph | None, option(_GRAPH, _FILE)] = None,
-    outputs: Annotated[Outputs, option(_OUTPUTS, _FILE)] = "steps",
+    graph: Annotated[
+        Graph | None,
+        option(
+            "decoder paints from noise, scorer rates a picture in nats, classifier names it. Unless given: classifier for a"
+            " classifier's checkpoint, decoder for others.",
+            _FILE,
+        ),
+    ] = None,
+    outputs: Annotated[
+        Outputs,
+        option(
+            "steps also gives every step's canvas, window and glimpse; image leaves them out and is faster.",
+            _FILE,
+        ),
+    ] = "steps",
     time_steps: Annotated[
         int | None,
         option("Steps to unroll. As trained unless given.", _FILE, min=1, max=MAX_STEPS, metavar="T"),
     ] = None,
-    recurrence: Annotated[Recurrence | None, option(_RECURRENCE, _FILE)] = None,
-    dtype: Annotated[Precision, option(_DTYPE, _FILE)] = "fp32",
+    recurrence: Annotated[
+        Recurrence | None,
+        option(
+            "lstm is one operator for all steps of a decoder: faster on CPUs, known to fewer engines. Unless given:"
+            " unrolled, and lstm for a decoder in int8.",
+            _FILE,
+        ),
+    ] = None,
+    dtype: Annotated[
+        Precision,
+        option(
+            "fp16 halves the file; inputs, outputs and windows stay float32. int8 quarters it, for decoders and"
+            " classifiers in ONNX Runtime on CPUs alone: a picture is a little another one.",
+            _FILE,
+        ),
+    ] = "fp32",
     batch: Annotated[
         int | None,
         option(
@@ -73,15 +75,40 @@ def command(
             metavar="N",
         ),
     ] = None,
-    triton: Annotated[Path | None, option(_TRITON, _FILE, metavar="DIR")] = None,
-    hub: Annotated[Path | None, option(_HUB, _FILE, metavar="DIR")] = None,
+    triton: Annotated[
+        Path | None,
+        option(
+            "Also a Triton model repository: DIR/NAME/1/model.onnx and DIR/NAME/config.pbtxt, NAME being that of the"
+            " -o file, which itself is left out unless -o is given.",
+            _FILE,
+            metavar="DIR",
+        ),
+    ] = None,
+    hub: Annotated[
+        Path | None,
+        option(
+            "A folder ready for a model hub: card, safetensors, config, all graphs, samples. The -o file is left out"
+            " unless -o is given.",
+            _FILE,
+            metavar="DIR",
+        ),
+    ] = None,
     opset: Annotated[
         int,
         option(
             f"ONNX opset, {OPSETS[0]} to {OPSETS[-1]}.", _FILE, min=OPSETS[0], max=OPSETS[-1], metavar="N"
         ),
     ] = OPSET,
-    atol: Annotated[float | None, option(_ATOL, _CHECK, metavar="X")] = None,
+    atol: Annotated[
+        float | None,
+        option(
+            "Largest error of a probability; four times torch float32's own passes too. With int8: the mean error of a"
+            " picture, or the share of a classifier's answers that may change. Unless given: 1e-5; fp16 2e-2; int8 2e-2, and"
+            " 1e-2 of answers.",
+            _CHECK,
+            metavar="X",
+        ),
+    ] = None,
     check: Annotated[bool, option("Compare with torch before writing.", _CHECK)] = True,
     model_license: Annotated[str, option("Goes into the metadata.", _ABOUT, metavar="TEXT")] = "MIT",
     model_author: Annotated[

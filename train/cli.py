@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..console import VersionOption, make_app, run_app
+from ..console import VersionOption, make_app, option, run_app
+from .command_options import DATA, MACHINE, DataDir, Device, Threads
+from .settings import GlimpseLoss, Precision
 
 if TYPE_CHECKING:
     from .ranks import Rank
@@ -17,225 +19,164 @@ if TYPE_CHECKING:
 
 app = make_app()
 
-_RUN, _MODEL, _OPTIMISER, _MACHINE, _IMAGES = "Run", "Model", "Optimisation", "Machine", "Own pictures"
+_RUN, _MODEL, _OPTIMISER = "Run", "Model", "Optimisation"
 
 
 @app.command()
 def command(
     preset: Annotated[
         str,
-        typer.Option(
-            help="digits, mnist, mnist-dynamic, mnist-no-attention, mnist-two-digit, svhn, cifar10, images,"
+        option(
+            "digits, mnist, mnist-dynamic, mnist-no-attention, mnist-two-digit, svhn, cifar10, images,"
             " labelled-images, mnist-paper, cluttered-mnist or cluttered-mnist-4.",
-            rich_help_panel=_RUN,
+            _RUN,
         ),
     ] = "digits",
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="DRAW_DATA",
-            help="Folder that holds mnist/, binarized_mnist/, ...; missing files are downloaded into it."
-            " Default: a cache folder of the user's.",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Run folder. Default: runs/PRESET.", rich_help_panel=_RUN)
-    ] = None,
+    data_dir: DataDir = None,
+    out: Annotated[Path | None, option("Run folder. Default: runs/PRESET.", _RUN)] = None,
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume",
-            help="Go on from OUT/last.ckpt, with its settings; only --iterations, the folders and the machine's options"
+        option(
+            "Go on from OUT/last.ckpt, with its settings; only --iterations, the folders and the machine's options"
             " may be given.",
-            rich_help_panel=_RUN,
+            _RUN,
+            "--resume",
         ),
     ] = False,
     init_from: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE|NAME",
-            help="Start from a checkpoint's weights (a file or a packaged name) and not from random ones, with a"
+        option(
+            "Start from a checkpoint's weights (a file or a packaged name) and not from random ones, with a"
             " fresh optimiser and schedule. The model's sizes are then the checkpoint's; only --time-steps may differ.",
-            rich_help_panel=_RUN,
+            _RUN,
+            metavar="FILE|NAME",
         ),
     ] = None,
     from_stage: Annotated[
         int | None,
-        typer.Option(
-            help="Of a preset in several stages begin at this one, with --init-from's weights as what the stages before"
+        option(
+            "Of a preset in several stages begin at this one, with --init-from's weights as what the stages before"
             " it made.",
-            rich_help_panel=_RUN,
+            _RUN,
         ),
     ] = None,
-    iterations: Annotated[
-        int | None, typer.Option(help="Weight updates in all. Default: the preset's.", rich_help_panel=_RUN)
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Of weights, data order and noise. Default: 0.", rich_help_panel=_RUN)
-    ] = None,
+    iterations: Annotated[int | None, option("Weight updates in all. Default: the preset's.", _RUN)] = None,
+    seed: Annotated[int | None, option("Of weights, data order and noise. Default: 0.", _RUN)] = None,
     eval_every: Annotated[
-        int | None,
-        typer.Option(
-            help="Iterations between validations and sample sheets. Default: the preset's.",
-            rich_help_panel=_RUN,
-        ),
+        int | None, option("Iterations between validations and sample sheets. Default: the preset's.", _RUN)
     ] = None,
     save_every: Annotated[
-        int | None,
-        typer.Option(help="Iterations between checkpoints. Default: the preset's.", rich_help_panel=_RUN),
+        int | None, option("Iterations between checkpoints. Default: the preset's.", _RUN)
     ] = None,
-    time_steps: Annotated[
-        int | None, typer.Option(help="T: steps of the canvas, or glimpses.", rich_help_panel=_MODEL)
-    ] = None,
-    hidden: Annotated[int | None, typer.Option(help="LSTM units.", rich_help_panel=_MODEL)] = None,
-    latent: Annotated[int | None, typer.Option(help="Z: latents a step.", rich_help_panel=_MODEL)] = None,
-    read_size: Annotated[
-        int | None, typer.Option(help="N of the N×N read window, in filters.", rich_help_panel=_MODEL)
-    ] = None,
-    write_size: Annotated[
-        int | None, typer.Option(help="N of the N×N write window, in filters.", rich_help_panel=_MODEL)
-    ] = None,
-    attention: Annotated[
-        bool | None,
-        typer.Option("--attention/--no-attention", help="Windows, or whole images.", rich_help_panel=_MODEL),
-    ] = None,
+    time_steps: Annotated[int | None, option("T: steps of the canvas, or glimpses.", _MODEL)] = None,
+    hidden: Annotated[int | None, option("LSTM units.", _MODEL)] = None,
+    latent: Annotated[int | None, option("Z: latents a step.", _MODEL)] = None,
+    read_size: Annotated[int | None, option("N of the N×N read window, in filters.", _MODEL)] = None,
+    write_size: Annotated[int | None, option("N of the N×N write window, in filters.", _MODEL)] = None,
+    attention: Annotated[bool | None, option("Windows, or whole images.", _MODEL)] = None,
     batch_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Pictures an update, over all devices. Default: the preset's.", rich_help_panel=_OPTIMISER
-        ),
+        int | None, option("Pictures an update, over all devices. Default: the preset's.", _OPTIMISER)
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option(
-            help="Adam's peak learning rate; a cosine takes it to 0. Default: the preset's.",
-            rich_help_panel=_OPTIMISER,
-        ),
+        option("Adam's peak learning rate; a cosine takes it to 0. Default: the preset's.", _OPTIMISER),
     ] = None,
     warmup: Annotated[
-        int | None,
-        typer.Option(help="Iterations of linear warm-up. Default: the preset's.", rich_help_panel=_OPTIMISER),
+        int | None, option("Iterations of linear warm-up. Default: the preset's.", _OPTIMISER)
     ] = None,
     attention_lr_scale: Annotated[
         float | None,
-        typer.Option(
-            help="Learning rate of the layers that place the windows, relative to --lr. Default: the preset's.",
-            rich_help_panel=_OPTIMISER,
+        option(
+            "Learning rate of the layers that place the windows, relative to --lr. Default: the preset's.",
+            _OPTIMISER,
         ),
     ] = None,
     write_window: Annotated[
         float | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="Hold the write windows at this width: for pictures of several things, one is then painted after"
+        option(
+            "Hold the write windows at this width: for pictures of several things, one is then painted after"
             " the other. 0 leaves them free. Default: the preset's.",
-            rich_help_panel=_OPTIMISER,
+            _OPTIMISER,
+            metavar="PIXELS",
         ),
     ] = None,
     clip: Annotated[
-        float | None,
-        typer.Option(
-            help="Largest norm of the gradient, 0 for any. Default: the preset's.", rich_help_panel=_OPTIMISER
-        ),
+        float | None, option("Largest norm of the gradient, 0 for any. Default: the preset's.", _OPTIMISER)
     ] = None,
     ema: Annotated[
-        float | None,
-        typer.Option(
-            help="Decay of the weights' moving average, 0 for none. Default: 0.999.",
-            rich_help_panel=_OPTIMISER,
-        ),
+        float | None, option("Decay of the weights' moving average, 0 for none. Default: 0.999.", _OPTIMISER)
     ] = None,
     weight_decay: Annotated[
-        float | None,
-        typer.Option(
-            help="Of matrices, as AdamW takes it. Default: the preset's.", rich_help_panel=_OPTIMISER
-        ),
+        float | None, option("Of matrices, as AdamW takes it. Default: the preset's.", _OPTIMISER)
     ] = None,
     deform: Annotated[
         float | None,
-        typer.Option(
-            help="cluttered-mnist: training digits are rotated, stretched, slanted and shifted, 1 by up to 12° and 12 %."
+        option(
+            "cluttered-mnist: training digits are rotated, stretched, slanted and shifted, 1 by up to 12° and 12 %."
             " Default: the preset's.",
-            rich_help_panel=_OPTIMISER,
+            _OPTIMISER,
         ),
     ] = None,
     all_digits: Annotated[
         bool | None,
-        typer.Option(
-            "--all-digits/--no-all-digits",
-            help="cluttered-mnist: train on the 10,000 validation digits as well; the last weights are then the best."
+        option(
+            "cluttered-mnist: train on the 10,000 validation digits as well; the last weights are then the best."
             " Default: the preset's.",
-            rich_help_panel=_OPTIMISER,
+            _OPTIMISER,
         ),
     ] = None,
     glimpse_loss: Annotated[
-        str | None,
-        typer.Option(
-            help="Classifier: weighted (every glimpse t by (t/T)², the default) or last (the paper's).",
-            rich_help_panel=_OPTIMISER,
+        GlimpseLoss | None,
+        option(
+            "Classifier: weighted (every glimpse t by (t/T)², the default) or last (the paper's).", _OPTIMISER
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_MACHINE)] = "auto",
-    devices: Annotated[
-        int, typer.Option(min=1, help="Number of them (data-parallel).", rich_help_panel=_MACHINE)
-    ] = 1,
+    device: Annotated[
+        Device, option("Where to train. auto takes the GPU where there is one.", MACHINE)
+    ] = "auto",
+    devices: Annotated[int, option("Number of them (data-parallel).", MACHINE, min=1)] = 1,
     precision: Annotated[
-        str | None,
-        typer.Option(help="32-true or bf16-mixed. Default: 32-true.", rich_help_panel=_MACHINE),
+        Precision | None, option("bf16-mixed: the LSTMs' products in bfloat16. Default: 32-true.", MACHINE)
     ] = None,
     compile_: Annotated[
         bool | None,
-        typer.Option(
-            "--compile/--no-compile",
-            help="Compile a few time steps together with torch.compile. Default: where that works and the run is long"
+        option(
+            "Compile a few time steps together with torch.compile. Default: where that works and the run is long"
             " enough to repay it.",
-            rich_help_panel=_MACHINE,
+            MACHINE,
+            "--compile/--no-compile",
         ),
     ] = None,
     cuda_graph: Annotated[
         bool,
-        typer.Option(
-            "--cuda-graph/--no-cuda-graph",
-            help="Record a whole update as one CUDA graph (one GPU; not tried on one yet).",
-            rich_help_panel=_MACHINE,
-        ),
+        option("Record a whole update as one CUDA graph (one GPU; not tried on one yet).", MACHINE),
     ] = False,
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="CPU threads. Default: PyTorch's choice.", rich_help_panel=_MACHINE),
-    ] = None,
+    threads: Threads = None,
     image_dir: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of picture files (preset images), or of a folder for each class (labelled-images).",
-            rich_help_panel=_IMAGES,
+        option(
+            "Folder of picture files (preset images), or of a folder for each class (labelled-images).", DATA
         ),
     ] = None,
     validation_dir: Annotated[
         Path | None,
-        typer.Option(
-            help="labelled-images: a folder like --image-dir; of each class one half validates, one tests. Default: a"
-            " tenth of --image-dir each.",
-            rich_help_panel=_IMAGES,
+        option(
+            "labelled-images: a folder like --image-dir; of each class one half validates, one tests. Default: a tenth"
+            " of --image-dir each.",
+            DATA,
         ),
     ] = None,
     image_size: Annotated[
         tuple[int, int] | None,
-        typer.Option(
-            metavar="H W", help="Height and width to resize and crop to, in pixels.", rich_help_panel=_IMAGES
-        ),
+        option("Height and width to resize and crop to, in pixels.", DATA, metavar="H W"),
     ] = None,
-    channels: Annotated[
-        int | None, typer.Option(help="1 (grey) or 3 (colour).", rich_help_panel=_IMAGES)
-    ] = None,
+    channels: Annotated[int | None, option("1 (grey) or 3 (colour).", DATA)] = None,
     shift: Annotated[
         int | None,
-        typer.Option(
+        option(
+            "labelled-images: move each training picture by up to this much, 0 for not at all. Default: the preset's.",
+            DATA,
             metavar="PIXELS",
-            help="labelled-images: move each training picture by up to this much, 0 for not at all. Default: the"
-            " preset's.",
-            rich_help_panel=_IMAGES,
         ),
     ] = None,
     version: Annotated[bool, VersionOption] = False,

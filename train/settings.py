@@ -6,11 +6,12 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ..errors import DrawError
 
-PRECISIONS = ("32-true", "bf16-mixed")
+GlimpseLoss = Literal["weighted", "last"]
+Precision = Literal["32-true", "bf16-mixed"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class TrainSettings:
     save_every: int = 500
     # "weighted" sums the cross-entropy after every glimpse t with weight (t/T)^2, which departs from the
     # paper; "last" is the paper's loss. Classifier only.
-    glimpse_loss: str = "weighted"
-    precision: str = "32-true"  # "bf16-mixed": the LSTMs' products in bfloat16, all else in float32
+    glimpse_loss: GlimpseLoss = "weighted"
+    precision: Precision = "32-true"  # "bf16-mixed": the LSTMs' products in bfloat16, all else in float32
     compile: bool = False  # a few time steps together with torch.compile; other bits, the same figures
     init_from: str = ""  # SHA-256 of the weights that the run started from; empty for random ones
     # `cluttered-mnist` only
@@ -87,10 +88,10 @@ class TrainSettings:
             raise DrawError(f"the EMA decay must be at least 0 and below 1, not {self.ema_decay}")
         if not 0 <= self.seed < 2**63:
             raise DrawError(f"the seed must be between 0 and 2^63 - 1, not {self.seed}")
-        if self.glimpse_loss not in ("weighted", "last"):
-            raise DrawError(f"unknown glimpse loss {self.glimpse_loss!r}: weighted or last")
-        if self.precision not in PRECISIONS:
-            raise DrawError(f"unknown precision {self.precision!r}: {', '.join(PRECISIONS)}")
+        if self.glimpse_loss not in get_args(GlimpseLoss):
+            raise DrawError(f"unknown glimpse loss {self.glimpse_loss!r}: {', '.join(get_args(GlimpseLoss))}")
+        if self.precision not in get_args(Precision):
+            raise DrawError(f"unknown precision {self.precision!r}: {', '.join(get_args(Precision))}")
 
     def replace(self, **changes: Any) -> TrainSettings:
         return dataclasses.replace(self, **changes)

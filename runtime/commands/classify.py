@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...console import VersionOption, check_outputs, make_app, note, progress, run_app
+from ...console import VersionOption, check_outputs, make_app, note, option, progress, run_app
 from ...errors import DrawError
 from . import options
 from .answers import Answers, Done
-from .options import OUTPUTS, option, shown_in, summary
+from .options import OUTPUTS, shown_in, summary
 from .picture_files import PictureFiles
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ...console import VersionOption, make_app, run_app
+from ...console import VersionOption, make_app, option, run_app
 from ...errors import DrawError, first_line
-from .options import option
 
 app = make_app()
 

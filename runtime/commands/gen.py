@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...console import VersionOption, check_outputs, make_app, note, progress, run_app
+from ...console import VersionOption, check_outputs, make_app, note, option, progress, run_app
 from ...errors import DrawError
 from ...streams import printable
 from . import options
-from .options import APPEARANCE, OUTPUTS, SEED_MAX, WHICH, option, summary
+from .options import APPEARANCE, OUTPUTS, SEED_MAX, WHICH, summary
 
 if TYPE_CHECKING:
     from ..check_line import CheckLine

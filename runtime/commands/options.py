@@ -14,22 +14,49 @@ if TYPE_CHECKING:
 WHICH, OUTPUTS, APPEARANCE, RUNNING = "Which pictures", "Outputs", "Appearance", "Running"
 SEED_MAX = 2**64 - 1
 
-_PROVIDER = "Where to run. auto takes the GPU when it works; cuda fails with the reason when it does not."
-_THREADS = "Batches run at the same time. The CPUs at hand unless given."
-_BATCH = "Pictures through the graph at once, 32 on a CPU and 256 on a GPU unless given. Speed only."
-_SCALE = "Screen pixels per pixel. Fitting about 1000 pixels unless given."
-_FPS = "Frames per second of the GIF, up to 50. Unless given: 10, and 2 for glimpses and finished pictures."
-_INVERT = "The pictures are dark on light; the model reads light on dark."
-_INK = "What the ink is: light (on dark), dark (on light), or auto, which finds out. For models of figures of a known size."
-
-Provider = Annotated[Literal["auto", "cpu", "cuda"], option(_PROVIDER, RUNNING)]
-Threads = Annotated[int | None, option(_THREADS, RUNNING, min=1, max=1024)]
-Batch = Annotated[int | None, option(_BATCH, RUNNING, min=1, max=65536)]
-Scale = Annotated[int | None, option(_SCALE, APPEARANCE, min=1, max=64)]
-Fps = Annotated[float | None, option(_FPS, APPEARANCE)]
+Provider = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    option(
+        "Where to run. auto takes the GPU when it works; cuda fails with the reason when it does not.",
+        RUNNING,
+    ),
+]
+Threads = Annotated[
+    int | None,
+    option("Batches run at the same time. The CPUs at hand unless given.", RUNNING, min=1, max=1024),
+]
+Batch = Annotated[
+    int | None,
+    option(
+        "Pictures through the graph at once, 32 on a CPU and 256 on a GPU unless given. Speed only.",
+        RUNNING,
+        min=1,
+        max=65536,
+    ),
+]
+Scale = Annotated[
+    int | None,
+    option("Screen pixels per pixel. Fitting about 1000 pixels unless given.", APPEARANCE, min=1, max=64),
+]
+Fps = Annotated[
+    float | None,
+    option(
+        "Frames per second of the GIF, up to 50. Unless given: 10, and 2 for glimpses and finished pictures.",
+        APPEARANCE,
+    ),
+]
 Json = Annotated[bool, option("Print JSON in place of the table.", OUTPUTS, "--json")]
-Ink = Annotated[Literal["auto", "light", "dark"] | None, option(_INK, None, show_default="auto")]
-Invert = Annotated[bool, option(_INVERT, None, "--invert")]
+Ink = Annotated[
+    Literal["auto", "light", "dark"] | None,
+    option(
+        "What the ink is: light (on dark), dark (on light), or auto, which finds out. For models of figures of a known"
+        " size.",
+        show_default="auto",
+    ),
+]
+Invert = Annotated[
+    bool, option("The pictures are dark on light; the model reads light on dark.", None, "--invert")
+]
 
 
 def summary(count: int, seconds: float, model: OpenedModel) -> str:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...console import VersionOption, check_outputs, make_app, note, run_app
+from ...console import VersionOption, check_outputs, make_app, note, option, run_app
 from ...errors import DrawError
 from ...streams import printable
 from ..metadata import COVER, PAD
 from . import options
-from .options import OUTPUTS, SEED_MAX, option, shown_in, summary
+from .options import OUTPUTS, SEED_MAX, shown_in, summary
 from .picture_files import PictureFiles
 
 if TYPE_CHECKING:

@@ -8,92 +8,86 @@ from typing import Annotated, Literal
 
 import typer
 
-from ...console import VersionOption, check_outputs, make_app, run_app
+from ...console import VersionOption, check_outputs, make_app, option, run_app
+from ..command_options import DATA, MACHINE, DataDir, Device, Threads
 
 app = make_app()
+
+_FIGURES = "Figures"
 
 
 @app.command()
 def command(
-    ckpt: Annotated[
-        str | None, typer.Option(help="Checkpoint to evaluate, or the name of a packaged model.")
-    ] = None,
+    ckpt: Annotated[str | None, option("Checkpoint to evaluate, or the name of a packaged model.")] = None,
     onnx: Annotated[
-        str | None,
-        typer.Option(help="Exported scorer or classifier to evaluate instead, or a packaged name."),
+        str | None, option("Exported scorer or classifier to evaluate instead, or a packaged name.")
     ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="DRAW_DATA",
-            help="Folder that holds mnist/, binarized_mnist/, ... Default: a cache folder.",
-        ),
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Evaluate on another data set than the file names.")
-    ] = None,
+    data_dir: DataDir = None,
+    dataset: Annotated[str | None, option("Evaluate on another data set than the file names.", DATA)] = None,
     split: Annotated[
-        str, typer.Option(help="valid, test, or another the data set has; all of a labelled --image-dir.")
+        str, option("valid, test, or another the data set has; all of a labelled --image-dir.", DATA)
     ] = "test",
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Only LIMIT images, evenly spread over the set. Default: all.")
+        int | None, option("Only LIMIT images, evenly spread over the set. Default: all.", DATA, min=1)
     ] = None,
     importance: Annotated[
         int | None,
-        typer.Option(
+        option(
+            "Also the importance-weighted bound with K samples an image (checkpoints).",
+            _FIGURES,
             min=1,
             metavar="K",
-            help="Also the importance-weighted bound with K samples an image (checkpoints).",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the noise stream.")] = 0,
-    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 100,
-    plot: Annotated[Path | None, typer.Option(help="Write a PNG of the KL per step.")] = None,
+    seed: Annotated[int, option("Of the noise stream.", _FIGURES, min=0)] = 0,
+    batch: Annotated[int, option("Images at a time.", MACHINE, min=1)] = 100,
+    plot: Annotated[Path | None, option("Write a PNG of the KL per step.", _FIGURES)] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(
-            help="Write a PNG of how often a classifier is right against how sure it is, and say the expected"
-            " calibration error."
+        option(
+            "Write a PNG of how often a classifier is right against how sure it is, and say the expected"
+            " calibration error.",
+            _FIGURES,
         ),
     ] = None,
     confusion: Annotated[
         Path | None,
-        typer.Option(help="Print which classes a classifier takes for which, and write it as a PNG."),
+        option("Print which classes a classifier takes for which, and write it as a PNG.", _FIGURES),
     ] = None,
     nearest: Annotated[
         Path | None,
-        typer.Option(
-            help="Write a PNG of samples beside their nearest training pictures, and say how unique they are."
+        option(
+            "Write a PNG of samples beside their nearest training pictures, and say how unique they are.",
+            _FIGURES,
         ),
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Number of samples for --nearest.")] = 64,
+    samples: Annotated[int, option("Number of samples for --nearest.", _FIGURES, min=1)] = 64,
     recognise: Annotated[
         int | None,
-        typer.Option(
+        option(
+            "Have N samples of digits (say 1000) read by a classifier trained on real ones, beside real and torn"
+            " digits: which share can be read, and whether all digits occur. Takes half a minute, pairs of digits two.",
+            _FIGURES,
             min=1,
             metavar="N",
-            help="Have N samples of digits (say 1000) read by a classifier trained on real ones, beside real and torn"
-            " digits: which share can be read, and whether all digits occur. Takes half a minute, pairs of digits two.",
         ),
     ] = None,
     recognise_sheet: Annotated[
-        Path | None, typer.Option(help="With --recognise: write a PNG of samples and what was read in them.")
+        Path | None, option("With --recognise: write a PNG of samples and what was read in them.", _FIGURES)
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    as_json: Annotated[bool, option("Print the figures as JSON.", _FIGURES, "--json")] = False,
     image_dir: Annotated[
-        Path | None, typer.Option(help="Folder of pictures, for models trained on images or labelled-images.")
+        Path | None, option("Folder of pictures, for models trained on images or labelled-images.", DATA)
     ] = None,
     dtype: Annotated[
         Literal["fp32", "int8"],
-        typer.Option(
-            help="int8: with the rounded weights that draw-export --dtype int8 writes (checkpoints)."
+        option(
+            "int8: with the rounded weights that draw-export --dtype int8 writes (checkpoints).", _FIGURES
         ),
     ] = "fp32",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda (checkpoints).")] = "auto",
-    provider: Annotated[str, typer.Option(help="auto, cpu or cuda (ONNX files).")] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads. Default: the library's choice.")
-    ] = None,
+    device: Annotated[Device, option("Where a checkpoint is evaluated.", MACHINE)] = "auto",
+    provider: Annotated[Device, option("Where an ONNX file is evaluated.", MACHINE)] = "auto",
+    threads: Threads = None,
     version: Annotated[bool, VersionOption] = False,
 ) -> None:
     """Evaluate a model: the test bound in nats (mean ± standard error), or the error rate with its 95 % interval.
@@ -151,7 +145,7 @@ def command(
             recognise_sheet=recognise_sheet,
         )
         result = evaluate_onnx(request) if onnx is not None else evaluate_checkpoint(request)
-    if json_:
+    if as_json:
         import json
 
         # JSON has no NaN, which the standard error of one image is.
