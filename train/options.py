@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from ..console import note
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint, weights_sha256
-from ..models.config import DrawConfig, ModelConfig
+from ..models.config import ClassifierConfig, DrawConfig, ModelConfig
 from .data.labelled_folder import class_names
 from .presets import Preset
 from .settings import RunFolder, TrainSettings
@@ -110,7 +111,7 @@ def apply_options(
         settings = settings.replace(**chosen)
         sizes = {**sizes, **chosen}
         if labelled:
-            sizes["labels"] = class_names(Path(settings.image_dir))
+            sizes = labelled_sizes(preset, settings, sizes)
     elif any(name.startswith("image_") for name in changes):
         raise DrawError(
             "--image-dir, --image-size and --channels belong to presets images and labelled-images,"
@@ -128,6 +129,30 @@ def apply_options(
     if settings.write_window:
         check_write_window(config, settings.write_window)
     return settings, config
+
+
+def labelled_sizes(preset: Preset, settings: TrainSettings, sizes: dict[str, Any]) -> dict[str, Any]:
+    """``sizes`` with what a folder of classes and its pictures' size decide: the labels, the read window, its bound.
+
+    A window has no more filters than pixels. The bound of its logarithms keeps one of a small picture from becoming a few
+    filters of a fifth of a pixel, whose every rounding counts.
+
+    Raises:
+        DrawError: no classes, or others than those of the weights that the run starts from.
+    """
+    assert isinstance(preset.model, ClassifierConfig)
+    labels = class_names(Path(settings.image_dir))
+    if settings.init_from:
+        if labels != preset.model.labels:
+            raise DrawError(
+                f"--init-from: the checkpoint's classes are {', '.join(preset.model.labels)}, the folder's"
+                f" {', '.join(labels)}"
+            )
+        return sizes
+    longer = max(settings.image_height, settings.image_width)
+    bound = round(min(max(math.log(longer / 7), 1.5), 3.0), 2)
+    windows = {"read_size": min(preset.model.read_size, longer), "attention_bound": bound}
+    return {**windows, **sizes, "labels": labels}
 
 
 def check_kind(preset: Preset, initial: Checkpoint) -> None:

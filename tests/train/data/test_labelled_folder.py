@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ import torch
 from PIL import Image
 
 from draw_onnx.errors import DrawError
-from draw_onnx.models.config import ImageSize
+from draw_onnx.models.checkpoint import Checkpoint, build_model
+from draw_onnx.models.config import ClassifierConfig, ImageSize
 from draw_onnx.train.data.dataset import Dataset, Split
 from draw_onnx.train.data.labelled_folder import class_names, draw_shifted, load_labelled_folder
+from draw_onnx.train.options import apply_initial, apply_options
+from draw_onnx.train.presets import find_preset
 
 SIZE = ImageSize(1, 6, 8)
 CPU = torch.device("cpu")
@@ -184,6 +188,30 @@ def test_train_export_classify_and_evaluate(command, bars: Path, tmp_path: Path)
     code, out, _ = command(classify.main, "--onnx", onnx, bars / "lying", "--csv")
     rows = list(csv.DictReader(out.splitlines()))
     assert sum(row["answer"] == "lying" for row in rows) >= 59
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "read_size", "bound"), [(8, 6, 8, 1.5), (32, 32, 12, 1.52), (200, 50, 12, 3.0)]
+)
+def test_windows_fit_the_pictures(bars: Path, height: int, width: int, read_size: int, bound: float) -> None:
+    changes = {"image_dir": str(bars), "image_height": height, "image_width": width, "image_channels": 1}
+    _, config = apply_options(find_preset("labelled-images"), changes, {})
+    assert isinstance(config, ClassifierConfig)
+    assert (config.read_size, config.attention_bound, config.labels) == (
+        read_size,
+        bound,
+        ("lying", "upright"),
+    )
+    _, config = apply_options(find_preset("labelled-images"), changes, {"read_size": 3})
+    assert config.read_size == 3
+    weights = build_model(config).state_dict()
+    initial = Checkpoint(replace(config, labels=("lying", "slanted")), "labelled-images", weights)
+    with pytest.raises(DrawError, match=r"classes are lying, slanted, the folder's lying, upright"):
+        apply_initial(find_preset("labelled-images"), initial, {"image_dir": str(bars)}, {})
+    initial = Checkpoint(replace(config, attention_bound=2.0), "labelled-images", weights)
+    changes = {"image_dir": str(bars), "image_height": height, "image_width": width}
+    _, config = apply_initial(find_preset("labelled-images"), initial, changes, {})
+    assert config == initial.config
 
 
 @pytest.mark.parametrize(
