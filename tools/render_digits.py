@@ -64,7 +64,7 @@ def main() -> None:
 def read_digits(split: str) -> tuple[Bytes, NDArray[np.int64]]:
     """[n, 28, 28] and [n]."""
     root = data_root(None)
-    digits = test_digits(root, True) if split == "test" else training_digits(root, True)[1]
+    digits = test_digits(root) if split == "test" else training_digits(root)[1]
     return digits.images[:, 0], digits.labels
 
 

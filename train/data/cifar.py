@@ -22,7 +22,7 @@ RECORDS = 10_000  # in each official file
 TRAIN_FILES = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 
 
-def load_cifar10(root: Path, device: torch.device, download: bool) -> Dataset:
+def load_cifar10(root: Path, device: torch.device) -> Dataset:
     """``cifar10``: colour intensities / 255 as Bernoulli means, with labels.
 
     A tenth of the training pictures (5,000 of all 50,000), chosen by a fixed shuffle, validates. Files that
@@ -30,9 +30,9 @@ def load_cifar10(root: Path, device: torch.device, download: bool) -> Dataset:
     the note says so.
 
     Raises:
-        DrawError: files are missing (and could not be downloaded) or damaged.
+        DrawError: files could not be downloaded, or are damaged.
     """
-    folder = find_folder(root, "cifar10/cifar-10-batches-bin", "test_batch.bin", CIFAR10, download)
+    folder = find_folder(root, "cifar10/cifar-10-batches-bin", "test_batch.bin", CIFAR10)
     parts = [read_cifar(folder / name) for name in TRAIN_FILES if (folder / name).exists()]
     if not parts:
         raise DrawError(

@@ -41,7 +41,7 @@ DRAWS = 2 + 5 * PIECES  # choices a fixed picture
 
 
 def load_cluttered(
-    root: Path, device: torch.device, download: bool, *, strength: float = 0.0, all_digits: bool = False
+    root: Path, device: torch.device, *, strength: float = 0.0, all_digits: bool = False
 ) -> Dataset:
     """``cluttered-mnist``: 50,000 training digits in ever new clutter, 10,000 fixed pictures each to
     validate (the last digits of MNIST's training file) and to test (its test file).
@@ -51,9 +51,9 @@ def load_cluttered(
         all_digits: train on the validation digits as well; the validation figure then says nothing of new digits.
 
     Raises:
-        DrawError: a file is missing (and could not be downloaded) or damaged.
+        DrawError: a file could not be downloaded, or is damaged.
     """
-    train, valid = training_digits(root, download)
+    train, valid = training_digits(root)
     note = training_note(train)
     if all_digits:
         train = Digits(
@@ -65,7 +65,7 @@ def load_cluttered(
         train=train.on(device),
         evaluations={
             "valid": lambda: clutter_fixed(valid, CLUTTER_VALID).on(device),
-            "test": lambda: clutter_fixed(test_digits(root, download), CLUTTER_TEST).on(device),
+            "test": lambda: clutter_fixed(test_digits(root), CLUTTER_TEST).on(device),
         },
         binary=False,
         figure_size=INK,

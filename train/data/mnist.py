@@ -22,37 +22,37 @@ LABELS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 TRAIN_SIZE = 50_000
 
 
-def load_binarised(root: Path, device: torch.device, download: bool) -> Dataset:
+def load_binarised(root: Path, device: torch.device) -> Dataset:
     """``mnist``: trained, validated and tested on the fixed binarised files (Salakhutdinov, Larochelle).
 
     50,000 / 10,000 / 10,000 pictures of zeros and ones, without labels. The bounds that papers report for
     "binarised MNIST" are on this test file.
 
     Raises:
-        DrawError: a file is missing (and could not be downloaded) or damaged.
+        DrawError: a file could not be downloaded, or is damaged.
     """
-    train = read_fixed(root, "train", device, download)
+    train = read_fixed(root, "train", device)
     return Dataset(
         name="mnist",
         image=IMAGE,
         train=train,
         evaluations={
             "train": lambda: train,
-            "valid": lambda: read_fixed(root, "valid", device, download),
-            "test": lambda: read_fixed(root, "test", device, download),
+            "valid": lambda: read_fixed(root, "valid", device),
+            "test": lambda: read_fixed(root, "test", device),
         },
         binary=True,
         note=training_note(train),
     )
 
 
-def read_fixed(root: Path, split: str, device: torch.device, download: bool) -> Split:
+def read_fixed(root: Path, split: str, device: torch.device) -> Split:
     """One of the three fixed binarised files."""
-    path = find_file(root, f"binarized_mnist/binarized_mnist_{split}.amat", download)
+    path = find_file(root, f"binarized_mnist/binarized_mnist_{split}.amat")
     return Split(torch.from_numpy(read_amat(path)).to(device), maximum=1)
 
 
-def load_dynamic(root: Path, device: torch.device, download: bool) -> Dataset:
+def load_dynamic(root: Path, device: torch.device) -> Dataset:
     """``mnist-dynamic``: the first 50,000 training digits, each pixel drawn afresh at every batch.
 
     ``valid`` is the last 10,000 digits of the training file, binarised once with the fixed stream: the
@@ -62,9 +62,9 @@ def load_dynamic(root: Path, device: torch.device, download: bool) -> Dataset:
     digits binarised once with the fixed stream.
 
     Raises:
-        DrawError: a file is missing (and could not be downloaded) or damaged.
+        DrawError: a file could not be downloaded, or is damaged.
     """
-    train, valid = training_digits(root, download)
+    train, valid = training_digits(root)
     stored = train.on(device)
     return Dataset(
         name="mnist-dynamic",
@@ -73,8 +73,8 @@ def load_dynamic(root: Path, device: torch.device, download: bool) -> Dataset:
         evaluations={
             "train": lambda: stored,
             "valid": lambda: valid.binarised(BINARISE_VALID).on(device),
-            "test": lambda: read_fixed(root, "test", device, download),
-            "test-dynamic": lambda: test_digits(root, download).binarised(BINARISE_TEST).on(device),
+            "test": lambda: read_fixed(root, "test", device),
+            "test-dynamic": lambda: test_digits(root).binarised(BINARISE_TEST).on(device),
         },
         binary=True,
         labels=LABELS,
@@ -109,14 +109,14 @@ class Digits:
         return Digits(binarise(self.images, seed), self.labels, maximum=1)
 
 
-def training_digits(root: Path, download: bool) -> tuple[Digits, Digits]:
+def training_digits(root: Path) -> tuple[Digits, Digits]:
     """Training digits (the first 50,000 of the training file) and validation digits (the last 10,000).
 
     A file that is not the full one is split 5 : 1 likewise.
     """
     images, labels = read_labelled_images(
-        find_file(root, "mnist/train-images-idx3-ubyte.gz", download),
-        find_file(root, "mnist/train-labels-idx1-ubyte.gz", download),
+        find_file(root, "mnist/train-images-idx3-ubyte.gz"),
+        find_file(root, "mnist/train-labels-idx1-ubyte.gz"),
     )
     if len(images) < 6:
         raise DrawError(f"{root / 'mnist'}: {len(images)} training digits are too few to split")
@@ -124,12 +124,12 @@ def training_digits(root: Path, download: bool) -> tuple[Digits, Digits]:
     return Digits(images[:cut], labels[:cut]), Digits(images[cut:], labels[cut:])
 
 
-def test_digits(root: Path, download: bool) -> Digits:
+def test_digits(root: Path) -> Digits:
     """All digits of the test file (10,000)."""
     return Digits(
         *read_labelled_images(
-            find_file(root, "mnist/t10k-images-idx3-ubyte.gz", download),
-            find_file(root, "mnist/t10k-labels-idx1-ubyte.gz", download),
+            find_file(root, "mnist/t10k-images-idx3-ubyte.gz"),
+            find_file(root, "mnist/t10k-labels-idx1-ubyte.gz"),
         )
     )
 

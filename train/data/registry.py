@@ -36,7 +36,6 @@ def load_dataset(
     channels: int | None = None,
     strength: float = 0.0,
     all_digits: bool = False,
-    download: bool = True,
 ) -> Dataset:
     """Load a data set onto a device.
 
@@ -49,7 +48,6 @@ def load_dataset(
         image_size: ``images`` only: height and width in pixels.
         channels: ``images`` only: 1 (grey) or 3 (colour, the default).
         strength, all_digits: ``cluttered-mnist`` only: see :func:`~.cluttered.load_cluttered`.
-        download: fetch what is missing. Without it a missing file is an error at once.
 
     Raises:
         DrawError: unknown name, options that do not fit it, or files that are missing or damaged.
@@ -67,17 +65,17 @@ def load_dataset(
     if name == "cluttered-mnist":
         from .cluttered import load_cluttered
 
-        return load_cluttered(data_root(data_dir), device, download, strength=strength, all_digits=all_digits)
+        return load_cluttered(data_root(data_dir), device, strength=strength, all_digits=all_digits)
     if strength or all_digits:
         raise DrawError(f"--deform and --all-digits are for cluttered-mnist, not for {name}")
     if name == "digits":
         from .digits import load_digits
 
         return load_digits(device)
-    return _loader(name)(data_root(data_dir), device, download)
+    return _loader(name)(data_root(data_dir), device)
 
 
-def _loader(name: str) -> Callable[[Path, torch.device, bool], Dataset]:
+def _loader(name: str) -> Callable[[Path, torch.device], Dataset]:
     # Imported one by one: h5py and Pillow are not needed to train on MNIST.
     match name:
         case "mnist":

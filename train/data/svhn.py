@@ -30,16 +30,16 @@ TRAIN_IMAGES, TEST_IMAGES = 33_402, 13_068
 _RULE = "1: box x 1.3, clipped, bilinear 64 x 64"  # part of the cache's key: change it with the preparation
 
 
-def load_svhn(root: Path, device: torch.device, download: bool) -> Dataset:
+def load_svhn(root: Path, device: torch.device) -> Dataset:
     """``svhn``: colour intensities / 255 as Bernoulli means, 54 x 54, no labels.
 
     Trains on ``svhn/train`` and, where that folder is there too, ``svhn/extra`` (the paper used both; it is
     not downloaded: 1.9 GB). A tenth, at most 4,701 pictures, chosen by a fixed shuffle, validates.
 
     Raises:
-        DrawError: files are missing (and could not be downloaded) or damaged.
+        DrawError: files could not be downloaded, or are damaged.
     """
-    images = prepare_folder(find_folder(root, "svhn/train", "digitStruct.mat", SVHN_TRAIN, download))
+    images = prepare_folder(find_folder(root, "svhn/train", "digitStruct.mat", SVHN_TRAIN))
     note = "" if len(images) == TRAIN_IMAGES else f"{len(images):,} of {TRAIN_IMAGES:,} training images"
     extra = root / "svhn" / "extra"
     if (extra / "digitStruct.mat").is_file():
@@ -52,7 +52,7 @@ def load_svhn(root: Path, device: torch.device, download: bool) -> Dataset:
     valid = Split(torch.from_numpy(images[order[:count]]).to(device))
 
     def test() -> Split:
-        folder = find_folder(root, "svhn/test", "digitStruct.mat", SVHN_TEST, download)
+        folder = find_folder(root, "svhn/test", "digitStruct.mat", SVHN_TEST)
         return centre_crops(Split(torch.from_numpy(prepare_folder(folder)).to(device)))
 
     # The test pictures are prepared when they are asked for, but the note must be known now.

@@ -29,17 +29,17 @@ SIDE, DIGIT = 60, 28
 PLACES = SIDE - DIGIT + 1  # 33 a side
 
 
-def load_two_digit(root: Path, device: torch.device, download: bool) -> Dataset:
+def load_two_digit(root: Path, device: torch.device) -> Dataset:
     """``mnist-two-digit``: 50,000 training digits in ever new pairs, 10,000 fixed pictures each to validate
     (the last digits of MNIST's training file) and to test (its test file). No labels.
 
     Raises:
-        DrawError: a file is missing (and could not be downloaded) or damaged.
+        DrawError: a file could not be downloaded, or is damaged.
     """
-    train, valid = training_digits(root, download)
+    train, valid = training_digits(root)
 
     def test() -> Split:
-        digits = test_digits(root, download).binarised(BINARISE_TEST)
+        digits = test_digits(root).binarised(BINARISE_TEST)
         return pair_fixed(digits, TWO_DIGIT_TEST, device)
 
     return Dataset(

@@ -149,7 +149,7 @@ def _digits(dataset: Dataset, data_dir: Path | None) -> tuple[Digits, Digits]:
     """Training and test digits of a set of single ones, as its pictures are: the fixed files have no labels."""
     if dataset.binary:
         root = data_root(data_dir)
-        train, test = training_digits(root, True)[0], test_digits(root, True)
+        train, test = training_digits(root)[0], test_digits(root)
         return train.binarised(BINARISE_TRAIN), test.binarised(BINARISE_TEST)
     splits = (dataset.evaluation("train"), dataset.evaluation("test"))
     for split in splits:
@@ -182,8 +182,8 @@ def _read_pairs(
 ) -> tuple[Readings, Readings, Readings, np.ndarray]:
     """The same of pairs; labels are sorted, since no digit of a pair is the first."""
     root = data_root(data_dir)
-    train = training_digits(root, True)[0].binarised(BINARISE_TRAIN)
-    test = test_digits(root, True).binarised(BINARISE_TEST)
+    train = training_digits(root)[0].binarised(BINARISE_TRAIN)
+    test = test_digits(root).binarised(BINARISE_TEST)
     reader = PairReader(train.images[:, 0], train.labels, SEED)
 
     def read(pictures: np.ndarray) -> Readings:

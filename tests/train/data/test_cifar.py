@@ -67,7 +67,7 @@ def test_splits_are_fixed_apart_and_complete(tmp_path: Path) -> None:
         (folder / f"data_batch_{i}.bin").write_bytes(batch_bytes(20, i)[0])
     test = batch_bytes(7, 9)
     (folder / "test_batch.bin").write_bytes(test[0])
-    data = load_dataset("cifar10", tmp_path, "cpu", download=False)
+    data = load_dataset("cifar10", tmp_path, "cpu")
     assert data.note == "40 of 50,000 training images, first 7 test images"
     assert (data.train_size, len(data.evaluation("valid"))) == (36, 4)
     both = torch.cat([data.evaluation("train").images, data.evaluation("valid").images])
@@ -83,11 +83,11 @@ def test_splits_are_fixed_apart_and_complete(tmp_path: Path) -> None:
     (folder / "data_batch_1.bin").unlink()
     (folder / "data_batch_3.bin").unlink()
     with pytest.raises(DrawError, match="no training batch"):
-        load_dataset("cifar10", tmp_path, "cpu", download=False)
+        load_dataset("cifar10", tmp_path, "cpu")
 
 
 def test_real_subset(data_dir: Path) -> None:
-    data = load_dataset("cifar10", data_dir, "cpu", download=False)
+    data = load_dataset("cifar10", data_dir, "cpu")
     counts = torch.zeros(10, dtype=torch.int64)
     for split in ("train", "valid"):
         labels = data.evaluation(split).labels

@@ -134,7 +134,7 @@ def test_places_are_uniform(fixed: bool) -> None:
 def test_splits_share_no_digit(write_mnist) -> None:
     """Training digits are all 1, validation 16, test 27: whole digit and pieces come from one split."""
     root = write_mnist(constant_digits([1] * 50 + [16] * 10), constant_digits([27] * 10))
-    data = load_dataset("cluttered-mnist", root, "cpu", download=False)
+    data = load_dataset("cluttered-mnist", root, "cpu")
     batch = data.batch(torch.arange(50), torch.Generator().manual_seed(1)).images * 255
     assert batch.max() <= 9
     valid = data.evaluation("valid").images
@@ -185,7 +185,7 @@ def test_fixed_pairs_follow_their_definition() -> None:
 def test_pairs_are_two_whole_digits_of_one_split(write_mnist) -> None:
     """Full squares: two of them cover 784 pixels where they coincide, 1,568 where they are apart."""
     root = write_mnist(constant_digits([255] * 50 + [0] * 10), constant_digits([255] * 10))
-    data = load_dataset("mnist-two-digit", root, "cpu", download=False)
+    data = load_dataset("mnist-two-digit", root, "cpu")
     covered = data.batch(torch.arange(50).repeat(8), torch.Generator().manual_seed(1)).images.sum((1, 2, 3))
     assert covered.min() >= 784
     assert covered.max() == 1568
@@ -208,7 +208,7 @@ def test_digits_have_the_size_that_the_set_names(data_dir: Path) -> None:
     """Longer sides of MNIST's ink: 20 pixels, but for a handful of 19."""
     from draw_onnx.train.data.mnist import test_digits
 
-    ink = test_digits(data_dir, False).images[:, 0] > 0
+    ink = test_digits(data_dir).images[:, 0] > 0
     sides = [np.ptp(np.flatnonzero(line)) + 1 for line in np.concatenate([ink.any(2), ink.any(1)])]
     longer = np.maximum(sides[: len(ink)], sides[len(ink) :])
     assert (longer == cluttered.INK).mean() > 0.999

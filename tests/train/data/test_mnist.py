@@ -27,7 +27,7 @@ def test_fixed_files_are_taken_as_they_are(tmp_path: Path) -> None:
     pictures = {split: grey(n, n) // 128 for split, n in (("train", 5), ("valid", 3), ("test", 2))}
     for split, values in pictures.items():
         write_fixed(tmp_path, split, values)
-    data = load_dataset("binarized-mnist", tmp_path, "cpu", download=False)
+    data = load_dataset("binarized-mnist", tmp_path, "cpu")
     assert (data.name, data.binary, data.labels, data.train_size) == ("mnist", True, (), 5)
     for split, values in pictures.items():
         assert torch.equal(data.evaluation(split).slice(0, 9).images[:, 0], torch.tensor(values).float())
@@ -42,7 +42,7 @@ def test_dynamic_draws_every_pixel_with_its_intensity(write_mnist) -> None:
     images[0, :2], images[0, 2:4] = 0, 255
     root = write_mnist(images, grey(6, 2))
     write_fixed(root, "test", grey(4, 3) // 128)
-    data = load_dataset("mnist-dynamic", root, "cpu", download=False)
+    data = load_dataset("mnist-dynamic", root, "cpu")
     assert data.train_size == 20  # five sixths
     generator = torch.Generator().manual_seed(1)
     total = torch.zeros(28, 28)
@@ -71,7 +71,7 @@ def test_same_generator_state_same_batch(write_mnist) -> None:
     root = write_mnist(grey(60, 1), grey(6, 2))
     indices = torch.tensor([3, 40, 3])
     for name in ("mnist-dynamic", "mnist-two-digit", "cluttered-mnist"):
-        data = load_dataset(name, root, "cpu", download=False)
+        data = load_dataset(name, root, "cpu")
         first, second = (data.batch(indices, torch.Generator().manual_seed(7)).images for _ in range(2))
         assert torch.equal(first, second)
         other = data.batch(indices, torch.Generator().manual_seed(8)).images
@@ -86,7 +86,7 @@ def test_same_generator_state_same_batch(write_mnist) -> None:
 
 def test_too_few_digits_to_split(write_mnist) -> None:
     with pytest.raises(DrawError, match="5 training digits are too few"):
-        load_dataset("mnist-dynamic", write_mnist(grey(5, 1), grey(1, 2)), "cpu", download=False)
+        load_dataset("mnist-dynamic", write_mnist(grey(5, 1), grey(1, 2)), "cpu")
 
 
 def digest(images: torch.Tensor) -> str:
@@ -106,7 +106,7 @@ FIXED = {
 @pytest.mark.parametrize(("name", "split"), FIXED)
 def test_fixed_sets_made_from_the_real_mnist(data_dir: Path, name: str, split: str) -> None:
     """The fixed sets are part of every published figure: their bytes must never change."""
-    data = load_dataset(name, data_dir, "cpu", download=False)
+    data = load_dataset(name, data_dir, "cpu")
     assert (data.train_size, data.note) == (50_000, "")
     images = data.evaluation(split).images
     assert len(images) == 10_000
