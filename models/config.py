@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,14 @@ _KINDS: dict[str, type[DrawConfig] | type[ClassifierConfig]] = {
     "classifier": ClassifierConfig,
 }
 
+# What a field of a type may be given as, exactly (true is no whole number), and what messages call that.
+_FIELD_TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    tuple[str, ...]: ((list, tuple), "a list of names"),
+}
+
 
 def model_kind(config: ModelConfig) -> str:
     """``"draw"`` or ``"classifier"``: how checkpoints name the model."""
@@ -121,28 +129,19 @@ def config_from_dict(kind: str, values: dict[str, Any]) -> ModelConfig:
     if kind not in _KINDS:
         raise ValueError(f"unknown model kind {kind!r}")
     cls = _KINDS[kind]
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    if set(values) != set(fields):
-        wrong = sorted(set(values) ^ set(fields))
+    types = get_type_hints(cls)
+    if set(values) != set(types):
+        wrong = sorted(set(values) ^ set(types))
         raise ValueError(f"missing or unknown config fields: {', '.join(map(str, wrong))}")
-    clean: dict[str, Any] = {}
-    for name, field in fields.items():
-        value = values[name]
-        if field.type == "tuple[str, ...]":
-            if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
-                raise ValueError(f"config field {name} must be a list of names")
-            value = tuple(value)
-        elif field.type == "bool":
-            if not isinstance(value, bool):
-                raise ValueError(f"config field {name} must be true or false")
-        elif field.type == "float":
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise ValueError(f"config field {name} must be a number")
-            value = float(value)
-        elif isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"config field {name} must be a whole number")
-        clean[name] = value
-    return cls(**clean)
+    return cls(**{name: _checked(name, kind, values[name]) for name, kind in types.items()})
+
+
+def _checked(name: str, kind: Any, value: Any) -> Any:
+    accepted, described = _FIELD_TYPES[kind]
+    names = value if type(value) in (list, tuple) else ()
+    if type(value) not in accepted or not all(isinstance(v, str) for v in names):
+        raise ValueError(f"config field {name} must be {described}")
+    return (get_origin(kind) or kind)(value)
 
 
 def _require_positive(config: Any, names: tuple[str, ...]) -> None:

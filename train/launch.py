@@ -151,9 +151,10 @@ def _announce(trainer: Trainer, start: Start) -> None:
     folder = trainer.folder.path
     note(f"run folder: {folder} (metrics.csv, samples/; tensorboard --logdir {shlex.quote(str(folder))})")
     if start.initial is not None:
-        begin = evaluate(trainer.refresh_evaluated(), dataset.evaluation("valid"), settings.eval_images)
         whose = "of another run" if start.fresh and not place.index else "of the stage before"
-        note(f"starts from the weights of iteration {start.initial.iteration:,} {whose}: validation {begin}")
+        note(
+            f"starts from the weights of iteration {start.initial.iteration:,} {whose}: validation {trainer.validation()}"
+        )
 
 
 def resume_command(folder: RunFolder, hardware: Hardware, data_dir: Path | None) -> str:

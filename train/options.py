@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -132,10 +131,7 @@ def apply_options(
 
 
 def labelled_sizes(preset: Preset, settings: TrainSettings, sizes: dict[str, Any]) -> dict[str, Any]:
-    """``sizes`` with what a folder of classes and its pictures' size decide: the labels, the read window, its bound.
-
-    A window has no more filters than pixels. The bound of its logarithms keeps one of a small picture from becoming a few
-    filters of a fifth of a pixel, whose every rounding counts.
+    """``sizes`` with what a folder of classes decides, the labels; and a read window of no more filters than pixels.
 
     Raises:
         DrawError: no classes, or others than those of the weights that the run starts from.
@@ -150,9 +146,7 @@ def labelled_sizes(preset: Preset, settings: TrainSettings, sizes: dict[str, Any
             )
         return sizes
     longer = max(settings.image_height, settings.image_width)
-    bound = round(min(max(math.log(longer / 7), 1.5), 3.0), 2)
-    windows = {"read_size": min(preset.model.read_size, longer), "attention_bound": bound}
-    return {**windows, **sizes, "labels": labels}
+    return {"read_size": min(preset.model.read_size, longer), **sizes, "labels": labels}
 
 
 def check_kind(preset: Preset, initial: Checkpoint) -> None:

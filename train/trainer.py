@@ -23,7 +23,14 @@ from ..models.classifier import GlimpseClassifier
 from ..models.draw import Draw
 from .clock import Clock
 from .cuda_graph import CapturedUpdate
-from .evaluation.figures import EVALUATION_SEED, evaluate, figures_to_terms, image_noise
+from .evaluation.figures import (
+    EVALUATION_SEED,
+    BoundFigures,
+    ErrorFigures,
+    evaluate,
+    figures_to_terms,
+    image_noise,
+)
 from .interrupt import Interrupt
 from .logbook import Logbook
 from .machine import agree_on_largest, describe_machine
@@ -236,11 +243,13 @@ class Trainer:
         self.evaluated.load_state_dict(self.average.weights)
         return self.evaluated
 
-    def _validate(self) -> dict[str, Any]:
-        model = self.refresh_evaluated()
+    def validation(self) -> BoundFigures | ErrorFigures:
+        """The figures of the evaluated weights as they are now."""
         split = self.dataset.evaluation("valid")
-        result = evaluate(model, split, self.settings.eval_images, noise=self._noise)
-        row = {f"valid_{k}": v for k, v in figures_to_terms(result).items()}
+        return evaluate(self.refresh_evaluated(), split, self.settings.eval_images, noise=self._noise)
+
+    def _validate(self) -> dict[str, Any]:
+        row = {f"valid_{k}": v for k, v in figures_to_terms(self.validation()).items()}
         value = row[f"valid_{self._objective.metric}"]
         if self.best is not None and not value < self._objective.diverged * self.best + 1e-9:
             self._bad_evaluations += 1

@@ -426,8 +426,8 @@ def test_bad_evaluations_are_one_line(
         "PHOTOS": str(Path(__file__).parents[2] / "docs" / "images"),
     }
     code, out, error = command(eval_cli.main, *(places.get(a, a) for a in arguments))
-    # The folder's pictures may have been prepared on the way, which is said too.
-    said = ("prepared pictures are kept in ", f"{places['PHOTOS']}: ")
+    # The folder's pictures may have been prepared on the way, which is said too, and how long it took.
+    said = ("preparing ", "prepared pictures are kept in ", f"{places['PHOTOS']}: ")
     lines = [line for line in error.splitlines() if not line.startswith(said)]
     assert (code, out, len(lines)) == (status, "", 1), error
     assert lines[0].startswith("draw-eval: error: ")

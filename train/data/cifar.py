@@ -30,7 +30,7 @@ def load_cifar10(root: Path, device: torch.device) -> Dataset:
     the note says so.
 
     Raises:
-        DrawError: files are missing (and could not be downloaded) or damaged.
+        DrawError: files could not be downloaded, or are damaged.
     """
     for place in (root / "cifar10", root):
         pickles = place / "cifar-10-batches-py"

@@ -52,7 +52,7 @@ def load_cluttered(
         all_digits: train on the validation digits as well; the validation figure then says nothing of new digits.
 
     Raises:
-        DrawError: a file is missing (and could not be downloaded) or damaged.
+        DrawError: a file could not be downloaded, or is damaged.
     """
     train, valid = training_digits(root)
     note = training_note(train)

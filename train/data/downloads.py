@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
+import tarfile
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ... import console
 from ...errors import DrawError
-from .archives import unpack_folder
 
 if TYPE_CHECKING:
     import requests
@@ -26,12 +28,10 @@ class Source:
     Attributes:
         urls: addresses, tried in turn.
         digest: what pooch checks, ``sha256:…`` or ``md5:…``.
-        unpacked: archives only: the most bytes that may come out.
     """
 
     urls: tuple[str, ...]
     digest: str
-    unpacked: int = 0
 
 
 def _mnist(file: str, sha256: str) -> Source:
@@ -84,17 +84,14 @@ SOURCES: dict[str, Source] = {
 CIFAR10 = Source(
     ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
     "md5:c32a1d4ab5d03f1284b67883e8d87530",
-    unpacked=1 << 30,
 )
 SVHN_TRAIN = Source(
     ("http://ufldl.stanford.edu/housenumbers/train.tar.gz",),
     "md5:a649f4cb15c35520e8a8c342d4c0005a",
-    unpacked=2 << 30,
 )
 SVHN_TEST = Source(
     ("http://ufldl.stanford.edu/housenumbers/test.tar.gz",),
     "md5:790d9c8d42f1fcbd219b59956c853a81",
-    unpacked=2 << 30,
 )
 
 
@@ -133,9 +130,9 @@ def is_official(root: Path, relative: str) -> bool:
     source, path = SOURCES.get(relative), root / relative
     if source is None or not path.is_file():
         return False
-    kind, _, digest = source.digest.partition(":")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, kind).hexdigest() == digest
+    import pooch.hashes
+
+    return pooch.hashes.hash_matches(str(path), source.digest)
 
 
 def find_folder(root: Path, relative: str, marker: str, source: Source, only: bool = False) -> Path:
@@ -147,6 +144,8 @@ def find_folder(root: Path, relative: str, marker: str, source: Source, only: bo
     Raises:
         DrawError: it is missing and could not be downloaded; the line says where it belongs.
     """
+    import pooch.hashes
+
     looked = [*places(root, relative), *([root] if only else [])]
     for folder in looked:
         if (folder / marker).is_file():
@@ -158,17 +157,41 @@ def find_folder(root: Path, relative: str, marker: str, source: Source, only: bo
     fetched = not archive.is_file()
     if fetched:
         fetch(source, archive, f"{marker} in {', '.join(map(str, looked))}")
-    if folder.is_dir():
-        with suppress(OSError):  # it was empty; unpacking says what is wrong where it is not
-            folder.rmdir()
+    elif not pooch.hashes.hash_matches(str(archive), source.digest):
+        raise DrawError(
+            f"{archive} is not the official file, its checksum differs: move it away to have it downloaded,"
+            f" or unpack it so that there is {folder / marker}"
+        )
+    with suppress(OSError):  # an empty folder makes way; unpacking says what is wrong where it does not
+        folder.rmdir()
     try:
-        unpack_folder(archive, folder.name, folder, max_bytes=source.unpacked)
+        _unpack(archive, folder)
     except DrawError:
         if not (folder / marker).is_file():  # unless another process of this run was faster
             raise
     if fetched:  # somebody's own archive stays
         archive.unlink(missing_ok=True)
     return folder
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """The folder of that name in an official ``.tar.gz`` takes its place when everything is unpacked."""
+    size = archive.stat().st_size
+    try:
+        with (
+            TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as room,
+            console.progress(f"unpacking {archive.name} (MB)", size / 1e6) as bar,
+            open(archive, "rb") as file,
+            tarfile.open(fileobj=file, mode="r|gz") as tar,
+        ):
+            done = 0
+            for entry in tar:
+                tar.extract(entry, room, filter="data")
+                bar.advance((file.tell() - done) / 1e6)
+                done = file.tell()
+            os.replace(Path(room, folder.name), folder)
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        raise DrawError(f"cannot unpack {archive}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def fetch(source: Source, path: Path, looked: str) -> None:

@@ -31,7 +31,7 @@ def load_binarised(root: Path, device: torch.device) -> Dataset:
     "binarised MNIST" are on this test file.
 
     Raises:
-        DrawError: a file is missing (and could not be downloaded) or damaged.
+        DrawError: a file could not be downloaded, or is damaged.
     """
     train = read_fixed(root, "train", device)
     return Dataset(
@@ -65,7 +65,7 @@ def load_dynamic(root: Path, device: torch.device) -> Dataset:
     of its format will do, with labels or without.
 
     Raises:
-        DrawError: a file is missing (and could not be downloaded) or damaged.
+        DrawError: a file could not be downloaded, or is damaged.
     """
     train, valid = training_digits(root, labelled=False)
     stored = train.on(device)

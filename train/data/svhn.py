@@ -37,7 +37,7 @@ def load_svhn(root: Path, device: torch.device) -> Dataset:
     not downloaded: 1.9 GB). A tenth, at most 4,701 pictures, chosen by a fixed shuffle, validates.
 
     Raises:
-        DrawError: files are missing (and could not be downloaded) or damaged.
+        DrawError: files could not be downloaded, or are damaged.
     """
     images = prepare_folder(find_folder(root, "svhn/train", "digitStruct.mat", SVHN_TRAIN))
     note = "" if len(images) == TRAIN_IMAGES else f"{len(images):,} of {TRAIN_IMAGES:,} training images"

@@ -34,7 +34,7 @@ def load_two_digit(root: Path, device: torch.device) -> Dataset:
     (the last digits of MNIST's training file) and to test (its test file). No labels.
 
     Raises:
-        DrawError: a file is missing (and could not be downloaded) or damaged.
+        DrawError: a file could not be downloaded, or is damaged.
     """
     train, valid = training_digits(root, labelled=False)
 

@@ -78,7 +78,7 @@ def test_names_and_options_are_checked(tmp_path: Path, monkeypatch: pytest.Monke
     for module, *names in ((cifar, "CIFAR10"), (svhn, "SVHN_TRAIN", "SVHN_TEST")):
         for name in names:
             monkeypatch.setattr(module, name, Source(("http://127.0.0.1:9/never.tar.gz",), ""))
-    for name in set(DATASETS) - {"digits", "images"}:
+    for name in set(DATASETS) - {"digits", "images", "labelled-images"}:
         with pytest.raises(
             DrawError, match=f"could not download .*: it belongs in {tmp_path}.*set --data-dir or DRAW_DATA"
         ):
