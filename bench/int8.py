@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from sampling import instruction_set
+from measure import instruction_set
 from subnormals import worker
 
 FLOATS = {"unrolled": {}, "lstm": {"recurrence": "lstm"}}  # a classifier has the first alone

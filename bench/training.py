@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sampling import best_of, instruction_set
+from measure import best_of, instruction_set
 
 # Name -> (precision, time steps compiled).
 WAYS: dict[str, tuple[str, bool]] = {

@@ -1,0 +1,73 @@
+"""How long until something answers: `--help`, and the first picture from nothing, each in a fresh process.
+
+The floor is an empty Python; beside it what importing the libraries costs that others start with.
+
+    python bench/startup.py --rounds 7
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from measure import common, in_turns, instruction_set, save_json, table
+
+_DRAW = "from draw_onnx.runtime.commands.{0} import main; main()"
+_EAGER = """
+import torch
+from draw_onnx.models.checkpoint import load_checkpoint
+from draw_onnx.pretrained import find_packaged
+model = load_checkpoint(find_packaged("mnist", ".ckpt", "checkpoint")).build()
+config = model.config
+with torch.inference_mode():
+    model.generate(torch.randn(1, config.time_steps, config.latent_size))
+"""
+
+
+def contenders(folder: Path) -> dict[str, list[str]]:
+    def python(code: str, *words: str) -> list[str]:
+        return [sys.executable, "-c", code, *words]
+
+    picture = str(folder / "picture.png")
+    return {
+        "floor: Python": python("pass"),
+        "import onnxruntime": python("import onnxruntime"),
+        "import torch": python("import torch"),
+        "draw-gen --help": python(_DRAW.format("gen"), "--help"),
+        "draw-classify --help": python(_DRAW.format("classify"), "--help"),
+        "Sampler('mnist').sample(1)": python("from draw_onnx import Sampler; Sampler('mnist').sample(1)"),
+        "draw-gen --grid FILE -n 1": python(_DRAW.format("gen"), "-n", "1", "--grid", picture),
+        "the same picture, torch eager": python(_EAGER),
+    }
+
+
+def main() -> None:
+    parser = common(__doc__, rounds=5, seconds=0)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        start = time.perf_counter()
+        subprocess.run(arguments.worker, check=True, stdout=subprocess.DEVNULL)
+        print(json.dumps(time.perf_counter() - start))
+        return
+    script = [sys.executable, str(Path(__file__).resolve()), "--worker", "--"]
+    with tempfile.TemporaryDirectory() as folder:
+        commands = {name: [*script, *command] for name, command in contenders(Path(folder)).items()}
+        raw, failed = in_turns(commands, arguments.rounds)
+    save_json(arguments.json, raw)
+    print(f"start-up, median of {arguments.rounds}, {instruction_set()}\n")
+    peer = statistics.median(raw["the same picture, torch eager"])
+    rows = []
+    for name, values in raw.items():
+        seconds = statistics.median(values)
+        rows.append([name, f"{seconds:.2f} s", f"{peer / seconds:.1f}×"])
+    rows += [[name, f"failed: {reason}", ""] for name, reason in failed.items()]
+    print(table(["", "seconds", "beside torch's first picture"], rows))
+
+
+if __name__ == "__main__":
+    main()
