@@ -43,10 +43,11 @@ def main() -> None:
     print(
         f"{arguments.pictures} pictures of {arguments.model}, {arguments.threads} thread(s), {instruction_set()}\n"
     )
-    first = tenths[0]["seconds"]
+    counts = [0, *(tenth["pictures"] for tenth in tenths)]
+    rates = [(b - a) / tenth["seconds"] for a, b, tenth in zip(counts, counts[1:], tenths, strict=False)]
     rows = [
-        [str(tenth["pictures"]), f"{tenth['rss']:.0f} MiB", f"{first / tenth['seconds']:.2f}×"]
-        for tenth in tenths
+        [str(tenth["pictures"]), f"{tenth['rss']:.0f} MiB", f"{rate / rates[0]:.2f}×"]
+        for tenth, rate in zip(tenths, rates, strict=True)
     ]
     print(table(["pictures", "resident memory", "speed beside the first tenth's"], rows))
     growth = tenths[-1]["rss"] - tenths[0]["rss"]

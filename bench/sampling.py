@@ -100,7 +100,10 @@ def worker(arguments: argparse.Namespace) -> dict[str, float]:
         step, _ = traced_sampler(folder, threads, arguments.traced_steps)
         scale = arguments.time_steps / arguments.traced_steps
     else:
-        model = None if name == TORCH_FLOOR else torch_model(folder, threads)
+        import torch
+
+        torch.set_num_threads(threads)
+        model = None if name == TORCH_FLOOR else torch_model(folder / "draw.ckpt", threads)
         if model is None:
             step = lambda batch: torch_floor(products, batch)  # noqa: E731
         else:
@@ -113,10 +116,10 @@ def worker(arguments: argparse.Namespace) -> dict[str, float]:
 Sampler = Callable[[int], Callable[[], Any]]  # batch -> a call that draws so many pictures
 
 
-def model_config(time_steps: int) -> Any:
+def model_config(time_steps: int, hidden: int = HIDDEN, side: int = SIDE) -> Any:
     from draw_onnx.models.config import DrawConfig
 
-    return DrawConfig(1, SIDE, SIDE, time_steps, HIDDEN, LATENT, 2, WRITE)
+    return DrawConfig(1, side, side, time_steps, hidden, LATENT, 2, WRITE)
 
 
 def prepare(folder: Path, time_steps: int) -> None:
@@ -150,13 +153,13 @@ def onnx_sampler(path: Path, threads: int) -> tuple[Sampler, float]:
     return step, load
 
 
-def torch_model(folder: Path, threads: int) -> Any:
+def torch_model(checkpoint: Path, threads: int) -> Any:
     import torch
 
     from draw_onnx.models.checkpoint import load_checkpoint
 
     torch.set_num_threads(threads)
-    return load_checkpoint(folder / "draw.ckpt").build()
+    return load_checkpoint(checkpoint).build()
 
 
 def torch_sampler(model: Any, compiled: bool) -> Sampler:
@@ -193,7 +196,7 @@ def traced_sampler(folder: Path, threads: int, steps: int) -> tuple[Sampler, flo
                 return self.model.generate(noise).image
 
         noise = torch.randn(2, steps, LATENT)
-        module = Generate(torch_model(folder, threads)).eval()
+        module = Generate(torch_model(folder / "draw.ckpt", threads)).eval()
         sizes = {"noise": {0: torch.export.Dim("batch_size")}}
         torch.onnx.export(
             module, (noise,), path, input_names=["noise"], dynamic_shapes=sizes, dynamo=True, verbose=False,

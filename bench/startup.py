@@ -17,6 +17,7 @@ from pathlib import Path
 
 from measure import common, in_turns, instruction_set, save_json, table
 
+PEER = "the same picture, torch eager"
 _DRAW = "from draw_onnx.runtime.commands.{0} import main; main()"
 _EAGER = """
 import torch
@@ -42,7 +43,7 @@ def contenders(folder: Path) -> dict[str, list[str]]:
         "draw-classify --help": python(_DRAW.format("classify"), "--help"),
         "Sampler('mnist').sample(1)": python("from draw_onnx import Sampler; Sampler('mnist').sample(1)"),
         "draw-gen --grid FILE -n 1": python(_DRAW.format("gen"), "-n", "1", "--grid", picture),
-        "the same picture, torch eager": python(_EAGER),
+        PEER: python(_EAGER),
     }
 
 
@@ -60,11 +61,11 @@ def main() -> None:
         raw, failed = in_turns(commands, arguments.rounds)
     save_json(arguments.json, raw)
     print(f"start-up, median of {arguments.rounds}, {instruction_set()}\n")
-    peer = statistics.median(raw["the same picture, torch eager"])
+    typical = {name: statistics.median(values) for name, values in raw.items()}
     rows = []
-    for name, values in raw.items():
-        seconds = statistics.median(values)
-        rows.append([name, f"{seconds:.2f} s", f"{peer / seconds:.1f}×"])
+    for name, seconds in typical.items():
+        peer = typical.get(PEER)
+        rows.append([name, f"{seconds:.2f} s", f"{peer / seconds:.1f}×" if peer else "–"])
     rows += [[name, f"failed: {reason}", ""] for name, reason in failed.items()]
     print(table(["", "seconds", "beside torch's first picture"], rows))
 
