@@ -1,7 +1,7 @@
 """How much faster and smaller the int8 files of the packaged models are than the float ones.
 
-Cells as in sampling.py; the floors are the float products, which eight bits can pass, and the peer is the faster of the float
-files. Goals: half as fast again in bulk on CPUs with VNNI or AMX, and at most 30 % of the size.
+Cells as in sampling.py; the floors are the float products, which eight bits can pass, and the peer is the faster float
+file. Goals: half as fast again in bulk on CPUs with VNNI or AMX, and at most 30 % of the size.
 
     python bench/int8.py --seconds 3 --rounds 5
 """

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_CPU_TIME = os.environ.get("DRAW_BENCH_CLOCK") == "cpu"
+CPU_TIME = os.environ.get("DRAW_BENCH_CLOCK") == "cpu"
 ORT_FLOOR, TORCH_FLOOR, EAGER = "floor: ONNX Runtime", "floor: torch", "torch eager"
 
 
@@ -38,7 +38,7 @@ def common(description: str | None, *, rounds: int, seconds: float) -> argparse.
 
 def best_of(run: Callable[[], Any], seconds: float) -> float:
     """Seconds a call: the median of the faster half, so that somebody else's burst does not count."""
-    clock = time.process_time if _CPU_TIME else time.perf_counter
+    clock = time.process_time if CPU_TIME else time.perf_counter
     run()
     times = []
     end = time.perf_counter() + seconds
@@ -65,7 +65,7 @@ def instruction_set() -> str:
         "amx_tile": "AMX",
     }
     found = ", ".join(name for flag, name in names.items() if flag in flags)
-    return f"{of.get('model name', 'unknown CPU')}: {found}{'; CPU time' if _CPU_TIME else ''}"
+    return f"{of.get('model name', 'unknown CPU')}: {found}{'; CPU time' if CPU_TIME else ''}"
 
 
 def in_turns(
@@ -83,14 +83,19 @@ def in_turns(
         for name, command in commands.items():
             if name in failed:
                 continue
-            print(f"\r\033[Kround {turn + 1} of {rounds}: {name} …", end="", file=sys.stderr, flush=True)
+            _progress(f"round {turn + 1} of {rounds}: {name} …")
             done = subprocess.run(command, capture_output=True, text=True, env=environment)
             if done.returncode:
                 failed[name] = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             else:
                 results[name].append(json.loads(done.stdout.splitlines()[-1]))
-    print("\r\033[K", end="", file=sys.stderr, flush=True)
+    _progress("")
     return {name: values for name, values in results.items() if values and name not in failed}, failed
+
+
+def _progress(line: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
 
 def again(script: str, arguments: argparse.Namespace, folder: Path, *worker: str) -> list[str]:

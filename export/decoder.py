@@ -13,7 +13,7 @@ import onnx_ir as ir
 from ..models.config import DrawConfig
 from ..runtime.metadata import CANVASES, IMAGE, MICROSOFT, NOISE, STEPS, WRITE_ATTENTION
 from .builder import GraphBuilder
-from .lstm import UnrolledLstm, Weights, gate_groups, lstm_weights, step_name
+from .lstm import Array, UnrolledLstm, Weights, gate_groups, lstm_weights, step_name
 from .window import decode_window, filterbanks, window_head
 
 
@@ -58,11 +58,14 @@ def _unrolled(b: GraphBuilder, weights: Weights, noise: ir.Value, steps: int, la
     lstm = lstm_weights(weights, "decoder")
     h0, cell0 = weights["initial_decoder_hidden"], weights["initial_decoder_cell"]
     with b.scope("lstm"):
-        w = [b.weight("weight_ih", part) for part in gate_groups(lstm.w)]
-        bias = [b.weight("bias", part) for part in gate_groups(lstm.bias)]
-        r = [b.matrix("weight_hh", part) for part in gate_groups(lstm.r)]
+
+        def groups(name: str, array: Array) -> list[ir.Value]:
+            return [b.weight(f"{name}_{gates}", part) for gates, part in gate_groups(array).items()]
+
+        w, bias = groups("weight_ih", lstm.w), groups("bias", lstm.bias)
+        r = [b.matrix(f"weight_hh_{gates}", part) for gates, part in gate_groups(lstm.r).items()]
         # The first step's W_hh h_0 is the same for every picture.
-        first = [b.weight("initial_projection", part) for part in gate_groups(h0 @ lstm.r)]
+        first = groups("initial_projection", h0 @ lstm.r)
         unrolled = UnrolledLstm(b, r, b.weight("initial_cell", cell0[None]), lstm.hidden_size)
     names = [step_name(t, steps) for t in range(steps)]
     chunks = [names[t : t + _CHUNK] for t in range(0, steps, _CHUNK)]

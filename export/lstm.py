@@ -36,11 +36,11 @@ def lstm_weights(weights: Weights, cell: str) -> LstmWeights:
     return LstmWeights(w[order].T, r[order].T, bias[order])
 
 
-def gate_groups(array: Array) -> tuple[Array, Array]:
-    """The columns [.., 3h] of i, f, o and [.., h] of g. Made by products of their own nothing is copied to part them,
-    and an engine can join each product with its Sigmoid or Tanh."""
+def gate_groups(array: Array) -> dict[str, Array]:
+    """Columns [.., 3h] of i, f, o and [.., h] of g. With a product for each nothing is copied to part their sums, and an
+    engine can join the product with its Sigmoid or Tanh."""
     size = array.shape[-1] // 4
-    return array[..., : 3 * size], array[..., 3 * size :]
+    return {"ifo": array[..., : 3 * size], "g": array[..., 3 * size :]}
 
 
 class UnrolledLstm:
