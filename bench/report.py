@@ -20,16 +20,16 @@ HERE = Path(__file__).resolve().parent
 # Part -> heading, its options in full and in short.
 PARTS: dict[str, tuple[str, str, str]] = {
     "startup": ("Start-up", "--rounds 7", "--rounds 2"),
-    "sampling": ("Drawing", "--rounds 5", "--rounds 1 --seconds 0.4 --only image lstm"),
-    "classifying": ("Classifying", "--rounds 5", "--rounds 1 --seconds 0.4"),
+    "sampling": ("Drawing", "--rounds 3", "--rounds 1 --seconds 0.4 --only image lstm"),
+    "classifying": ("Classifying", "--rounds 3", "--rounds 1 --seconds 0.4"),
     "int8": (
         "Eight bits",
-        "--rounds 5 --seconds 0.7",
+        "--rounds 3 --seconds 0.7",
         "--rounds 1 --seconds 0.3 --models mnist cluttered-mnist",
     ),
     "training": (
         "Training",
-        "--rounds 3 --seconds 6 --without bf16-mixed 'bf16-mixed --compile'",
+        "--rounds 2 --seconds 5 --without bf16-mixed 'bf16-mixed --compile'",
         "--rounds 1 --seconds 1 --without '32-true --compile' bf16-mixed 'bf16-mixed --compile'",
     ),
     "growth": ("Growth", "--rounds 3", "--rounds 1 --seconds 0.1 --points 3 --axes T h"),
