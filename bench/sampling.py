@@ -1,13 +1,9 @@
-"""How fast pictures are drawn, beside torch and beside the floor.
+"""How fast pictures are drawn, beside torch and beside the two floors.
 
-Every contender runs in a process of its own: torch and onnxruntime together, or either one spinning on a
-busy core, ruin each other's timings. The floor is the recurrence's matrix products alone, in torch: no
-sampler can do less. Times depend on the machine, so what is printed are ratios to that floor, measured in
-the same run: 100 % would be as fast as the bare products. (With one picture at a time torch's own cost of a
-call is part of the floor, so that a graph can pass it.) On a machine that is doing something else the
-figures for two threads mean nothing.
+Each cell is the speed as a share of the bare matrix products' through ONNX Runtime, as a share of the same through torch
+(floors.py), and times eager PyTorch's. measure.py says how it is measured.
 
-    python bench/sampling.py --threads 1 2
+    python bench/sampling.py --threads 1 2 --rounds 5
 """
 
 from __future__ import annotations
@@ -15,14 +11,27 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from floors import decoder, onnx_floor, open_session, torch_floor, write_floor
+from measure import (
+    EAGER,
+    ORT_FLOOR,
+    TORCH_FLOOR,
+    again,
+    best_of,
+    common,
+    in_turns,
+    instruction_set,
+    medians,
+    save_json,
+    shares_table,
+)
 
 # The paper's MNIST decoder (table 3).
 T, HIDDEN, LATENT, WRITE, SIDE = 64, 256, 100, 5, 28
@@ -34,165 +43,106 @@ ONNX_FILES: dict[str, dict[str, Any]] = {
     "lstm steps": {"outputs": "steps", "recurrence": "lstm"},
     "fp16": {"outputs": "image", "dtype": "fp16"},
 }
-CONTENDERS = ["floor", "torch eager", "torch.compile", "torch.onnx.export", *ONNX_FILES]
+CONTENDERS = [ORT_FLOOR, TORCH_FLOOR, EAGER, "torch.compile", "torch.onnx.export", *ONNX_FILES]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="threads of each process")
+    parser = common(__doc__, rounds=3, seconds=1.0)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1], help="threads of each process")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32, 256], help="pictures at a time")
     parser.add_argument("--only", nargs="+", default=CONTENDERS, choices=CONTENDERS, help="contenders")
+    parser.add_argument("--time-steps", type=int, default=T, help=f"T of the decoder ({T}, the paper's)")
     parser.add_argument(
         "--traced-steps",
         type=int,
         default=4,
-        help="steps of the traced graph: tracing all 64 takes minutes, so its time is scaled up from these; 0 skips it",
+        help="steps of the traced graph: tracing all 64 takes minutes, so its time is scaled up from these",
     )
-    parser.add_argument("--seconds", type=float, default=1.0, help="time spent on each figure")
-    parser.add_argument("--json", type=Path, help="also write the raw seconds here")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        worker(arguments.worker, arguments.folder, arguments.threads[0], arguments.batch, arguments)
+        print(json.dumps(worker(arguments)))
         return
     with tempfile.TemporaryDirectory() as folder:
         compare(arguments, Path(folder))
 
 
 def compare(arguments: argparse.Namespace, folder: Path) -> None:
-    """Run every contender and print the table."""
-    subprocess.run([*_command(folder), "--worker", "prepare"], check=True)
-    raw: dict[str, Any] = {}
-    names = [n for n in CONTENDERS if n in arguments.only or n == "floor"]
+    """Run every contender and print a table for each number of threads."""
+    prepare(folder, arguments.time_steps)
+    raw: dict[int, Any] = {}
     for threads in arguments.threads:
-        for name in names:
-            if name == "torch.onnx.export" and not arguments.traced_steps:
-                raw[f"{name}, {threads}"] = {"skipped": "--traced-steps 0"}
-                continue
-            command = [*_command(folder), "--worker", name, "--threads", str(threads)]
-            command += ["--batch", *map(str, arguments.batch), "--seconds", str(arguments.seconds)]
-            command += ["--traced-steps", str(arguments.traced_steps)]
-            environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-            print(f"{name}, {threads} threads …", file=sys.stderr, flush=True)
-            done = subprocess.run(command, capture_output=True, text=True, env=environment)
-            if done.returncode:
-                reason = (done.stderr.strip().splitlines() or ["failed"])[-1]
-                raw[f"{name}, {threads}"] = {"skipped": reason}
-            else:
-                raw[f"{name}, {threads}"] = json.loads(done.stdout.splitlines()[-1])
-    if arguments.json:
-        arguments.json.write_text(json.dumps(raw, indent=1))
-    print(
-        f"paper-size MNIST decoder, T {T}, h {HIDDEN}; per cent of the SGEMM floor's speed (100 % = the floor)"
-    )
-    print("contender            threads    load  " + "".join(f"{f'batch {n}':>11}" for n in arguments.batch))
-    for threads in arguments.threads:
-        floor = raw[f"floor, {threads}"]
-        for name in names:
-            result = raw[f"{name}, {threads}"]
-            if "skipped" in result:
-                print(f"{name:<20} {threads:>7}    skipped: {result['skipped']}")
-                continue
-            load = (
-                f"{result['load'] / raw[f'image, {threads}']['load']:>7.1f}x"
-                if "load" in result and f"image, {threads}" in raw
-                else "       "
-            )
-            shares = "".join(
-                f"{floor['batch'][str(n)] / result['batch'][str(n)]:>11.0%}" for n in arguments.batch
-            )
-            print(f"{name:<20} {threads:>7} {load}  {shares}")
-    print("load: relative to the image file's")
+        options = ["--threads", str(threads), "--batch", *map(str, arguments.batch)]
+        options += ["--time-steps", str(arguments.time_steps), "--traced-steps", str(arguments.traced_steps)]
+        commands = {
+            name: [*again(__file__, arguments, folder, name), *options]
+            for name in CONTENDERS
+            if name in arguments.only or name in (ORT_FLOOR, TORCH_FLOOR, EAGER)
+        }
+        raw[threads], failed = in_turns(commands, arguments.rounds, threads)
+        print(
+            f"MNIST decoder, h {HIDDEN}, T {arguments.time_steps}; {threads} thread(s), {instruction_set()}\n"
+        )
+        columns = {str(n): f"{n} at a time" for n in arguments.batch}
+        print(shares_table(medians(raw[threads]), columns, failed) + "\n", flush=True)
+    save_json(arguments.json, raw)
 
 
-def _command(folder: Path) -> list[str]:
-    return [sys.executable, str(Path(__file__).resolve()), "--folder", str(folder)]
-
-
-def worker(name: str, folder: Path, threads: int, batches: list[int], arguments: argparse.Namespace) -> None:
-    """Time one contender; prints one line of JSON."""
-    if name == "prepare":
-        prepare(folder)
-        return
-    result: dict[str, Any] = {"batch": {}}
+def worker(arguments: argparse.Namespace) -> dict[str, float]:
+    """Seconds a call of one contender, by batch size, and where a file is loaded, of that."""
+    name, folder, threads = arguments.worker[0], arguments.folder, arguments.threads[0]
+    products, scale = decoder(model_config(arguments.time_steps)), 1.0
+    result: dict[str, float] = {}
     if name in ONNX_FILES:
         step, result["load"] = onnx_sampler(folder / f"{name}.onnx", threads)
-        scale = 1.0
+    elif name == ORT_FLOOR:
+        step = lambda batch: onnx_floor(folder / "floor.onnx", batch, threads)  # noqa: E731
     elif name == "torch.onnx.export":
-        step, result["load"] = traced_sampler(folder, threads, arguments.traced_steps)
-        scale = T / arguments.traced_steps
-        result["load"] *= scale
+        step, _ = traced_sampler(folder, threads, arguments.traced_steps)
+        scale = arguments.time_steps / arguments.traced_steps
     else:
-        make = {"floor": floor, "torch eager": eager, "torch.compile": compiled}[name]
-        step, scale = make(folder, threads), 1.0
-    for batch in batches:
-        result["batch"][batch] = scale * best_of(step(batch), arguments.seconds)
-    print(json.dumps(result))
+        import torch
 
-
-def best_of(run: Callable[[], Any], seconds: float) -> float:
-    """Seconds a call: the median of the faster half, so that somebody else's burst does not count."""
-    run()
-    times = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 5:
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    times.sort()
-    return statistics.median(times[: max(1, len(times) // 2)])
-
-
-def instruction_set() -> str:
-    """``AMD EPYC: AVX2`` or ``Intel(R) Xeon(R) …: AVX2, AVX-512, BF16, VNNI, AMX``: what timings hold for."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    of = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    flags = of.get("flags", "").split()
-    names = {
-        "avx2": "AVX2",
-        "avx512f": "AVX-512",
-        "avx512_bf16": "BF16",
-        "avx512_vnni": "VNNI",
-        "avx_vnni": "AVX-VNNI",
-        "amx_tile": "AMX",
-    }
-    return (
-        f"{of.get('model name', 'unknown CPU')}: {', '.join(n for flag, n in names.items() if flag in flags)}"
-    )
+        torch.set_num_threads(threads)
+        model = None if name == TORCH_FLOOR else torch_model(folder / "draw.ckpt", threads)
+        if model is None:
+            step = lambda batch: torch_floor(products, batch)  # noqa: E731
+        else:
+            step = torch_sampler(model, name == "torch.compile")
+    for batch in arguments.batch:
+        result[str(batch)] = scale * best_of(step(batch), arguments.seconds)
+    return result
 
 
 Sampler = Callable[[int], Callable[[], Any]]  # batch -> a call that draws so many pictures
 
 
-def prepare(folder: Path) -> None:
-    """A paper-size checkpoint with random weights, and our files."""
+def model_config(time_steps: int, hidden: int = HIDDEN, side: int = SIDE) -> Any:
+    from draw_onnx.models.config import DrawConfig
+
+    return DrawConfig(1, side, side, time_steps, hidden, LATENT, 2, WRITE)
+
+
+def prepare(folder: Path, time_steps: int) -> None:
+    """A checkpoint with random weights, our files and the floor's."""
     import torch
 
     from draw_onnx.export import ExportOptions, build
     from draw_onnx.models.checkpoint import Checkpoint, build_model, save_checkpoint
-    from draw_onnx.models.config import DrawConfig
 
     torch.manual_seed(0)
-    config = DrawConfig(1, SIDE, SIDE, T, HIDDEN, LATENT, 2, WRITE)
+    config = model_config(time_steps)
     checkpoint = Checkpoint(config, "mnist", build_model(config).state_dict())
     save_checkpoint(folder / "draw.ckpt", checkpoint)
     for name, options in ONNX_FILES.items():
         (folder / f"{name}.onnx").write_bytes(build(checkpoint, ExportOptions(**options)))
+    write_floor(decoder(config), folder / "floor.onnx")
 
 
 def onnx_sampler(path: Path, threads: int) -> tuple[Sampler, float]:
     import numpy as np
 
-    from draw_onnx.runtime.providers import import_onnxruntime
-
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
     start = time.perf_counter()
-    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    session = open_session(path, threads)
     load = time.perf_counter() - start
     shape = session.get_inputs()[0].shape[1:]
 
@@ -203,50 +153,39 @@ def onnx_sampler(path: Path, threads: int) -> tuple[Sampler, float]:
     return step, load
 
 
-def _model(folder: Path, threads: int) -> Any:
+def torch_model(checkpoint: Path, threads: int) -> Any:
     import torch
 
     from draw_onnx.models.checkpoint import load_checkpoint
 
     torch.set_num_threads(threads)
-    return load_checkpoint(folder / "draw.ckpt").build()
+    return load_checkpoint(checkpoint).build()
 
 
-def _torch_sampler(draw: Callable[[Any], Any]) -> Sampler:
+def torch_sampler(model: Any, compiled: bool) -> Sampler:
+    """``compiled``: a step compiled, the loop eager, because compiling 64 unrolled steps takes minutes."""
     import torch
 
+    if compiled:
+        model._paint = torch.compile(model._paint, dynamic=True)
+
     def step(batch: int) -> Callable[[], Any]:
-        noise = torch.randn(batch, T, LATENT)
+        noise = torch.randn(batch, model.config.time_steps, LATENT)
 
         def run() -> Any:
             with torch.inference_mode():
-                return draw(noise)
+                return model.generate(noise).image
 
         return run
 
     return step
 
 
-def eager(folder: Path, threads: int) -> Sampler:
-    model = _model(folder, threads)
-    return _torch_sampler(lambda noise: model.generate(noise).image)
-
-
-def compiled(folder: Path, threads: int) -> Sampler:
-    """A step compiled, the loop eager: compiling 64 unrolled steps takes minutes."""
-    import torch
-
-    model = _model(folder, threads)
-    model._paint = torch.compile(model._paint, dynamic=True)
-    return _torch_sampler(lambda noise: model.generate(noise).image)
-
-
 def traced_sampler(folder: Path, threads: int, steps: int) -> tuple[Sampler, float]:
     """What torch.onnx.export makes of the plain loop, with ``steps`` steps."""
-    import torch
-
     path = folder / f"traced-{steps}.onnx"
     if not path.exists():
+        import torch
 
         class Generate(torch.nn.Module):
             def __init__(self, model: Any) -> None:
@@ -257,44 +196,15 @@ def traced_sampler(folder: Path, threads: int, steps: int) -> tuple[Sampler, flo
                 return self.model.generate(noise).image
 
         noise = torch.randn(2, steps, LATENT)
-        module = Generate(_model(folder, threads)).eval()
+        module = Generate(torch_model(folder / "draw.ckpt", threads)).eval()
         sizes = {"noise": {0: torch.export.Dim("batch_size")}}
         torch.onnx.export(
             module, (noise,), path, input_names=["noise"], dynamic_shapes=sizes, dynamo=True, verbose=False,
             external_data=False,
         )  # fmt: skip
-    # Torch is in this process now; a fresh one times the file.
-    if os.environ.get("DRAW_BENCH_TRACED") != "1":
-        environment = {**os.environ, "DRAW_BENCH_TRACED": "1"}
-        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
+        # Torch is in this process now; a fresh one times the file.
+        os.execve(sys.executable, [sys.executable, *sys.argv], dict(os.environ))
     return onnx_sampler(path, threads)
-
-
-def floor(folder: Path, threads: int) -> Sampler:
-    """The LSTM's and the write head's products, nothing else."""
-    import torch
-
-    torch.set_num_threads(threads)
-    w, r = torch.randn(LATENT, 4 * HIDDEN), torch.randn(HIDDEN, 4 * HIDDEN)
-    head = torch.randn(HIDDEN, 5 + WRITE * WRITE)
-
-    def step(batch: int) -> Callable[[], Any]:
-        noise, h = torch.randn(T * batch, LATENT), torch.randn(batch, HIDDEN)
-        states = torch.randn(T * batch, HIDDEN)
-        projected, gates = torch.empty(T * batch, 4 * HIDDEN), torch.empty(batch, 4 * HIDDEN)
-        rows, columns = torch.randn(batch, SIDE, T * WRITE), torch.randn(batch, T * WRITE, SIDE)
-
-        def run() -> None:
-            with torch.inference_mode():
-                torch.mm(noise, w, out=projected)
-                for _ in range(T):
-                    torch.mm(h, r, out=gates)
-                torch.mm(states, head)
-                torch.bmm(rows, columns)
-
-        return run
-
-    return step
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sampling import best_of, instruction_set
+from measure import best_of, instruction_set
 
 
 def main() -> None:

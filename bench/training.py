@@ -1,10 +1,8 @@
 """How fast an update is on a CPU, beside a plain PyTorch loop and beside the floor.
 
-Each contender runs in a process of its own, subnormals flushed in all of them, and they take turns: the best of several
-rounds counts. The peer is bench/plain.py. The floor is the matrix products of the LSTMs, the heads and the windows
-alone, forward and twice for the backward pass, in float32. Printed are speeds relative to the plain loop's and shares of
-the floor's; bfloat16 can pass 100 %, because its products are cheaper than the floor's. On a machine that is doing
-something else the figures mean nothing.
+Subnormals are flushed for all of them. Cells as in sampling.py; the peer is the plain loop of bench/plain.py. The floors are
+the matrix products of the LSTMs, the heads and the windows alone, forward and twice for the backward pass, in float32;
+bfloat16 can pass 100 %, because its products are cheaper.
 
     python bench/training.py --models mnist-paper cluttered-mnist --rounds 3 --seconds 10
 """
@@ -13,15 +11,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
+import statistics
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sampling import best_of, instruction_set
+from floors import onnx_floor, torch_floor, write_floor
+from floors import update as products
+from measure import (
+    ORT_FLOOR,
+    TORCH_FLOOR,
+    again,
+    best_of,
+    common,
+    in_turns,
+    instruction_set,
+    save_json,
+    shares_table,
+)
 
+PLAIN = "plain loop"
 # Name -> (precision, time steps compiled).
 WAYS: dict[str, tuple[str, bool]] = {
     "32-true": ("32-true", False),
@@ -32,55 +42,61 @@ WAYS: dict[str, tuple[str, bool]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = common(__doc__, rounds=3, seconds=10.0)
     parser.add_argument("--models", nargs="+", default=["mnist-paper", "cluttered-mnist"], help="presets")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=10.0, help="time spent on each figure in a round")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--without", nargs="*", default=[], choices=WAYS, help="ways to leave out")
-    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        preset, name = arguments.worker
-        print(json.dumps(worker(preset, name, arguments.threads, arguments.seconds)))
+        print(json.dumps(worker(arguments)))
         return
-    print(f"an update with the preset's batch, {arguments.threads} thread(s), {instruction_set()}")
-    print(f"{'':<18} {'':<22} {'of the plain loop':>18} {'of the SGEMM floor':>19}")
-    ways = [name for name in WAYS if name not in arguments.without]
+    with tempfile.TemporaryDirectory() as folder:
+        compare(arguments, Path(folder))
+
+
+def compare(arguments: argparse.Namespace, folder: Path) -> None:
+    """All ways of all presets in turns, and the table."""
+    from draw_onnx.train.presets import find_preset
+
+    ways = [name for name in (ORT_FLOOR, TORCH_FLOOR, PLAIN, *WAYS) if name not in arguments.without]
+    commands = {}
     for preset in arguments.models:
-        best: dict[str, float] = {}
-        for _ in range(arguments.rounds):
-            for name in ("floor", "plain", *ways):
-                value = measure(preset, name, arguments)
-                if isinstance(value, str):
-                    print(f"{preset:<18} {name:<22} skipped: {value}")
-                else:
-                    best[name] = min(value, best.get(name, value))
-        for name in ("plain", *ways):
-            if name in best:
-                times, share = best["plain"] / best[name], best["floor"] / best[name]
-                print(f"{preset:<18} {name:<22} {times:17.2f}x {share:19.0%}", flush=True)
+        write_floor(products(find_preset(preset).model), folder / f"{preset}.onnx")
+        for name in ways:
+            command = again(__file__, arguments, folder, preset, name)
+            commands[f"{preset}: {name}"] = [*command, "--threads", str(arguments.threads)]
+    raw, failed = in_turns(commands, arguments.rounds, arguments.threads)
+    save_json(arguments.json, raw)
+    seconds: dict[str, dict[str, float]] = {name: {} for name in ways}
+    for label, values in raw.items():
+        preset, name = label.split(": ", 1)
+        seconds[name][preset] = statistics.median(values)
+    whole = {name: of for name, of in seconds.items() if len(of) == len(arguments.models)}
+    print(f"an update with the preset's batch, {arguments.threads} thread(s), {instruction_set()}\n")
+    print(shares_table(whole, {preset: preset for preset in arguments.models}, failed, PLAIN))
 
 
-def measure(preset: str, name: str, arguments: argparse.Namespace) -> float | str:
-    """Seconds an update, or the last line of what went wrong."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--worker", preset, name]
-    command += ["--threads", str(arguments.threads), "--seconds", str(arguments.seconds)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        return (done.stderr.strip().splitlines() or ["failed"])[-1]
-    return float(json.loads(done.stdout.splitlines()[-1]))
+def worker(arguments: argparse.Namespace) -> float:
+    preset, name = arguments.worker
+    if name == ORT_FLOOR:
+        from draw_onnx.train.presets import find_preset
 
-
-def worker(preset: str, name: str, threads: int, seconds: float) -> float:
+        batch = find_preset(preset).settings.batch_size
+        return best_of(
+            onnx_floor(arguments.folder / f"{preset}.onnx", batch, arguments.threads), arguments.seconds
+        )
     import torch
 
     torch.set_flush_denormal(True)
-    torch.set_num_threads(threads)
-    if name == "floor":
-        return best_of(floor(preset), seconds)
-    return best_of(plain(preset) if name == "plain" else update(preset, *WAYS[name]), seconds)
+    torch.set_num_threads(arguments.threads)
+    if name == TORCH_FLOOR:
+        from draw_onnx.train.presets import find_preset
+
+        chosen = find_preset(preset)
+        run = torch_floor(products(chosen.model), chosen.settings.batch_size)
+    else:
+        run = plain(preset) if name == PLAIN else update(preset, *WAYS[name])
+    return best_of(run, arguments.seconds)
 
 
 def plain(preset: str) -> Callable[[], Any]:
@@ -165,43 +181,6 @@ def update(
         step(images, labels, noise)
         if fabric.device.type == "cuda":
             torch.cuda.synchronize()
-
-    return run
-
-
-def floor(preset: str) -> Callable[[], Any]:
-    """The products of one step, T times, thrice."""
-    import torch
-
-    from draw_onnx.models.config import DrawConfig
-    from draw_onnx.train.presets import find_preset
-
-    chosen = find_preset(preset)
-    config, batch = chosen.model, chosen.settings.batch_size
-    h, image, read = config.hidden_size, config.image, config.read_size
-    linear: list[tuple[int, int]] = []  # inputs, outputs
-    windows: list[tuple[int, int]] = []  # planes, N
-    if isinstance(config, DrawConfig):
-        z, planes = config.latent_size, image.channels
-        linear += [(config.read_length + 2 * h, 4 * h), (z + h, 4 * h), (h, 2 * z)]
-        if config.attention:
-            linear += [(h, 10 + planes * config.write_size**2)]
-            windows += [(2 * planes, read), (planes, config.write_size)]
-        else:
-            linear += [(h, planes * image.height * image.width)]
-    else:
-        linear += [(image.channels * read**2 + h, 4 * h), (h, 5 + len(config.labels))]
-        windows += [(image.channels, read)]
-    products = [(torch.randn(batch, a), torch.randn(a, b)) for a, b in linear]
-    for planes, n in windows:
-        for a, b, c in ((n, image.height, image.width), (n, image.width, n)):
-            products.append((torch.randn(batch * planes, a, b), torch.randn(batch * planes, b, c)))
-
-    def run() -> None:
-        with torch.inference_mode():
-            for _ in range(3 * config.time_steps):
-                for left, right in products:
-                    torch.matmul(left, right)
 
     return run
 

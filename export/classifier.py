@@ -40,7 +40,7 @@ def build_classifier(
             w, r = b.matrix("weight_ih", lstm.w), b.matrix("weight_hh", lstm.r)
             bias = b.weight("bias", lstm.bias)
             first_bias = b.weight("initial_bias", lstm.bias + h0 @ lstm.r)
-            unrolled = UnrolledLstm(b, r, b.weight("initial_cell", cell0[None]), lstm.hidden_size)
+            unrolled = UnrolledLstm(b, [r], b.weight("initial_cell", cell0[None]), lstm.hidden_size)
         with b.scope("read"):
             head_weight, head_bias = b.head("weight", head.weight), b.constant("bias", head.bias)
         h: ir.Value | None = None

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from ..models.config import DrawConfig
 from ..runtime.metadata import CANVASES, IMAGE, MICROSOFT, NOISE, STEPS, WRITE_ATTENTION
 from .builder import GraphBuilder
-from .lstm import UnrolledLstm, Weights, lstm_weights, step_name
+from .lstm import Array, UnrolledLstm, Weights, gate_groups, lstm_weights, step_name
 from .window import decode_window, filterbanks, window_head
 
 
@@ -49,25 +49,44 @@ def build_decoder(
         b.output(WRITE_ATTENTION, rows, [time_steps, 5])
 
 
+# Steps whose noise is projected at once: fewer are more nodes, more no longer fit a CPU's cache in bulk.
+_CHUNK = 8
+
+
 def _unrolled(b: GraphBuilder, weights: Weights, noise: ir.Value, steps: int, latent_size: int) -> ir.Value:
-    """Equation (7), ten nodes a step. [B, T, Z] -> [T B, h]"""
+    """Equation (7), ten nodes a step, of which a runtime can join four to two. [B, T, Z] -> [T B, h]"""
     lstm = lstm_weights(weights, "decoder")
     h0, cell0 = weights["initial_decoder_hidden"], weights["initial_decoder_cell"]
     with b.scope("lstm"):
-        w, r = b.weight("weight_ih", lstm.w), b.matrix("weight_hh", lstm.r)
-        bias = b.weight("bias", lstm.bias)
+
+        def groups(name: str, array: Array) -> list[ir.Value]:
+            return [b.weight(f"{name}_{gates}", part) for gates, part in gate_groups(array).items()]
+
+        w, bias = groups("weight_ih", lstm.w), groups("bias", lstm.bias)
+        r = [b.matrix(f"weight_hh_{gates}", part) for gates, part in gate_groups(lstm.r).items()]
         # The first step's W_hh h_0 is the same for every picture.
-        first = b.weight("initial_projection", h0 @ lstm.r)
+        first = groups("initial_projection", h0 @ lstm.r)
         unrolled = UnrolledLstm(b, r, b.weight("initial_cell", cell0[None]), lstm.hidden_size)
     names = [step_name(t, steps) for t in range(steps)]
+    chunks = [names[t : t + _CHUNK] for t in range(0, steps, _CHUNK)]
     with b.scope("input_projection"):
-        rows = b.reshape(b.op("Transpose", b.to_half(noise), perm=[1, 0, 2]), [-1, latent_size])
-        projected = b.op("Gemm", rows, w, bias)
-        pieces = b.split_equal(projected, 0, names)
-    states = []
-    for name, piece in zip(names, pieces, strict=True):
-        with b.scope(name), b.scope("lstm"):
-            states.append(unrolled.step(piece if states else b.op("Add", piece, first, name="gates")))
+        rows = b.op("Transpose", b.to_half(noise), perm=[1, 0, 2])
+        if len(chunks) > 1:
+            rows = b.split(rows, [len(chunk) for chunk in chunks], 0, [chunk[0] for chunk in chunks])
+        else:
+            rows = (rows,)
+    states: list[ir.Value] = []
+    for chunk, noises in zip(chunks, rows, strict=True):
+        with b.scope("input_projection"):
+            flat = b.reshape(noises, [-1, latent_size])
+            projected = [b.op("Gemm", flat, *layer) for layer in zip(w, bias, strict=True)]
+            pieces = [b.split_equal(sums, 0, chunk) for sums in projected]
+        for name, *gates in zip(chunk, *pieces, strict=True):
+            with b.scope(name), b.scope("lstm"):
+                if not states:
+                    pairs = zip(gates, first, strict=True)
+                    gates = [b.op("Add", *pair, name="gates") for pair in pairs]
+                states.append(unrolled.step(*gates))
     return b.concat(states, 0, name="h")
 
 

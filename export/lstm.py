@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,29 +36,37 @@ def lstm_weights(weights: Weights, cell: str) -> LstmWeights:
     return LstmWeights(w[order].T, r[order].T, bias[order])
 
 
+def gate_groups(array: Array) -> dict[str, Array]:
+    """Columns [.., 3h] of i, f, o and [.., h] of g. With a product for each nothing is copied to part their sums, and an
+    engine can join the product with its Sigmoid or Tanh."""
+    size = array.shape[-1] // 4
+    return {"ifo": array[..., : 3 * size], "g": array[..., 3 * size :]}
+
+
 class UnrolledLstm:
-    """An LSTM written out: eight nodes and a Gemm a step, and the state between the steps.
+    """An LSTM written out, and the state between the steps.
 
     cell' = s(f) cell + s(i) tanh(g); h' = s(o) tanh(cell')
 
     Args:
-        r: LstmWeights.r [h, 4h] in the graph.
+        r: LstmWeights.r [h, 4h] in the graph, whole or in its :func:`gate_groups`.
         cell: the learned cell [1, h], which every picture begins with.
     """
 
-    def __init__(self, b: GraphBuilder, r: Matrix, cell: ir.Value, hidden_size: int) -> None:
+    def __init__(self, b: GraphBuilder, r: Sequence[Matrix], cell: ir.Value, hidden_size: int) -> None:
         self.b, self.r, self.cell, self.size = b, r, cell, hidden_size
         self.h: ir.Value | None = None  # [batch, h]; None before the first step
 
-    def step(self, gates: ir.Value) -> ir.Value:
-        """h' from the inputs' share of the gates' sums [batch, 4h], in the order i, f, o, g.
+    def step(self, *gates: ir.Value) -> ir.Value:
+        """h' from the inputs' share of the gates' sums [batch, 4h], in the order i, f, o, g, or of its groups.
 
         In the first step the share of the learned state, h_0 R, is in there too: it is a constant.
         """
         b, h = self.b, self.size
         if self.h is not None:
-            gates = b.product(self.h, self.r, gates, name="gates")
-        sums, g = b.split(gates, [3 * h, h], 1, ["ifo_sum", "g_sum"])
+            products = zip(gates, self.r, strict=True)
+            gates = tuple(b.product(self.h, r, share, name="gates") for share, r in products)
+        sums, g = gates if len(gates) == 2 else b.split(gates[0], [3 * h, h], 1, ["ifo_sum", "g_sum"])
         i, f, o = b.split(b.op("Sigmoid", sums, name="ifo"), [h, h, h], 1, ["i", "f", "o"])
         kept = b.op("Mul", f, self.cell, name="kept")
         added = b.op("Mul", i, b.op("Tanh", g, name="g"), name="added")

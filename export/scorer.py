@@ -86,7 +86,7 @@ class _Encoder:
         with b.scope("encoder"):
             self.w_decoder, r = b.weight("weight_decoder", w_decoder), b.matrix("weight_hh", lstm.r)
             cell = b.weight("initial_cell", weights["initial_encoder_cell"][None])
-        self.lstm = UnrolledLstm(b, r, cell, lstm.hidden_size)
+        self.lstm = UnrolledLstm(b, [r], cell, lstm.hidden_size)
 
     def _lstm(self, gates: ir.Value, h_dec: ir.Value | None) -> ir.Value:
         """h_enc from the gates' sums so far, which lack the share of both states."""
@@ -205,7 +205,7 @@ class _Decoder:
             first = lstm.bias + weights["initial_decoder_hidden"] @ lstm.r
             self.biases = b.weight("initial_bias", first), b.weight("bias", lstm.bias)
             cell = b.weight("initial_cell", weights["initial_decoder_cell"][None])
-            self.lstm = UnrolledLstm(b, r, cell, lstm.hidden_size)
+            self.lstm = UnrolledLstm(b, [r], cell, lstm.hidden_size)
             self.canvas = b.constant("initial_canvas", weights["initial_canvas"][None])
         with b.scope("write"):
             if config.attention:

@@ -20,8 +20,7 @@ from .lstm import Array
 class Window(NamedTuple):
     """Equations (21-24) in pixels, each […, 1]."""
 
-    x: ir.Value
-    y: ir.Value
+    centre: ir.Value  # […, 2] (x, y)
     delta: ir.Value
     gamma: ir.Value
     precision: ir.Value  # -1/(2 sigma^2)
@@ -29,7 +28,7 @@ class Window(NamedTuple):
 
     def row(self, b: GraphBuilder) -> ir.Value:
         """(x, y, delta, sigma, gamma) […, 5]"""
-        return b.op("Concat", self.x, self.y, self.widths, axis=-1, name="row")
+        return b.op("Concat", self.centre, self.widths, axis=-1, name="row")
 
 
 class WindowHead(NamedTuple):
@@ -71,7 +70,7 @@ def decode_window(b: GraphBuilder, params: ir.Value, head: WindowHead) -> Window
     if head.scale is not None and head.shift is not None:
         params = b.op("Mul", b.op("Tanh", params), b.constant("scale", head.scale))
         params = b.op("Add", params, b.constant("shift", head.shift))
-    x, y, logs = b.split(params, [1, 1, 3], -1, ["x", "y", "logs"])
+    centre, logs = b.split(params, [2, 3], -1, ["centre", "logs"])
     widths = b.op("Exp", logs, name="delta_sigma_gamma")
     if not head.stride:
         widths = b.op("Mul", widths, b.constant("no_stride", [0.0, 1.0, 1.0]))
@@ -79,7 +78,7 @@ def decode_window(b: GraphBuilder, params: ir.Value, head: WindowHead) -> Window
     precision = b.op(
         "Div", b.constant("minus_half", -0.5), b.op("Mul", sigma, sigma, name="sigma2"), name="precision"
     )
-    return Window(x, y, delta, gamma, precision, widths)
+    return Window(centre, delta, gamma, precision, widths)
 
 
 class FirstWindow(NamedTuple):
@@ -105,10 +104,28 @@ def filterbanks(
     offsets = b.constant("offsets", np.arange(1, n + 1) - (n / 2 + 0.5))
     spread = b.op("Mul", window.delta, offsets, name="spread")  # mu_i - g, […, n]
     precision = b.unsqueeze(window.precision, -1)
+    x, y = b.split_equal(window.centre, -1, ["x", "y"])
     with b.scope("filterbank_x"):
-        f_x = _filterbank(b, window.x, spread, precision, width)
+        f_x = _filterbank(b, x, spread, precision, width)
     with b.scope("filterbank_y"):
-        f_y = _filterbank(b, window.y, spread, precision, height)
+        f_y = _filterbank(b, y, spread, precision, height)
+    return f_x, f_y
+
+
+def _both_filterbanks(
+    b: GraphBuilder, window: Window, n: int, width: int, height: int
+) -> tuple[ir.Value, ir.Value]:
+    """F_X [batch, 1, n, width] and F_Y [batch, 1, n, height] of one step; of a square picture by the same nodes."""
+    if width != height:
+        f_x, f_y = filterbanks(b, window, n, width, height)
+        return b.unsqueeze(f_x, 1), b.unsqueeze(f_y, 1)
+    offsets = b.constant("offsets", np.arange(1, n + 1) - (n / 2 + 0.5))
+    spread = b.unsqueeze(b.op("Mul", window.delta, offsets, name="spread"), 1)  # [batch, 1, n]
+    precision = b.op("Unsqueeze", window.precision, b.integers("axes", [1, 2]))
+    with b.scope("filterbanks"):
+        centres = b.unsqueeze(window.centre, -1)  # [batch, 2, 1]
+        both = _filterbank(b, centres, spread, precision, width)
+        f_x, f_y = b.split_equal(both, 1, ["f_x", "f_y"])
     return f_x, f_y
 
 
@@ -132,9 +149,9 @@ def read(
     b: GraphBuilder, image: ir.Value, window: Window, n: int, channels: int, width: int, height: int
 ) -> ir.Value:
     """Equation (27) on ``image`` [batch, channels, height, width]: gamma F_Y image F_X^T. [batch, channels n n]"""
-    f_x, f_y = filterbanks(b, window, n, width, height)
-    rows = b.op("MatMul", b.unsqueeze(f_y, 1), image, name="rows")  # [batch, channels, n, width]
-    f_xt = b.op("Transpose", b.unsqueeze(f_x, 1), perm=[0, 1, 3, 2])
+    f_x, f_y = _both_filterbanks(b, window, n, width, height)
+    rows = b.op("MatMul", f_y, image, name="rows")  # [batch, channels, n, width]
+    f_xt = b.op("Transpose", f_x, perm=[0, 1, 3, 2])
     patch = b.reshape(b.op("MatMul", rows, f_xt), [-1, channels * n * n])
     return b.op("Mul", patch, window.gamma, name="glimpse")
 
@@ -150,8 +167,8 @@ def write(
     b: GraphBuilder, patch: ir.Value, window: Window, n: int, channels: int, width: int, height: int
 ) -> ir.Value:
     """Equation (29): 1/gamma F_Y^T patch F_X for one step. [batch, channels n n] -> [batch, channels, height, width]"""
-    f_x, f_y = filterbanks(b, window, n, width, height)
+    f_x, f_y = _both_filterbanks(b, window, n, width, height)
     patch = b.reshape(b.op("Div", patch, window.gamma), [-1, channels, n, n])
-    columns = b.op("MatMul", patch, b.unsqueeze(f_x, 1), name="columns")
-    f_yt = b.op("Transpose", b.unsqueeze(f_y, 1), perm=[0, 1, 3, 2])
+    columns = b.op("MatMul", patch, f_x, name="columns")
+    f_yt = b.op("Transpose", f_y, perm=[0, 1, 3, 2])
     return b.op("MatMul", f_yt, columns, name="addition")

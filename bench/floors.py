@@ -1,0 +1,159 @@
+"""The two floors: a model's matrix products and nothing else, through ONNX Runtime and through torch's SGEMM.
+
+With one picture at a time the cost of torch's calls is part of its floor, so that a graph can pass it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from draw_onnx.models.config import ClassifierConfig, DrawConfig
+
+Shape = tuple[int, ...]
+
+
+class Product(NamedTuple):
+    """``left`` x ``right``, ``times`` after one another; the first axis of ``left`` counts rows for one picture."""
+
+    times: int
+    left: Shape  # [rows, k], or [planes, m, k]
+    right: Shape  # [k, n] of a weight, or [planes, k, n]
+
+
+def decoder(config: DrawConfig) -> list[Product]:
+    """Of drawing with only the finished picture as output."""
+    t, h, z, c = config.time_steps, config.hidden_size, config.latent_size, config.image_channels
+    n, height, width = config.write_size, config.image_height, config.image_width
+    products = [Product(1, (t, z), (z, 4 * h)), Product(t - 1, (1, h), (h, 4 * h))]
+    if not config.attention:
+        return [*products, Product(1, (1, h), (h, c * height * width))]
+    products.append(Product(1, (t, h), (h, 5 + c * n * n)))
+    products.append(Product(1, (t, n * c, n), (t, n, width)))
+    return [*products, Product(1, (1, height, t * n), (1, t * n, c * width))]
+
+
+def classifier(config: ClassifierConfig) -> list[Product]:
+    t, h, c, n = config.time_steps, config.hidden_size, config.image_channels, config.read_size
+    height, width = config.image_height, config.image_width
+    return [
+        Product(t - 1, (1, h), (h, 5)),
+        Product(t, (c, n, height), (c, height, width)),
+        Product(t, (c, n, width), (c, width, n)),
+        Product(t, (1, c * n * n), (c * n * n, 4 * h)),
+        Product(t - 1, (1, h), (h, 4 * h)),
+        Product(1, (1, h), (h, len(config.labels))),
+    ]
+
+
+def update(config: DrawConfig | ClassifierConfig) -> list[Product]:
+    """Of a training step: the forward pass, and twice as much for the backward one."""
+    if isinstance(config, ClassifierConfig):
+        forward = classifier(config)
+        return [product._replace(times=3 * product.times) for product in forward]
+    t, h, z, c = config.time_steps, config.hidden_size, config.latent_size, config.image_channels
+    height, width = config.image_height, config.image_width
+    products = [(1, config.read_length + 2 * h, 4 * h), (1, z + h, 4 * h), (1, h, 2 * z)]
+    windows: list[tuple[int, int]] = []
+    if config.attention:
+        products.append((1, h, 10 + c * config.write_size**2))
+        windows += [(2 * c, config.read_size), (c, config.write_size)]
+    else:
+        products.append((1, h, c * height * width))
+    found = [Product(3 * t, (rows, k), (k, n)) for rows, k, n in products]
+    for planes, n in windows:
+        found.append(Product(3 * t, (planes, n, height), (planes, height, width)))
+        found.append(Product(3 * t, (planes, n, width), (planes, width, n)))
+    return found
+
+
+def torch_floor(products: list[Product], batch: int) -> Callable[[], Any]:
+    import torch
+
+    def operands(product: Product) -> tuple[int, Any, Any, Any, Any]:
+        left = torch.randn(batch * product.left[0], *product.left[1:])
+        weight = len(product.right) == 2
+        right = (
+            torch.randn(product.right)
+            if weight
+            else torch.randn(batch * product.right[0], *product.right[1:])
+        )
+        multiply = torch.mm if weight else torch.bmm
+        return product.times, multiply, left, right, multiply(left, right)
+
+    all_operands = [operands(product) for product in products]
+
+    def run() -> None:
+        with torch.inference_mode():
+            for times, multiply, left, right, out in all_operands:
+                for _ in range(times):
+                    multiply(left, right, out=out)
+
+    return run
+
+
+def write_floor(products: list[Product], path: Path) -> None:
+    """The same products as an ONNX file. What comes out of them is asked for its shape alone."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    generator = np.random.default_rng(0)
+    inputs, nodes, outputs, weights = [], [], [], []
+    shapes: dict[str, Shape] = {}
+
+    def feed(name: str, shape: Shape) -> str:
+        shapes[name] = shape
+        inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * len(shape)))
+        return name
+
+    for k, product in enumerate(products):
+        last = ""
+        if len(product.right) == 2:
+            weight = (generator.standard_normal(product.right) / 100).astype(np.float32)
+            weights.append(numpy_helper.from_array(weight, f"weight_{k}"))
+            left = feed(f"left_{k}", product.left)
+            for t in range(product.times):
+                # Each adds to the one before, as a gate's sums do: equal products would be made once.
+                nodes.append(
+                    helper.make_node("Gemm", [left, f"weight_{k}", *([last] if t else [])], [f"{k}_{t}"])
+                )
+                last = f"{k}_{t}"
+            ends = [last]
+        else:
+            right = feed(f"right_{k}", product.right)
+            ends = [f"{k}_{t}" for t in range(product.times)]
+            for t, end in enumerate(ends):
+                nodes.append(helper.make_node("MatMul", [feed(f"left_{k}_{t}", product.left), right], [end]))
+        for end in ends:
+            nodes.append(helper.make_node("Shape", [end], [f"shape_{end}"]))
+            outputs.append(helper.make_tensor_value_info(f"shape_{end}", TensorProto.INT64, [None]))
+    graph = helper.make_graph(nodes, "floor", inputs, outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model.metadata_props.add(key="shapes", value=json.dumps(shapes))
+    save(model, path)
+
+
+def onnx_floor(path: Path, batch: int, threads: int) -> Callable[[], Any]:
+    """What :func:`write_floor` wrote, in a process without torch."""
+    session = open_session(path, threads)
+    shapes: dict[str, list[int]] = json.loads(session.get_modelmeta().custom_metadata_map["shapes"])
+    generator = np.random.default_rng(0)
+    feed = {
+        name: generator.standard_normal((batch * shape[0], *shape[1:]), np.float32)
+        for name, shape in shapes.items()
+    }
+    return lambda: session.run(None, feed)
+
+
+def open_session(path: Path, threads: int) -> Any:
+    """As the runtime opens a file, on the CPU."""
+    from draw_onnx.runtime.providers import import_onnxruntime
+
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
