@@ -202,9 +202,12 @@ def test_the_time_left_is_that_of_the_whole_run() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_presets_are_whole(name: str) -> None:
+def test_presets_are_whole(name: str, tmp_path: Path) -> None:
     """Every stage's settings are valid, and stages differ in nothing of the model but its steps."""
-    start = begin(PRESETS[name], {"image_dir": "pictures"} if name == "images" else {}, {})
+    for picture in ("a/1.png", "b/1.png"):
+        (tmp_path / picture).parent.mkdir()
+        (tmp_path / picture).touch()
+    start = begin(PRESETS[name], {"image_dir": str(tmp_path)} if "images" in name else {}, {})
     assert isinstance(start.place, Place)
     shapes = {dataclasses.replace(stage.config, time_steps=1) for stage in start.place.plan}
     assert len(shapes) == 1

@@ -60,4 +60,4 @@ def test_binarise_follows_its_definition_across_chunks() -> None:
 
 def test_every_use_has_a_seed_of_its_own() -> None:
     seeds = [value for name, value in vars(stream).items() if name.isupper()]
-    assert len(seeds) == len(set(seeds)) == 12
+    assert len(seeds) == len(set(seeds)) == 13
