@@ -109,7 +109,7 @@ def corrupted(data: bytes, name: str, change: float) -> bytes:
 @pytest.mark.parametrize(
     ("name", "graph", "weight", "missed"),
     [
-        ("attention", "decoder", "/decoder/lstm/weight_hh", {"image", "canvases", "write_attention"}),
+        ("attention", "decoder", "/decoder/lstm/weight_hh_ifo", {"image", "canvases", "write_attention"}),
         ("attention", "decoder", "/decoder/write/initial_canvas", {"image", "canvases"}),
         ("classifier", "classifier", "/classifier/output/bias", {"logits", "probabilities"}),
         ("no attention", "scorer", "/scorer/encoder/weight_error", {"bound", "reconstruction", "canvases"}),
