@@ -131,7 +131,7 @@ def plot(seconds: dict[str, dict[str, float]], arguments: argparse.Namespace) ->
         ticks = AXES[axis][: arguments.points]
         axes.set(xscale="log", yscale="log", xlabel=labels[axis])
         axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
-        axes.minorticks_off()
+        axes.xaxis.minorticks_off()
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel(f"ms a picture, {arguments.batch} at a time")
