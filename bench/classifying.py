@@ -107,9 +107,9 @@ def squares(batch: int, shape: Any) -> Any:
 
     generator = np.random.default_rng(0)
     pictures = np.zeros((batch, *shape), np.float32)
-    for picture in pictures:
+    for k in range(batch):
         y, x = generator.integers(0, shape[1] - 20), generator.integers(0, shape[2] - 20)
-        picture[:, y : y + 20, x : x + 8] = 1
+        pictures[k, :, y : y + 20, x : x + 8] = 1
     return pictures
 
 

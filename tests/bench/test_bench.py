@@ -45,10 +45,10 @@ def multiplications(data: bytes) -> int:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_floor_is_the_products_of_the_graph(name, tmp_path: Path):
-    import floors
+    import floors  # pyright: ignore[reportMissingImports]
 
     config = MODELS[name]
-    checkpoint = Checkpoint(config, None, build_model(config).state_dict())
+    checkpoint = Checkpoint(config, "fake", build_model(config).state_dict())
     products = floors.classifier(config) if name == "classifier" else floors.decoder(config)
     bare = sum(p.times * int(np.prod(p.left)) * p.right[-1] for p in products)
     assert bare == multiplications(build(checkpoint, ExportOptions(outputs="image", batch=1)))
@@ -68,7 +68,7 @@ def test_many_pictures_are_streamed_with_flat_memory(tmp_path: Path):
 
 
 def test_a_contender_that_fails_is_named_and_the_others_go_on():
-    import measure
+    import measure  # pyright: ignore[reportMissingImports]
 
     commands = {
         "well": [sys.executable, "-c", "print('{\"1\": 2.0}')"],
@@ -85,7 +85,7 @@ def test_a_contender_that_fails_is_named_and_the_others_go_on():
 def test_every_part_of_the_report_takes_its_options():
     import shlex
 
-    import report
+    import report  # pyright: ignore[reportMissingImports]
 
     for part, (_, *settings) in report.PARTS.items():
         for options in settings:
