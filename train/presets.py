@@ -75,7 +75,11 @@ PRESETS: dict[str, Preset] = dict(
             warmup=500,
             eval_every=1000,
             save_every=500,
-            stages=({}, {"iterations": 20_000, "learning_rate": 4e-3, "warmup": 200}),
+            stages=(
+                {},
+                {"iterations": 20_000, "learning_rate": 4e-3, "warmup": 200},
+                {"time_steps": 64, "iterations": 15_000, "learning_rate": 4e-3, "warmup": 200},
+            ),
         ),
         _preset(
             "the same at the paper's sizes: T 64, Z 100, read 2, write 5",
