@@ -8,8 +8,6 @@ The packaged classifier. Cells as in sampling.py. Eager PyTorch runs as it comes
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from measure import (
     medians,
     save_json,
     shares_table,
+    work_or_compare,
 )
 
 FLUSHED = f"{EAGER}, flushed"
@@ -39,11 +38,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1], help="threads of each process")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32, 256], help="pictures at a time")
     arguments = parser.parse_args()
-    if arguments.worker:
-        print(json.dumps(worker(arguments)))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        compare(arguments, Path(folder))
+    work_or_compare(arguments, worker, compare)
 
 
 def compare(arguments: argparse.Namespace, folder: Path) -> None:

@@ -8,8 +8,6 @@ The paper-size decoder with random weights, one of the three varied at a time, i
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from measure import (
     medians,
     save_json,
     shares_table,
+    work_or_compare,
 )
 
 AXES = {"T": (8, 16, 32, 64, 128), "h": (64, 128, 256, 512), "side": (28, 56, 112)}
@@ -44,11 +43,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=5, help="at most so many points on an axis, the first")
     parser.add_argument("--plot", type=Path, help="a PNG of it")
     arguments = parser.parse_args()
-    if arguments.worker:
-        print(json.dumps(worker(arguments)))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        compare(arguments, Path(folder))
+    work_or_compare(arguments, worker, compare)
 
 
 def points(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:

@@ -9,8 +9,6 @@ file. Goals: half as fast again in bulk on CPUs with VNNI or AMX, and at most 30
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from measure import (
     save_json,
     shares,
     table,
+    work_or_compare,
 )
 from subnormals import worker as time_file
 
@@ -43,11 +42,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32, 256], help="pictures at a time")
     parser.add_argument("--threads", type=int, default=1, help="threads of each process")
     arguments = parser.parse_args()
-    if arguments.worker:
-        print(json.dumps(worker(arguments)))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        compare(arguments, Path(folder))
+    work_or_compare(arguments, worker, compare)
 
 
 def prepare(folder: Path, models: list[str]) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -102,6 +103,19 @@ def again(script: str, arguments: argparse.Namespace, folder: Path, *worker: str
     """The command of a script's own worker."""
     command = [sys.executable, str(Path(script).resolve()), "--folder", str(folder)]
     return [*command, "--seconds", str(arguments.seconds), "--worker", *worker]
+
+
+def work_or_compare(
+    arguments: argparse.Namespace,
+    worker: Callable[[argparse.Namespace], Any],
+    compare: Callable[[argparse.Namespace, Path], None],
+) -> None:
+    """What a script does: as one of its own processes it measures, else it starts them with a folder for their files."""
+    if arguments.worker:
+        print(json.dumps(worker(arguments)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        compare(arguments, Path(folder))
 
 
 def medians(results: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, dict[str, float]]:

@@ -9,10 +9,8 @@ Each cell is the speed as a share of the bare matrix products' through ONNX Runt
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +29,7 @@ from measure import (
     medians,
     save_json,
     shares_table,
+    work_or_compare,
 )
 
 # The paper's MNIST decoder (table 3).
@@ -59,11 +58,7 @@ def main() -> None:
         help="steps of the traced graph: tracing all 64 takes minutes, so its time is scaled up from these",
     )
     arguments = parser.parse_args()
-    if arguments.worker:
-        print(json.dumps(worker(arguments)))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        compare(arguments, Path(folder))
+    work_or_compare(arguments, worker, compare)
 
 
 def compare(arguments: argparse.Namespace, folder: Path) -> None:

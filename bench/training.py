@@ -10,9 +10,7 @@ bfloat16 can pass 100 %, because its products are cheaper.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from measure import (
     instruction_set,
     save_json,
     shares_table,
+    work_or_compare,
 )
 
 PLAIN = "plain loop"
@@ -47,11 +46,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--without", nargs="*", default=[], choices=WAYS, help="ways to leave out")
     arguments = parser.parse_args()
-    if arguments.worker:
-        print(json.dumps(worker(arguments)))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        compare(arguments, Path(folder))
+    work_or_compare(arguments, worker, compare)
 
 
 def compare(arguments: argparse.Namespace, folder: Path) -> None:

@@ -29,7 +29,7 @@ from draw_onnx.train.presets import PRESETS
 ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "docs" / "results"
 IMAGES = ROOT / "docs" / "images" / "results"
-DRAWN = ["-n", "12", "--fps", "8"]  # what draw-gen is given for the page's GIFs, besides a scale
+FRAMES = 32 * 12  # steps times pictures of the page's GIFs: a longer drawing shows fewer pictures
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ def take_in(folder: Path) -> None:
     last = load_checkpoint(folder / "last.ckpt")
     assert last.training is not None
     settings = last.training["settings"]
-    theirs = vars(PRESETS[settings["preset"]].model)
+    preset = PRESETS[settings["preset"]]
+    theirs = {**vars(preset.model), **(preset.stages[-1] if preset.stages else {})}  # as its last stage has them
     words = command_of(folder)
     RECORDS.mkdir(parents=True, exist_ok=True)
     IMAGES.mkdir(parents=True, exist_ok=True)
@@ -111,7 +112,8 @@ def take_in(folder: Path) -> None:
         remark=remark(folder.name, shlex.join(words)),
     )
     if isinstance(last.config, DrawConfig):
-        drawn = [*DRAWN, "--scale", str(max(2, 112 // last.config.image_height))]
+        shown = min(12, FRAMES // last.config.time_steps)
+        drawn = ["-n", str(shown), "--fps", "8", "--scale", str(max(2, 112 // last.config.image_height))]
         record = dataclasses.replace(record, parity=draw(folder, drawn), drawn=shlex.join(drawn))
     text = json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False)
     (RECORDS / f"{folder.name}.json").write_text(text + "\n", encoding="utf-8")

@@ -138,7 +138,7 @@ def _source(arguments: list[Path], classes: tuple[str, ...]) -> PictureFiles | L
 
 
 def _write_confusion(path: Path, result: Answers) -> None:
-    from ..confusion import write_confusion
+    from ..pictures.confusion_matrix import write_confusion
 
     matrix = result.confusion()
     if matrix is None:

@@ -49,7 +49,7 @@ class LabelledPictures:
         for begin in range(0, len(self.pictures), size):
             part = self.pictures[begin : begin + size]
             yield [
-                prepare(levels, None, shape, figure_size, ink)
+                prepare(levels, None, shape, figure_size, ink, picture_fit)
                 for levels in check_images(part, part.shape[1:])
             ]
 
@@ -78,44 +78,48 @@ def read_labelled(path: str | os.PathLike[str], classes: tuple[str, ...]) -> Lab
     Raises:
         DrawError: no npz file, damaged, or arrays that do not fit; names what was found.
     """
-    names = _arrays(path)
-    known = {name.lower(): name for name in names}  # X_test is x_test
-    pair = next((pair for pair in _PAIRS if pair[0] in known), None)
-    found = f"it holds {', '.join(names)}" if names else "it is empty"
-    if pair is None:
-        raise DrawError(f"{path} holds no array named images (or x_test, test_images, …): {found}")
-    pictures_in, labels_in = known[pair[0]], known.get(pair[1])
-    if labels_in is None and len(names) > 1:
-        note(f"{path} has no labels named {pair[1]} beside {pictures_in}, so nothing is scored: {found}")
-    arrays = read_arrays(path, [pictures_in, *([labels_in] if labels_in else [])])
+    with _opened(path) as archive:
+        names = _names(archive)
+        known = {name.lower(): name for name in names}  # X_test is x_test
+        pair = next((pair for pair in _PAIRS if pair[0] in known), None)
+        found = _holds(names)
+        if pair is None:
+            raise DrawError(f"{path} holds no array named images (or x_test, test_images, …): {found}")
+        pictures_in, labels_in = known[pair[0]], known.get(pair[1])
+        if labels_in is None and len(names) > 1:
+            note(f"{path} has no labels named {pair[1]} beside {pictures_in}, so nothing is scored: {found}")
+        images = _array(archive, pictures_in)
+        numbers = _array(archive, labels_in) if labels_in else None
     try:
-        pictures = _as_channels_first(arrays[pictures_in])
-        labels = None if labels_in is None else _class_numbers(arrays[labels_in], classes, len(pictures))
+        pictures = _as_channels_first(images)
+        labels = None if numbers is None else _class_numbers(numbers, classes, len(pictures))
         return LabelledPictures(pictures, labels)
     except DrawError as error:
         raise DrawError(f"{path}: {error}") from error
 
 
-def read_arrays(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Some arrays of an npz file, without pickle.
+def read_arrays(
+    path: str | os.PathLike[str], names: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, NDArray[Any]]:
+    """Some arrays of an npz file, without pickle; ``optional`` ones where they are there.
 
     Raises:
         DrawError: no npz file, damaged, or an array is missing; names what was found.
     """
     with _opened(path) as archive:
-        missing = [name for name in names if f"{name}.npy" not in archive.namelist()]
-        if missing:
-            raise DrawError(f"{path} holds no array {missing[0]}: it holds {', '.join(_names(archive))}")
-        return {name: _array(archive, name) for name in names}
-
-
-def _arrays(path: str | os.PathLike[str]) -> list[str]:
-    with _opened(path) as archive:
-        return _names(archive)
+        there = _names(archive)
+        for name in names:
+            if name not in there:
+                raise DrawError(f"{path} holds no array {name}: {_holds(there)}")
+        return {name: _array(archive, name) for name in (*names, *optional) if name in there}
 
 
 def _names(archive: zipfile.ZipFile) -> list[str]:
-    return [printable(name.removesuffix(".npy")) for name in archive.namelist() if name.endswith(".npy")]
+    return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+
+
+def _holds(names: Sequence[str]) -> str:
+    return f"it holds {', '.join(map(printable, names))}" if names else "it is empty"
 
 
 @contextmanager

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..metadata import PAD
+from ..metadata import COVER, PAD
 from .figure import Figure, connected_parts, find_figure
 from .ink import AUTO, DARK, LIGHT, Floats, Ink, dilated, find_ink
-from .reading import Shape, fit, read_levels, read_picture
+from .reading import Shape, cover_levels, fit, read_levels, read_picture
 
 WORK = 1024  # pixels of the longer side that are looked at
 BLACK, WHITE = 0.12, 0.5  # levels of the ground and of the ink of a picture that is the model's input already
@@ -64,6 +64,7 @@ def prepare(
     shape: Shape,
     figure_size: int | None,
     ink: str = AUTO,
+    picture_fit: str = PAD,
 ) -> Prepared:
     """A picture of ink as the input of a model.
 
@@ -74,10 +75,12 @@ def prepare(
         figure_size: longer side of a figure's ink in the model's training pictures, in pixels. None for a model
             that knows no such figures: nothing is found out and nothing cropped.
         ink: "light" (on dark), "dark" (on light), or "auto" to find out.
+        picture_fit: without a ``figure_size``: ``pad`` or ``cover``, the rules of :func:`read_picture`.
     """
     if figure_size is None:
         visible = 1 - levels if ink == DARK else levels
-        return _plain(fit(visible if alpha is None else visible * alpha, shape), ink)
+        visible = visible if alpha is None else visible * alpha
+        return _plain(cover_levels(visible, shape) if picture_fit == COVER else fit(visible, shape), ink)
     height, width = levels.shape[1:]
     factor = min(shape[1] / height, shape[2] / width, 1.0)  # that makes it fit into the model's picture
     over_black = levels if alpha is None else levels * alpha

@@ -36,7 +36,7 @@ MAX_PIXELS = 64_000_000
 
 # Formats that Pillow decodes itself: it would hand an EPS file to an interpreter.
 _COMMON = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")
-FORMATS = (*_COMMON, "JPEG2000", "MPO", "DIB", "PCX", "SGI", "DDS", "ICO", "ICNS", "QOI")
+FORMATS = (*_COMMON, "JPEG2000", "DIB", "PCX", "SGI", "DDS", "ICO", "ICNS", "QOI")
 # Without a signature: believed where the file is called so.
 NAMED_FORMATS = ("TGA",)
 
@@ -131,6 +131,17 @@ def cover(picture: Image.Image, width: int, height: int) -> NDArray[np.uint8]:
     box = left, top, min(left + factor * width, picture.width), min(top + factor * height, picture.height)
     resized = picture.resize((width, height), Image.Resampling.BILINEAR, box=box)
     return np.atleast_3d(np.asarray(resized)).transpose(2, 0, 1)
+
+
+def cover_levels(levels: NDArray[np.float32], shape: Shape) -> NDArray[np.float32]:
+    """:func:`cover` for an array [1 or 3, h, w] in [0, 1], in whole bytes as a file's picture: [C, H, W] in [0, 1]."""
+    from PIL import Image
+
+    channels, height, width = shape
+    pixels = (np.clip(levels, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)
+    picture = Image.fromarray(pixels[..., 0] if len(levels) == 1 else pixels)
+    covered = cover(picture.convert("RGB" if channels == 3 else "L"), width, height)
+    return covered.astype(np.float32) / np.float32(255)
 
 
 @functools.cache

@@ -20,6 +20,7 @@ from draw_onnx.errors import DrawError
 from draw_onnx.runtime.confusion import Confusion
 from draw_onnx.runtime.error_rate import ErrorRate
 from draw_onnx.runtime.pictures.labelled import read_labelled
+from draw_onnx.runtime.pictures.reading import read_picture
 
 RNG = np.random.default_rng(3)
 SCENES = RNG.integers(0, 256, (11, 20, 24), dtype=np.uint8)
@@ -187,6 +188,22 @@ def test_labels_of_every_kind(tmp_path: Path, arrays: dict[str, np.ndarray]) -> 
     assert got.labels is not None
     assert got.labels.tolist() == TRUTH.tolist()
     np.testing.assert_array_equal(got.pictures[:, 0], SCENES)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shape", [(3, 30, 41), (1, 9, 50), (3, 12, 16)])
+def test_arrays_and_files_are_covered_alike(tmp_path: Path, shape: tuple[int, ...], channels: int) -> None:
+    """For a model of photographs, whose training cropped and resized them."""
+    pixels = np.random.default_rng(2).integers(0, 256, (2, *shape), np.uint8)
+    files = []
+    for k, picture in enumerate(pixels.transpose(0, 2, 3, 1)):
+        files.append(tmp_path / f"{k}.png")
+        Image.fromarray(picture[..., 0] if shape[0] == 1 else picture).save(files[-1])
+    np.savez(tmp_path / "x.npz", images=pixels)
+    target = (channels, 12, 16)
+    (part,) = read_labelled(tmp_path / "x.npz", ("a", "b")).prepared(4, target, picture_fit="cover")
+    for file, got in zip(files, part, strict=True):
+        np.testing.assert_array_equal(got.image, read_picture(file, target, picture_fit="cover"))
 
 
 def test_labels_that_are_not_found_are_said(run, fake: Path, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from draw_onnx.errors import DrawError
-from draw_onnx.runtime.confusion import Confusion, write_confusion
+from draw_onnx.runtime.confusion import Confusion
+from draw_onnx.runtime.pictures.confusion_matrix import write_confusion
 
 TRUTH, ANSWERS = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 2, 2, 1, 0, 2])
 PETS = Confusion.of(("cat", "dog", "a long-haired hamster"), TRUTH, ANSWERS)

@@ -147,21 +147,19 @@ def _file(place: _Place, part: str, kind: str) -> Path:
 
 def _from_npz(path: Path, part: str, labelled: bool) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
     ending = "train" if part == TRAIN else "test"
-    wanted = [f"x_{ending}", *([f"y_{ending}"] if labelled else [])]
-    arrays = read_arrays(path, wanted)
-    pictures = arrays[wanted[0]]
+    x, y = f"x_{ending}", f"y_{ending}"
+    arrays = read_arrays(path, [x, y]) if labelled else read_arrays(path, [x], [y])
+    pictures = arrays[x]
     if (
         pictures.dtype != np.uint8
         or pictures.ndim != 3
         or pictures.shape[1:] != (28, 28)
         or not len(pictures)
     ):
-        raise DrawError(
-            f"{path}: {wanted[0]} must be bytes [n, 28, 28], not {pictures.dtype} {list(pictures.shape)}"
-        )
-    if not labelled:
+        raise DrawError(f"{path}: {x} must be bytes [n, 28, 28], not {pictures.dtype} {list(pictures.shape)}")
+    if y not in arrays:
         return pictures[:, None], None, ()
-    numbers = arrays[wanted[1]]
+    numbers = arrays[y]
     if numbers.shape != (len(pictures),) or numbers.dtype.kind not in "iu" or numbers.min() < 0:
-        raise DrawError(f"{path}: {wanted[1]} must be {len(pictures):,} class numbers")
+        raise DrawError(f"{path}: {y} must be {len(pictures):,} class numbers")
     return pictures[:, None], numbers.astype(np.int64), _names("", int(numbers.max()))

@@ -16,6 +16,7 @@ from ...console import Progress
 from ...errors import DrawError
 from ...models.classifier import GlimpseClassifier
 from ...models.draw import Draw
+from ...runtime.confusion import counted
 from ...runtime.error_rate import ErrorRate
 from ...runtime.noise import noise as stream_noise
 from .calibration import Calibration, calibrate
@@ -218,7 +219,7 @@ def error_figures(answers: Iterable[tuple[Tensor, Tensor]]) -> ErrorFigures:
         int((~is_right).sum()),
         entropy / len(is_right),
         calibrate(np.concatenate(confidences), is_right),
-        np.bincount(truth * classes + chosen, minlength=classes**2).reshape(classes, classes),
+        counted(truth, chosen, classes),
     )
 
 

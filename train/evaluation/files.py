@@ -17,8 +17,9 @@ from ...models.config import DrawConfig, ImageSize
 from ...models.draw import Draw
 from ...models.rounding import rounded_to_int8
 from ...pretrained import find_packaged
-from ...runtime.confusion import Confusion, write_confusion
+from ...runtime.confusion import Confusion
 from ...runtime.metadata import CLASSIFIER, SCORER, Metadata
+from ...runtime.pictures.confusion_matrix import write_confusion
 from ...runtime.pictures.drawing import write_png
 from ..data.dataset import Dataset, Split
 from ..data.registry import load_dataset

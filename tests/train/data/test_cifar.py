@@ -98,3 +98,11 @@ def test_real_subset(data_dir: Path) -> None:
     assert test is not None
     assert torch.bincount(test).tolist() == [105, 93, 100, 104, 92, 87, 114, 102, 110, 110]
     assert data.note == "8,068 of 50,000 training images, first 1,017 test images"
+
+
+def test_pickles_are_named_and_refused(tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    with pytest.raises(
+        DrawError, match=r"cifar-10-batches-py holds CIFAR-10 as Python pickles.*cifar-10-binary"
+    ):
+        load_dataset("cifar10", tmp_path, "cpu")

@@ -80,6 +80,7 @@ def test_keras(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "mnist.npz", allow_pickle=False, **arrays)
     data = load_dataset("cluttered-mnist", tmp_path, "cpu")
     assert (data.train_size, len(data.evaluation("test"))) == (20, 6)
+    assert load_dataset("mnist-dynamic", tmp_path, "cpu").labels == tuple("0123456789")
     images, labels, _ = read_part(tmp_path, TEST, labelled=True)
     np.testing.assert_array_equal(images[:, 0], IMAGES[TEST])
     np.testing.assert_array_equal(labels, LABELS[TEST])
