@@ -13,9 +13,8 @@ from .options import Graph, Precision
 
 Pairs = Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]  # (got, expected) for every input
 
-TORCH_FACTOR = (
-    4.0  # a probability may be off by this many times torch float32's own error, where that is more
-)
+# A probability may be off by this many times torch float32's own error, where that is more.
+TORCH_FACTOR = 4.0
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import DrawError, first_line
+from ...files import reading
 from ..metadata import COVER, PAD
 
 if TYPE_CHECKING:
@@ -211,10 +212,8 @@ def picture_paths(arguments: Iterable[str | os.PathLike[str]]) -> list[Path]:
     paths = []
     for argument in map(Path, arguments):
         if argument.is_dir():
-            try:
+            with reading(argument):
                 found = sorted(p for p in argument.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-            except OSError as error:
-                raise DrawError(f"cannot read {argument}: {error.strerror or error}") from error
             if not found:
                 raise DrawError(f"no pictures in the folder {argument} ({', '.join(SUFFIXES)})")
             paths += found
