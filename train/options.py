@@ -10,7 +10,8 @@ from typing import Any
 from ..console import note
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint, weights_sha256
-from ..models.config import DrawConfig, ModelConfig
+from ..models.config import ClassifierConfig, DrawConfig, ModelConfig
+from .data.places import expand_home
 from .presets import Preset
 from .settings import RunFolder, TrainSettings
 from .stages import Place, Stage, Start, place_of, start_from
@@ -30,6 +31,21 @@ _OPTIONS = {
 }
 # Options of a resumed run that may differ from the first part's: its length, and where its pictures lie now.
 _RESUMABLE = {"iterations", "image_dir"}
+
+
+def fields_of(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the options given, by their parameters' names, set: fields of :class:`TrainSettings`, sizes of the model."""
+    given = {name: value for name, value in given.items() if value is not None and name != "preset"}
+    if "image_dir" in given:  # whole: the run may go on from another folder
+        given["image_dir"] = str(expand_home(given["image_dir"]).absolute())
+    if "image_size" in given:
+        given["image_height"], given["image_width"] = given["image_size"]
+    settings, *models = (
+        [f.name for f in dataclasses.fields(kind) if f.name in given]
+        for kind in (TrainSettings, DrawConfig, ClassifierConfig)
+    )
+    sizes = [name for names in models for name in names if name not in settings]
+    return {name: given[name] for name in settings}, {name: given[name] for name in sizes}
 
 
 def option_names(fields: Iterable[str]) -> str:
