@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..errors import DrawError
 from ..files import atomic_write, reading
 from .classifier import GlimpseClassifier
-from .config import ModelConfig, config_from_dict, config_to_dict, model_kind
+from .config import ClassifierConfig, ModelConfig, config_from_dict, config_to_dict, model_kind
 from .draw import Draw
 from .safetensors_file import is_safetensors, read_header, read_tensors, strict_json, write_safetensors
 
@@ -59,7 +59,7 @@ class Checkpoint:
 
 def build_model(config: ModelConfig) -> Draw | GlimpseClassifier:
     """A model with fresh weights."""
-    return GlimpseClassifier(config) if model_kind(config) == "classifier" else Draw(config)  # type: ignore[arg-type]
+    return GlimpseClassifier(config) if isinstance(config, ClassifierConfig) else Draw(config)
 
 
 def weights_sha256(weights: dict[str, Tensor], config: ModelConfig) -> str:

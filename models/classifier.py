@@ -147,7 +147,7 @@ class GlimpseClassifier(nn.Module):
 
     def compile_chunk(self, backend: str | Callable[..., Any] = "inductor") -> None:
         """Compile a few glimpses together with torch.compile."""
-        self._chunk = torch.compile(self._chunk, dynamic=False, backend=backend)  # type: ignore[method-assign]
+        vars(self)["_chunk"] = torch.compile(self._chunk, dynamic=False, backend=backend)
 
     def bound_attention(self, params: Tensor) -> Tensor:
         """b tanh(p / b) for every element of the attention vector, or p itself where the config sets no bounds."""
