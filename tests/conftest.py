@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,15 @@ def data_dir() -> Path:
         if candidate and Path(candidate).is_dir():
             return Path(candidate)
     pytest.skip("no real data: set DRAW_DATA to the folder that holds mnist/, binarized_mnist/, ...")
+
+
+@pytest.fixture
+def heard_signals() -> Iterator[None]:
+    """SIGHUP as it comes: under nohup the tests, and what they start, would never hear it."""
+    number = getattr(signal, "SIGHUP", signal.SIGTERM)
+    before = signal.signal(number, signal.SIG_DFL)
+    yield
+    signal.signal(number, before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import onnx
@@ -25,7 +26,7 @@ BIN = Path(sys.executable).parent
 def held(monkeypatch: pytest.MonkeyPatch):
     """(times) -> ``os.replace`` fails that often, as on Windows while another program holds the file."""
     real, pauses = os.replace, []
-    monkeypatch.setattr(files.time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "sleep", pauses.append)
 
     def hold(times: int, windows: bool) -> list[float]:
         left = [times]
@@ -37,7 +38,7 @@ def held(monkeypatch: pytest.MonkeyPatch):
             real(source, target)
 
         monkeypatch.setattr(files, "_WINDOWS", windows)
-        monkeypatch.setattr(files.os, "replace", replace)
+        monkeypatch.setattr(os, "replace", replace)
         return pauses
 
     return hold

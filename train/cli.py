@@ -182,6 +182,7 @@ def command(
 
     changes, sizes = fields_of(given)
     hardware = Hardware(device, devices, compile_, cuda_graph, threads)
+    start: Start | None = None  # of a run to resume: known once its folder is ours
     if resume:
         if init_from is not None or from_stage is not None:
             other = "--init-from" if init_from is not None else "--from-stage"
@@ -195,7 +196,7 @@ def command(
         folder = RunFolder(out or Path("runs") / chosen.settings.preset)
     rank = this_rank(devices)
     with RunLock(folder.path) as lock:
-        if resume:
+        if start is None:
             # Read under the lock: another process may just be writing what comes next.
             if rank.main:
                 lock.take()

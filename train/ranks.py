@@ -115,6 +115,8 @@ class Crew:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._over.set()
+        if not self._rank.main and isinstance(error, DrawError):
+            time.sleep(_GRACE)  # rank 0 mostly has the same error: it says it, once, and ends this process
         deadline = time.monotonic() + (_GRACE if kind is None else 0.0)
         for child in self._children:
             try:

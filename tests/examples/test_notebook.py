@@ -28,8 +28,8 @@ def pictures(notebook: Any) -> int:
 
 def test_it_runs(tmp_path: Path) -> None:
     try:
-        import nbformat
-        from nbclient import NotebookClient
+        import nbformat  # pyright: ignore[reportMissingImports]
+        from nbclient import NotebookClient  # pyright: ignore[reportMissingImports]
     except ImportError:
         if "notebook" in os.environ.get("DRAW_REQUIRE", "").split(","):
             pytest.fail("nbclient is not installed")

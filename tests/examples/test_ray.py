@@ -33,8 +33,8 @@ def bulk() -> Iterator[Any]:
         if "ray" in os.environ.get("DRAW_REQUIRE", "").split(","):
             pytest.fail("ray is not installed")
         pytest.skip("ray is not installed")
-    import ray
-    from ray import cloudpickle
+    import ray  # pyright: ignore[reportMissingImports]
+    from ray import cloudpickle  # pyright: ignore[reportMissingImports]
 
     spec = importlib.util.spec_from_file_location("bulk", PROGRAM)
     assert spec is not None
@@ -90,8 +90,8 @@ def test_a_folder(bulk, fake: Path, pictures: Path, actors: int) -> None:
 
 def test_parquet(bulk, fake: Path, pictures: Path, tmp_path: Path) -> None:
     """A column of {bytes, path}, as data-set hubs write it."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow as pa  # pyright: ignore[reportMissingImports]
+    import pyarrow.parquet as pq  # pyright: ignore[reportMissingImports]
 
     rows = [{"bytes": p.read_bytes(), "path": p.name} for p in sorted(pictures.iterdir())]
     for k in range(3):

@@ -108,8 +108,10 @@ def _metadata() -> Reader:
     from draw_onnx.runtime.onnx_file import parse
 
     def read(path: Path) -> Metadata:
-        lines = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
-        return Metadata.from_props(dict(line.partition("=")[::2] for line in lines))
+        pairs = [
+            line.partition("=") for line in path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+        ]
+        return Metadata.from_props({key: value for key, _, value in pairs})
 
     found = [parse(path.read_bytes()).metadata for path in sorted(FAKE.glob("*.onnx"))]
     return Reader(read, ["\n".join(f"{k}={v}" for k, v in props.items()).encode() for props in found], ".txt")

@@ -81,6 +81,7 @@ def state(folder: Path) -> list[Any]:
     return found
 
 
+@pytest.mark.usefixtures("heard_signals")
 @pytest.mark.parametrize("kind", ["draw", "classifier"])
 def test_killed_at_random_moments(kind: str, tmp_path: Path) -> None:
     whole = start(kind, tmp_path / "whole")

@@ -221,11 +221,12 @@ def test_other_data_than_the_run_began_with(train, tmp_path: Path) -> None:
 
 
 @posix
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGUSR1, 138)])
-def test_what_batch_systems_send(tmp_path: Path, number: signal.Signals, code: int) -> None:
+@pytest.mark.usefixtures("heard_signals")
+@pytest.mark.parametrize(("name", "code"), [("SIGHUP", 129), ("SIGUSR1", 138)])
+def test_what_batch_systems_send(tmp_path: Path, name: str, code: int) -> None:
     process = start("--out", tmp_path / "run", *ENDLESS)
     wait_for(tmp_path / "run" / "last.ckpt", process)
-    process.send_signal(number)
+    process.send_signal(getattr(signal, name))
     process.send_signal(signal.SIGTERM)  # schedulers do not stop at one
     _, error = process.communicate(timeout=60)
     assert process.returncode == code, error
@@ -253,9 +254,10 @@ def test_a_hang_up_that_is_ignored_stays_ignored() -> None:
 @posix
 @pytest.mark.slow
 @pytest.mark.parametrize("whom", ["main", "child"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_two_devices_end_together(tmp_path: Path, whom: str, number: signal.Signals) -> None:
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+def test_two_devices_end_together(tmp_path: Path, whom: str, name: str) -> None:
     """A signal to either stops both and rank 0 saves; one that is killed ends the other, in one line."""
+    number = getattr(signal, name)
     folder = tmp_path / "run"
     process = start("--out", folder, *ENDLESS, "--device", "cpu", "--devices", 2)
     wait_for(folder / "last.ckpt", process)

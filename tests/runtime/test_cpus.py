@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_quota(
     groups(tmp_path, mine, files)
     monkeypatch.setattr(cpus, "_CGROUPS", tmp_path / "sys")
     monkeypatch.setattr(cpus, "_MINE", tmp_path / "mine")
-    monkeypatch.setattr(cpus.os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
     assert cpus.available_cpus() == expected
 
 

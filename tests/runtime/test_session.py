@@ -78,6 +78,15 @@ def test_an_unknown_name_lists_what_there_is(monkeypatch: pytest.MonkeyPatch) ->
         open_model("minst", DECODER, "cpu")
 
 
+def test_weights_that_the_package_leaves_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "big.onnx").write_bytes(b"")
+    monkeypatch.setattr(pretrained, "files", lambda _: tmp_path)
+    with pytest.raises(
+        DrawError, match=r"big are too large for the package.* path of pretrained/big.safetensors"
+    ):
+        pretrained.find_packaged("big", ".ckpt", "checkpoint")
+
+
 def test_packaged_names_win_and_paths_are_paths(
     tmp_path: Path, fake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

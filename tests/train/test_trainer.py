@@ -187,12 +187,15 @@ def test_metrics_after_a_crash_are_not_repeated(make_trainer: Make) -> None:
     assert rows(parts) == rows(whole)
 
 
+@pytest.mark.usefixtures("heard_signals")
 @pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR1, 138)],
+    ("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129), ("SIGUSR1", 138)]
 )
-def test_a_signal_finishes_the_step_and_saves(make_trainer: Make, number: signal.Signals, code: int) -> None:
-    trainer = make_trainer(iterations=10_000, eval_every=10_000, save_every=10_000)
+def test_a_signal_finishes_the_step_and_saves(make_trainer: Make, name: str, code: int) -> None:
+    if not hasattr(signal, name):
+        pytest.skip(f"no {name} here")
+    number = getattr(signal, name)
+    trainer = make_trainer(iterations=100, eval_every=100, save_every=100)
     step = trainer.step
 
     def step_and_signal() -> dict[str, torch.Tensor]:

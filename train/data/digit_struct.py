@@ -69,7 +69,7 @@ class _Reader:
     """Reads what references of one file lead to, by HDF5's own functions."""
 
     def __init__(self, file: Any) -> None:
-        from h5py import h5d, h5r, h5s, h5t, ref_dtype
+        from h5py import h5d, h5r, h5s, h5t, ref_dtype  # pyright: ignore[reportAttributeAccessIssue]
 
         self._file, self._ref = file, ref_dtype
         self._open, self._follow, self._all = h5d.open, h5r.dereference, h5s.ALL
