@@ -112,7 +112,7 @@ def test_two_devices_train_like_one(finished: Path, tmp_path: Path) -> None:
         (["--preset", "cluttered-mnist", "--latent", "3"], 1, "does not fit the glimpse classifier"),
         (["--preset", "images"], 1, "needs --image-dir"),
         (["--image-size", "8", "8"], 1, "belong to preset images"),
-        (["--device", "tpu"], 2, "'tpu' is not one of 'auto', 'cpu', 'cuda'"),
+        (["--device", "tpu"], 2, "'--device': 'tpu' is not one of 'auto', 'cpu', 'cuda'"),
         (["--precision", "8-bit"], 2, "'8-bit' is not one of '32-true', 'bf16-mixed'"),
         (["--glimpse-loss", "first"], 2, "'first' is not one of 'weighted', 'last'"),
         (["--seed", "-1"], 1, "seed must be between"),
