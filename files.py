@@ -8,7 +8,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO, cast
@@ -88,16 +88,40 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise _cannot(shown, error) from error
 
 
-def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
-    """Call ``write(handle)`` inside :func:`atomic_write`."""
-    with atomic_write(path) as handle:
-        write(handle)
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """:func:`atomic_write` of a content that is there as a whole."""
+    with atomic_write(path) as file:
+        file.write(content)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """The same for text, as UTF-8; names that are not UTF-8 keep their bytes."""
-    with atomic_write(path) as handle:
-        handle.write(text.encode("utf-8", "surrogateescape"))
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+def check_folder_writable(folder: Path) -> None:
+    """:func:`check_writable` for a folder that may not be there yet, nor those above it."""
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    check_writable(existing / ".probe")
+
+
+def make_folder(folder: Path) -> None:
+    """A folder with those above it, where it is not there. Raises DrawError where it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DrawError(f"cannot create {folder}: {error.strerror or error}") from error
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """What the system says while ``path`` is read becomes the one line of a DrawError."""
+    try:
+        yield
+    except OSError as error:
+        raise DrawError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def scratch_beside(path: str | os.PathLike[str]) -> IO[bytes]:

@@ -124,7 +124,7 @@ def command(
     if atol is not None and not 0.0 < atol < float("inf"):
         raise DrawError(f"--atol must be a positive number, not {atol:g}")
 
-    from ..files import atomic_write, check_writable
+    from ..files import check_writable, write_bytes
     from ..models.checkpoint import load_checkpoint
     from ..pretrained import find_packaged, packaged_card
     from .exported import export
@@ -158,8 +158,7 @@ def command(
     # Files first: whatever becomes of stdout, they are there.
     written = []
     if exported.passed and (triton is None or output is not None):
-        with atomic_write(target) as file:
-            file.write(exported.data)
+        write_bytes(target, exported.data)
         written.append(f"wrote {target}; {_next_command(resolved, target)}")
     if exported.passed and triton is not None:
         folder = write_repository(triton, target.stem, exported.data)

@@ -18,7 +18,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import DrawError
-from ..files import atomic_write, check_writable
+from ..files import check_folder_writable, make_folder, write_bytes, write_text
 from ..models.checkpoint import Checkpoint, save_weights, weights_sha256
 from ..models.config import DrawConfig, config_to_dict, model_kind
 from ..runtime.metadata import Metadata
@@ -54,10 +54,7 @@ def check_folder(folder: Path) -> None:
     readme = folder / "README.md"
     if readme.exists() and _CARD_MARK not in readme.read_text(encoding="utf-8", errors="replace")[:2000]:
         raise DrawError(f"{readme} is not a card that --hub wrote: choose another folder")
-    existing = folder
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    check_writable(existing / ".probe")
+    check_folder_writable(folder)
 
 
 def write_folder(
@@ -73,26 +70,18 @@ def write_folder(
     Raises:
         DrawError: the folder cannot be made or written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DrawError(f"cannot create {folder}: {error.strerror or error}") from error
+    make_folder(folder)
     for graph, data in files.items():
-        _write(folder / f"{graph}.onnx", data)
+        write_bytes(folder / f"{graph}.onnx", data)
     save_weights(folder / WEIGHTS, checkpoint)
-    _write(folder / "config.json", (json.dumps(_config(checkpoint), indent=2) + "\n").encode())
+    write_text(folder / "config.json", json.dumps(_config(checkpoint), indent=2) + "\n")
     drawn = "decoder" in files and _draw(folder)
     text = (
         _hosted(card, drawn)
         if card is not None
         else _card(folder.absolute().name, checkpoint, files, licence, drawn)
     )
-    _write(folder / "README.md", text.encode())  # last: a hub shows a folder by its card
-
-
-def _write(path: Path, content: bytes) -> None:
-    with atomic_write(path) as file:
-        file.write(content)
+    write_text(folder / "README.md", text)  # last: a hub shows a folder by its card
 
 
 def _config(checkpoint: Checkpoint) -> dict[str, Any]:

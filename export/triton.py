@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 
 from ..errors import DrawError
-from ..files import atomic_write, check_writable
+from ..files import check_folder_writable, make_folder, write_bytes, write_text
 
 MAX_BATCH_SIZE = 256
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -24,15 +24,10 @@ def write_repository(root: Path, name: str, data: bytes) -> Path:
     check_repository(root, name)
     text = config_text(name, data)
     folder = root / name
-    try:
-        (folder / "1").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DrawError(f"cannot create {folder}: {error.strerror or error}") from error
+    make_folder(folder / "1")
     # The configuration last: Triton takes a folder without one for no model.
-    with atomic_write(folder / "1" / "model.onnx") as file:
-        file.write(data)
-    with atomic_write(folder / "config.pbtxt") as file:
-        file.write(text.encode())
+    write_bytes(folder / "1" / "model.onnx", data)
+    write_text(folder / "config.pbtxt", text)
     return folder
 
 
@@ -40,10 +35,7 @@ def check_repository(root: Path, name: str) -> None:
     """Raise DrawError where :func:`write_repository` would fail: said before the work."""
     if not _NAME.fullmatch(name):
         raise DrawError(f"{name!r} is no name for a Triton model: letters, digits, '.', '_' and '-' only")
-    existing = root
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    check_writable(existing / ".probe")
+    check_folder_writable(root)
 
 
 def config_text(name: str, data: bytes) -> str:

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DrawError
-from ..files import write_atomically
+from ..files import atomic_write, reading
 from .classifier import GlimpseClassifier
-from .config import ModelConfig, config_from_dict, config_to_dict, model_kind
+from .config import ClassifierConfig, ModelConfig, config_from_dict, config_to_dict, model_kind
 from .draw import Draw
 from .safetensors_file import is_safetensors, read_header, read_tensors, strict_json, write_safetensors
 
@@ -48,9 +48,7 @@ class Checkpoint:
     training: dict[str, Any] | None = None  # None in a weights-only file
     picture_fit: str = PAD  # how files become its input: "pad" or "cover" (runtime/pictures/reading.py)
     binary: bool | None = None  # whether its pictures are 0 and 1; None in older files, which do not say
-    figure_size: int | None = (
-        None  # longer side of its figures' ink in pixels; None where they have no one size
-    )
+    figure_size: int | None = None  # longer side of its figures' ink in pixels; None: of no one size
 
     def build(self, dtype: torch.dtype = torch.float32) -> Draw | GlimpseClassifier:
         """The model with ``weights``, in evaluation mode on the CPU."""
@@ -61,7 +59,7 @@ class Checkpoint:
 
 def build_model(config: ModelConfig) -> Draw | GlimpseClassifier:
     """A model with fresh weights."""
-    return GlimpseClassifier(config) if model_kind(config) == "classifier" else Draw(config)  # type: ignore[arg-type]
+    return GlimpseClassifier(config) if isinstance(config, ClassifierConfig) else Draw(config)
 
 
 def weights_sha256(weights: dict[str, Tensor], config: ModelConfig) -> str:
@@ -87,7 +85,8 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         "weights": {k: v.detach().cpu().clone() for k, v in checkpoint.weights.items()},
         "training": checkpoint.training,
     }
-    write_atomically(path, lambda handle: torch.save(content, handle))
+    with atomic_write(path) as file:
+        torch.save(content, file)
 
 
 def save_weights(path: str | Path, checkpoint: Checkpoint) -> None:
@@ -183,11 +182,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 def _read_ckpt(path: Path, broken: str) -> Any:
     _check_declared_size(path, broken)
     try:
-        with path.open("rb") as file:  # of a path, torch.load asks the name what the file is
+        with reading(path), path.open("rb") as file:  # of a path, torch.load asks the name what the file is
             return torch.load(file, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise DrawError(f"cannot read {path}: {error.strerror or error}") from error
-    except MemoryError:
+    except (DrawError, MemoryError):
         raise
     except Exception as error:  # torch.load raises whatever its parsers meet
         raise DrawError(broken) from error
@@ -217,14 +214,12 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 def _check_declared_size(path: Path, broken: str) -> None:
     """A checkpoint is a zip of stored (not deflated) records: what it unpacks to cannot exceed its size."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with reading(path), zipfile.ZipFile(path) as archive:
             declared = sum(info.file_size for info in archive.infolist())
         if declared > path.stat().st_size:
             raise DrawError(broken)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise DrawError(broken) from error
-    except OSError as error:
-        raise DrawError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _check_facts(checkpoint: Checkpoint) -> None:

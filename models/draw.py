@@ -189,7 +189,8 @@ class Draw(nn.Module):
         reconstruction = F.binary_cross_entropy_with_logits(canvas, x, reduction="none").flatten(1).sum(1)
         output = DrawOutput(canvas, reconstruction, torch.stack(kls, 1))
         if keep_steps:
-            output.steps = DrawSteps(*(_stack(column) for column in zip(*kept, strict=True)))  # pyright: ignore[reportArgumentType]
+            stacked: list[Any] = [_stack(column) for column in zip(*kept, strict=True)]
+            output.steps = DrawSteps(*stacked)
         return output
 
     def _chunk(

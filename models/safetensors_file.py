@@ -14,8 +14,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..errors import DrawError
-from ..files import write_atomically
+from ..files import atomic_write, reading
 
 # Our headers have 3 kB. The format allows 100 MB, which a forged file would have us parse.
 MAX_HEADER = 1 << 20
@@ -35,11 +34,8 @@ def is_safetensors(path: Path) -> bool:
     Raises:
         DrawError: the file cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            start = file.read(9)
-    except OSError as error:
-        raise DrawError(f"cannot read {path}: {error.strerror or error}") from error
+    with reading(path), path.open("rb") as file:
+        start = file.read(9)
     return start[8:] == b"{" and not start.startswith(b"PK")
 
 
@@ -56,12 +52,9 @@ def write_safetensors(path: str | Path, weights: dict[str, Tensor], metadata: di
     header["__metadata__"] = dict(sorted(metadata.items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
-
-    def write(file: Any) -> None:
+    with atomic_write(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         file.write(memoryview(content)[8 + length :])
-
-    write_atomically(path, write)
 
 
 def read_header(path: Path) -> Header:
@@ -71,15 +64,12 @@ def read_header(path: Path) -> Header:
         DrawError: the file cannot be read.
         ValueError: sizes that are not the file's, bad JSON, a name that occurs twice, wrong types.
     """
-    try:
+    with reading(path), path.open("rb") as file:
         size = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= min(MAX_HEADER, size - 8):
-                raise ValueError("the size of its header is wrong")
-            header = strict_json(file.read(length).decode("utf-8"))
-    except OSError as error:
-        raise DrawError(f"cannot read {path}: {error.strerror or error}") from error
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(MAX_HEADER, size - 8):
+            raise ValueError("the size of its header is wrong")
+        header = strict_json(file.read(length).decode("utf-8"))
     if not isinstance(header, dict):
         raise ValueError("its header is no JSON object")
     metadata = header.pop("__metadata__", {})
@@ -105,9 +95,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ValueError: tensors that overlap, leave gaps or contradict their shapes.
     """
     try:
-        return safetensors.torch.load(path.read_bytes())
-    except OSError as error:
-        raise DrawError(f"cannot read {path}: {error.strerror or error}") from error
+        with reading(path):
+            return safetensors.torch.load(path.read_bytes())
     except SafetensorError as error:
         raise ValueError(str(error)) from error
 

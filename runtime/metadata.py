@@ -67,9 +67,7 @@ class Metadata:
     binary: bool | None = None  # scorer: whether they are 0 and 1; None: the file does not say
     graph_sha256: str | None = None  # of the graph as it was written; None: a file from before the key
     dtype: str = FLOAT32  # of the weights; inputs and outputs are float32 always
-    figure_size: int | None = (
-        None  # classifier: longer side of a figure's ink in the training pictures, in pixels
-    )
+    figure_size: int | None = None  # classifier: longer side of a training figure's ink, in pixels
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

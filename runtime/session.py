@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DrawError, first_line
+from ..files import reading
 from ..pretrained import find_packaged, packaged_models
 from . import metadata as names
 from .batches import batch_size, thread_count
@@ -201,7 +202,7 @@ def load(path: Source, model_type: str = "") -> tuple[bytes, OnnxFile]:
 
 
 def _read(path: Path) -> bytes:
-    try:
+    with reading(path):
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise DrawError(f"{path} has {size} bytes, more than a model can have ({MAX_BYTES})")
@@ -211,9 +212,7 @@ def _read(path: Path) -> bytes:
             while total <= MAX_BYTES and (piece := file.read(1 << 20)):
                 pieces.append(piece)
                 total += len(piece)
-        data = b"".join(pieces)
-    except OSError as error:
-        raise DrawError(f"cannot read {path}: {error.strerror or error}") from error
+    data = b"".join(pieces)
     if not data:
         raise DrawError(f"{path} is empty")
     if len(data) > MAX_BYTES:

@@ -14,7 +14,7 @@ import pytest
 
 from draw_onnx import files
 from draw_onnx.errors import DrawError
-from draw_onnx.files import write_atomically
+from draw_onnx.files import write_bytes
 from draw_onnx.train.interrupt import Interrupt
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,7 +46,7 @@ def held(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_file_held_for_a_moment_is_replaced(held, tmp_path: Path) -> None:
     pauses = held(3, windows=True)
-    write_atomically(tmp_path / "a", lambda file: file.write(b"new"))
+    write_bytes(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"new"
     assert len(pauses) == 3
 
@@ -56,7 +56,7 @@ def test_a_file_held_for_good_is_written_in_place(held, tmp_path: Path, times: i
     """As where only the file may be written and not its folder; no endless wait, and elsewhere none at all."""
     (tmp_path / "a").write_bytes(b"old")
     pauses = held(times, windows)
-    write_atomically(tmp_path / "a", lambda file: file.write(b"new"))
+    write_bytes(tmp_path / "a", b"new")
     assert sum(pauses) < 3
     assert bool(pauses) == windows
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]
@@ -67,7 +67,7 @@ def test_a_new_file_that_cannot_take_its_place(held, tmp_path: Path, windows: bo
     """One line, and nothing left behind."""
     held(99, windows)
     with pytest.raises(DrawError, match=r"^cannot write .*a: Access is denied$"):
-        write_atomically(tmp_path / "a", lambda file: file.write(b"new"))
+        write_bytes(tmp_path / "a", b"new")
     assert list(tmp_path.iterdir()) == []
 
 

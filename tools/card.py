@@ -9,6 +9,8 @@ import platform
 import re
 import shlex
 
+from results import EXPERIMENTS
+
 from draw_onnx.console import format_duration
 from draw_onnx.export.model_card import front_matter
 from draw_onnx.models.checkpoint import Checkpoint, weights_sha256
@@ -16,20 +18,7 @@ from draw_onnx.models.config import DrawConfig, config_to_dict
 from draw_onnx.train.machine import processor
 
 MNIST = "MNIST, by Yann LeCun and Corinna Cortes, usually stated as CC BY-SA 3.0"
-PAPER = {  # by preset
-    "mnist": "80.97 nats",
-    "mnist-no-attention": "87.40 nats",
-    "mnist-two-digit": "pictures only",
-    "cluttered-mnist": "3.36 % error",
-    "cluttered-mnist-4": "4.18 % error",
-}
 Printed = list[tuple[list[str], str]]  # commands and what they printed
-
-
-def console_blocks(page: str) -> Printed:
-    """The commands that a page shows, and what it says they printed."""
-    found = re.findall(r"^```console\n\$ ([^\n]*)\n(.*?)\n```$", page, re.MULTILINE | re.DOTALL)
-    return [(shlex.split(command), text) for command, text in found]
 
 
 def figures_of(printed: Printed) -> dict[str, float]:
@@ -121,7 +110,7 @@ def page(
 {title} {what}, trained on `{best.dataset}`. Use it by name: `{use.replace("NAME", name)}`.
 
 - **Sizes**: {config}; {sum(w.numel() for w in best.weights.values()):,} weights.
-- **Paper**: {PAPER.get(given["preset"], "no figure")}.
+- **Paper**: {EXPERIMENTS[given["preset"]].paper if given["preset"] in EXPERIMENTS else "no figure"}.
 - **Weights**: SHA-256 `{weights_sha256(best.weights, best.config)}`, iteration {best.iteration:,} of {last.iteration:,}.
 - **Licence**: MIT. The data: {source}.
 - **Limits**: it knows pictures like those of `{best.dataset}` and nothing else.

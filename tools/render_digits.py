@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from draw_onnx import Classifier
-from draw_onnx.files import write_atomically
+from draw_onnx.files import atomic_write
 from draw_onnx.runtime.pictures.captions import captioned
 from draw_onnx.train.data.mnist import test_digits, training_digits
 from draw_onnx.train.data.registry import data_root
@@ -129,7 +129,8 @@ def draw_sheet(path: Path, digits: Bytes, labels: NDArray[np.int64], classifier:
             rows.append(np.concatenate(tiles, 1))
     # Few colours: noise of photographs would make it a megabyte.
     picture = Image.fromarray(np.concatenate(rows)).quantize(192, dither=Image.Dither.NONE)
-    write_atomically(path, lambda handle: picture.save(handle, "PNG", optimize=True))
+    with atomic_write(path) as file:
+        picture.save(file, "PNG", optimize=True)
     print(f"wrote {path}")
 
 

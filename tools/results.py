@@ -86,7 +86,10 @@ def take_in(folder: Path) -> None:
     assert last.training is not None
     settings = last.training["settings"]
     preset = PRESETS[settings["preset"]]
-    theirs = {**vars(preset.model), **(preset.stages[-1] if preset.stages else {})}  # as its last stage has them
+    theirs = {
+        **vars(preset.model),
+        **(preset.stages[-1] if preset.stages else {}),
+    }  # as its last stage has them
     words = command_of(folder)
     RECORDS.mkdir(parents=True, exist_ok=True)
     IMAGES.mkdir(parents=True, exist_ok=True)

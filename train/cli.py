@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -69,17 +69,19 @@ def command(
         int | None, option("Iterations between checkpoints. Default: the preset's.", _RUN)
     ] = None,
     time_steps: Annotated[int | None, option("T: steps of the canvas, or glimpses.", _MODEL)] = None,
-    hidden: Annotated[int | None, option("LSTM units.", _MODEL)] = None,
-    latent: Annotated[int | None, option("Z: latents a step.", _MODEL)] = None,
+    hidden_size: Annotated[int | None, option("LSTM units.", _MODEL, "--hidden")] = None,
+    latent_size: Annotated[int | None, option("Z: latents a step.", _MODEL, "--latent")] = None,
     read_size: Annotated[int | None, option("N of the N×N read window, in filters.", _MODEL)] = None,
     write_size: Annotated[int | None, option("N of the N×N write window, in filters.", _MODEL)] = None,
     attention: Annotated[bool | None, option("Windows, or whole images.", _MODEL)] = None,
     batch_size: Annotated[
         int | None, option("Pictures an update, over all devices. Default: the preset's.", _OPTIMISER)
     ] = None,
-    lr: Annotated[
+    learning_rate: Annotated[
         float | None,
-        option("Adam's peak learning rate; a cosine takes it to 0. Default: the preset's.", _OPTIMISER),
+        option(
+            "Adam's peak learning rate; a cosine takes it to 0. Default: the preset's.", _OPTIMISER, "--lr"
+        ),
     ] = None,
     warmup: Annotated[
         int | None, option("Iterations of linear warm-up. Default: the preset's.", _OPTIMISER)
@@ -100,11 +102,13 @@ def command(
             metavar="PIXELS",
         ),
     ] = None,
-    clip: Annotated[
-        float | None, option("Largest norm of the gradient, 0 for any. Default: the preset's.", _OPTIMISER)
+    clip_norm: Annotated[
+        float | None,
+        option("Largest norm of the gradient, 0 for any. Default: the preset's.", _OPTIMISER, "--clip"),
     ] = None,
-    ema: Annotated[
-        float | None, option("Decay of the weights' moving average, 0 for none. Default: 0.999.", _OPTIMISER)
+    ema_decay: Annotated[
+        float | None,
+        option("Decay of the weights' moving average, 0 for none. Default: 0.999.", _OPTIMISER, "--ema"),
     ] = None,
     weight_decay: Annotated[
         float | None, option("Of matrices, as AdamW takes it. Default: the preset's.", _OPTIMISER)
@@ -170,7 +174,7 @@ def command(
         tuple[int, int] | None,
         option("Height and width to resize and crop to, in pixels.", DATA, metavar="H W"),
     ] = None,
-    channels: Annotated[int | None, option("1 (grey) or 3 (colour).", DATA)] = None,
+    image_channels: Annotated[int | None, option("1 (grey) or 3 (colour).", DATA, "--channels")] = None,
     shift: Annotated[
         int | None,
         option(
@@ -186,57 +190,24 @@ def command(
     Leaves last.ckpt (to resume), best.ckpt (to export), best.safetensors (to share), metrics.csv, TensorBoard events
     and sample sheets in the run folder, and prints the test figure at the end. Ctrl-C saves and says how to go on.
     """
+    given = locals()  # by name: options that set a field are called as it is
+
     from ..errors import DrawError
     from ..models.checkpoint import load_checkpoint
     from ..pretrained import find_packaged
-    from .data.places import expand_home
-    from .options import begin, go_on
+    from .options import begin, fields_of, go_on
     from .presets import find_preset
     from .ranks import this_rank
     from .run_lock import RunLock
     from .settings import Hardware, RunFolder
 
-    changes: dict[str, Any] = {
-        "iterations": iterations,
-        "seed": seed,
-        "eval_every": eval_every,
-        "save_every": save_every,
-        "batch_size": batch_size,
-        "learning_rate": lr,
-        "warmup": warmup,
-        "attention_lr_scale": attention_lr_scale,
-        "write_window": write_window,
-        "clip_norm": clip,
-        "ema_decay": ema,
-        "weight_decay": weight_decay,
-        "deform": deform,
-        "all_digits": all_digits,
-        "glimpse_loss": glimpse_loss,
-        "precision": precision,
-        # Whole: the run may go on from another folder.
-        "image_dir": str(expand_home(image_dir).absolute()) if image_dir else None,
-        "image_height": image_size[0] if image_size else None,
-        "image_width": image_size[1] if image_size else None,
-        "image_channels": channels,
-        "validation_dir": str(expand_home(validation_dir).absolute()) if validation_dir else None,
-        "shift": shift,
-    }
-    sizes: dict[str, Any] = {
-        "time_steps": time_steps,
-        "hidden_size": hidden,
-        "latent_size": latent,
-        "read_size": read_size,
-        "write_size": write_size,
-        "attention": attention,
-    }
+    changes, sizes = fields_of(given)
     hardware = Hardware(device, devices, compile_, cuda_graph, threads)
-    changes = {k: v for k, v in changes.items() if v is not None}
-    sizes = {k: v for k, v in sizes.items() if v is not None}
     start: Start | None = None  # of a run to resume: known once its folder is ours
     if resume:
         if init_from is not None or from_stage is not None:
-            given = "--init-from" if init_from is not None else "--from-stage"
-            raise DrawError(f"--resume goes on with a run's own weights: leave out {given}")
+            other = "--init-from" if init_from is not None else "--from-stage"
+            raise DrawError(f"--resume goes on with a run's own weights: leave out {other}")
         folder = RunFolder(out or Path("runs") / find_preset(preset).settings.preset)
         folder.require_run()
     else:

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from ..files import write_atomically
+from ..files import write_text
 from .settings import RunFolder
 
 
@@ -19,7 +19,7 @@ class Logbook:
 
         self._columns = ("iteration", "stage", "seconds", "learning_rate", "images_per_second", *columns)
         rows = [row for row in _read(folder.metrics) if int(row["iteration"]) <= iteration]
-        write_atomically(folder.metrics, lambda file: file.write(self._text(rows, header=True).encode()))
+        write_text(folder.metrics, self._text(rows, header=True))
         self._file = folder.metrics.open("a", encoding="utf-8", newline="")
         self._events = SummaryWriter(str(folder.path), purge_step=iteration + 1)
 

@@ -13,6 +13,7 @@ from ..errors import DrawError
 from ..models.checkpoint import Checkpoint, weights_sha256
 from ..models.config import ClassifierConfig, DrawConfig, ModelConfig
 from .data.labelled_folder import class_names
+from .data.places import expand_home
 from .presets import Preset
 from .settings import RunFolder, TrainSettings
 from .stages import Place, Stage, Start, place_of, start_from
@@ -33,6 +34,25 @@ _OPTIONS = {
 # Options of a resumed run that may differ from the first part's: its length, and where its pictures lie now.
 _RESUMABLE = {"iterations", "image_dir", "validation_dir"}
 _OWN_PICTURES = ("images", "labelled-images")
+
+
+def fields_of(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the options given, by their parameters' names, set: fields of :class:`TrainSettings`, sizes of the model."""
+    not_fields = ("preset", "init_from")  # in the settings they are the preset's name and a digest
+    given = {name: value for name, value in given.items() if value is not None and name not in not_fields}
+    for folder in given.keys() & {
+        "image_dir",
+        "validation_dir",
+    }:  # whole: the run may go on from another place
+        given[folder] = str(expand_home(given[folder]).absolute())
+    if "image_size" in given:
+        given["image_height"], given["image_width"] = given["image_size"]
+    settings, *models = (
+        [f.name for f in dataclasses.fields(kind) if f.name in given]
+        for kind in (TrainSettings, DrawConfig, ClassifierConfig)
+    )
+    sizes = [name for names in models for name in names if name not in settings]
+    return {name: given[name] for name in settings}, {name: given[name] for name in sizes}
 
 
 def option_names(fields: Iterable[str]) -> str:

@@ -53,6 +53,17 @@ _CLUTTERED: dict[str, Any] = {
     "save_every": 500,
 }
 
+_PHOTOGRAPH = DrawConfig(
+    3, 54, 54, time_steps=32, hidden_size=800, latent_size=100, read_size=12, write_size=12
+)
+_PHOTOGRAPHS: dict[str, Any] = {
+    "learning_rate": 3e-4,  # wide LSTM and 8,748 targets a picture: 1e-3 spikes
+    "warmup": 1000,
+    "eval_every": 2000,
+    "eval_images": 500,
+    "save_every": 1000,
+}
+
 PRESETS: dict[str, Preset] = dict(
     [
         _preset(
@@ -131,17 +142,11 @@ PRESETS: dict[str, Preset] = dict(
         ),
         _preset(
             "house numbers, 54x54 crops in colour",
-            DrawConfig(
-                3, 54, 54, time_steps=32, hidden_size=800, latent_size=100, read_size=12, write_size=12
-            ),
+            _PHOTOGRAPH,
             "svhn",
             dataset="svhn",
             iterations=200_000,
-            learning_rate=3e-4,  # wide LSTM and 8,748 targets a picture: 1e-3 spikes
-            warmup=1000,
-            eval_every=2000,
-            eval_images=500,
-            save_every=1000,
+            **_PHOTOGRAPHS,
         ),
         _preset(
             "CIFAR-10 in colour",
@@ -149,25 +154,15 @@ PRESETS: dict[str, Preset] = dict(
             "cifar10",
             dataset="cifar10",
             iterations=150_000,
-            learning_rate=3e-4,
-            warmup=1000,
-            eval_every=2000,
-            eval_images=500,
-            save_every=1000,
+            **_PHOTOGRAPHS,
         ),
         _preset(
             "any folder of pictures (--image-dir, --image-size, --channels); SVHN's sizes",
-            DrawConfig(
-                3, 54, 54, time_steps=32, hidden_size=800, latent_size=100, read_size=12, write_size=12
-            ),
+            _PHOTOGRAPH,
             "images",
             dataset="images",
             iterations=100_000,
-            learning_rate=3e-4,
-            warmup=1000,
-            eval_every=2000,
-            eval_images=500,
-            save_every=1000,
+            **_PHOTOGRAPHS,
         ),
         _preset(
             "the glimpse classifier on your own pictures, a folder for each class (--image-dir)",

@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from types import TracebackType
 from typing import NoReturn
 
 from ..errors import DrawError
@@ -114,9 +113,7 @@ class Crew:
     def __enter__(self) -> Crew:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         self._over.set()
         if not self._rank.main and isinstance(error, DrawError):
             time.sleep(_GRACE)  # rank 0 mostly has the same error: it says it, once, and ends this process

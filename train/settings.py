@@ -47,7 +47,7 @@ class TrainSettings:
     init_from: str = ""  # SHA-256 of the weights that the run started from; empty for random ones
     # `cluttered-mnist` only
     deform: float = (
-        0.0  # training digits are rotated, stretched, slanted and shifted; 1 is 12 degrees and the like
+        0.0  # training digits are rotated, stretched, slanted, shifted; 1 is 12 degrees and the like
     )
     all_digits: bool = False  # train on the validation digits as well: best.ckpt is then the last
     # `images` and `labelled-images` only
@@ -120,9 +120,7 @@ class Hardware:
 
     device: str = "auto"  # auto, cpu, cuda
     devices: int = 1
-    compile: bool | None = (
-        None  # None: as the run began, or where it is new as its length and the machine say
-    )
+    compile: bool | None = None  # None: as the run began, or in a new one as its length and the machine say
     cuda_graph: bool = False  # record the whole update; one GPU only
     threads: int | None = None  # of the CPU; None is PyTorch's choice
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..models.attention import window_from
 from ..models.classifier import GlimpseClassifier
+from ..models.config import ModelConfig
 from ..models.draw import Draw
 from ..runtime.pictures.drawing import (
     READ_COLOUR,
@@ -73,7 +74,6 @@ def enlarged(glimpse: np.ndarray, height: int, width: int) -> Rgb:
     return centred(glimpse / max(float(glimpse.max()), 1e-6), height, width)
 
 
-def window_rows(params: Tensor, n: int, config: object) -> np.ndarray:
+def window_rows(params: Tensor, n: int, config: ModelConfig) -> np.ndarray:
     """Attention vectors [K, T, 5] as rows (x, y, delta, sigma, gamma) in pixels."""
-    width, height = config.image_width, config.image_height  # type: ignore[attr-defined]
-    return window_from(params, n, width, height).stack().cpu().numpy()
+    return window_from(params, n, config.image_width, config.image_height).stack().cpu().numpy()

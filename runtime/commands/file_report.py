@@ -46,7 +46,7 @@ def report(path: str) -> tuple[list[tuple[str, str]], list[str]]:
     found = find_packaged(path, ".onnx", "model")
     lines = [
         ("file", f"{found}, {len(data):,} bytes"),
-        ("SHA-256", _sha256(data) + _packaged_as(data)),
+        ("SHA-256", hashlib.sha256(data).hexdigest() + _packaged_as(data)),
     ]
     problems: list[str] = []
     metadata = None
@@ -175,10 +175,6 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return float("inf")
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _packaged_as(data: bytes) -> str:

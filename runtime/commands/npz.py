@@ -6,7 +6,6 @@ import os
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 import numpy as np
@@ -52,9 +51,7 @@ class NpzWriter:
         """Set a whole (small) array."""
         self._scalars[name] = np.asarray(array)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._stack:
             if kind is None:
                 self._finish()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import DrawError
-from ...files import atomic_write
+from ...files import write_bytes
 from .drawing import (
     GAP_COLOUR,
     READ_COLOUR,
@@ -134,8 +134,7 @@ def write_gif(
     }
     # Into memory: after an error in a file imageio tries again when the file is closed.
     data = imwrite("<bytes>", indices, extension=".gif", plugin="pillow", is_batch=True, **options)
-    with atomic_write(path) as file:
-        file.write(data)
+    write_bytes(path, data)
 
 
 def check_frames(width: int, height: int, count: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,12 @@ def test_weights_graph_and_card_are_of_one_model(name: str) -> None:
     assert page.lstrip().startswith(f"# {name}\n")
 
 
+def console_blocks(page: str) -> list[tuple[list[str], str]]:
+    """The commands that a page shows, and what it says they printed."""
+    found = re.findall(r"^```console\n\$ ([^\n]*)\n(.*?)\n```$", page, re.MULTILINE | re.DOTALL)
+    return [(shlex.split(command), text) for command, text in found]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_front_matter(name: str, card_tool: Any) -> None:
     """It fits the schema, and it is what the figures on the page give."""
@@ -69,7 +76,7 @@ def test_front_matter(name: str, card_tool: Any) -> None:
     jsonschema.validate(matter, SCHEMA)
     assert matter["model-index"][0]["name"] == name
     checkpoint = load_checkpoint(ROOT / "pretrained" / f"{name}.safetensors")
-    figures = card_tool.figures_of(card_tool.console_blocks(page))
+    figures = card_tool.figures_of(console_blocks(page))
     again = card_tool.front_matter(name, checkpoint, figures)
     assert (ROOT / "pretrained" / f"{name}.md").read_text(encoding="utf-8").startswith(again)
     values = {m["type"]: m["value"] for m in matter["model-index"][0]["results"][0]["metrics"]}
@@ -87,7 +94,7 @@ def test_front_matter(name: str, card_tool: Any) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_header_has_the_test_figures(name: str, card_tool: Any) -> None:
     checkpoint = load_checkpoint(ROOT / "pretrained" / f"{name}.safetensors")
-    figures = card_tool.figures_of(card_tool.console_blocks(split_card(name)[1]))
+    figures = card_tool.figures_of(console_blocks(split_card(name)[1]))
     assert figures
     assert {k: v for k, v in checkpoint.metrics.items() if k.startswith("test_")} == figures
 

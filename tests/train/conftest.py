@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +92,18 @@ def make_trainer(tmp_path: Path, bars: Dataset) -> Callable[..., Trainer]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short finished run on the digits, made by draw-train in a process of its own."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    script = Path(sys.executable).parent / "draw-train"
+    sizes = ("--hidden", 8, "--time-steps", 2, "--latent", 2, "--batch-size", 20, "--threads", 1)
+    lengths = ("--iterations", 60, "--save-every", 7, "--eval-every", 30)
+    words = [str(word) for word in (script, "--out", folder, *lengths, *sizes)]
+    subprocess.run(words, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return folder
 
 
 @pytest.fixture

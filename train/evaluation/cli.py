@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Annotated, Literal
@@ -95,17 +97,11 @@ def command(
     Image k of those evaluated takes the noise of the stream's image k, so that PyTorch and ONNX Runtime give
     the same figure.
     """
+    given = locals()  # by name: options are called as the fields of the request
     if (ckpt is None) == (onnx is None):
         raise typer.BadParameter("give either --ckpt FILE or --onnx FILE.")
-    check_outputs(
-        {
-            "--plot": plot,
-            "--calibration": calibration,
-            "--confusion": confusion,
-            "--nearest": nearest,
-            "--recognise-sheet": recognise_sheet,
-        }
-    )
+    pictures = {"--plot": plot, "--calibration": calibration, "--confusion": confusion, "--nearest": nearest}
+    check_outputs({**pictures, "--recognise-sheet": recognise_sheet})
     if onnx is not None and (importance or plot or nearest or recognise):
         raise typer.BadParameter(
             "--importance, --plot, --nearest and --recognise need the model itself: use --ckpt."
@@ -122,38 +118,15 @@ def command(
     from .files import Request, evaluate_checkpoint, evaluate_onnx
 
     with flushed_subnormals():
+        same = [f.name for f in dataclasses.fields(Request) if f.name not in ("file", "int8")]
         request = Request(
-            file=ckpt or onnx or "",
-            data_dir=data_dir,
-            dataset=dataset,
-            image_dir=image_dir,
-            split=split,
-            limit=limit,
-            seed=seed,
-            batch=batch,
-            threads=threads,
-            calibration=calibration,
-            confusion=confusion,
-            provider=provider,
-            device=device,
-            int8=dtype == "int8",
-            importance=importance,
-            plot=plot,
-            nearest=nearest,
-            samples=samples,
-            recognise=recognise,
-            recognise_sheet=recognise_sheet,
+            file=ckpt or onnx or "", int8=dtype == "int8", **{name: given[name] for name in same}
         )
         result = evaluate_onnx(request) if onnx is not None else evaluate_checkpoint(request)
     if as_json:
-        import json
-
         # JSON has no NaN, which the standard error of one image is.
-        print(
-            json.dumps(
-                {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in result.values.items()}
-            )
-        )
+        values = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in result.values.items()}
+        print(json.dumps(values))
     else:
         for line in result.lines:
             print(line)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...files import write_atomically
+from ...files import atomic_write
 from .calibration import Calibration
 
 
@@ -19,7 +19,8 @@ def plot_kl(kl_per_step: tuple[float, ...], title: str, path: Path) -> None:
     axes.bar(range(1, len(kl_per_step) + 1), kl_per_step, color="#3b6ea5")
     axes.set(xlabel="step", ylabel="KL (nats)", title=title)
     axes.spines[["top", "right"]].set_visible(False)
-    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=120)
 
 
 def plot_reliability(calibration: Calibration, title: str, path: Path) -> None:
@@ -47,7 +48,8 @@ def plot_reliability(calibration: Calibration, title: str, path: Path) -> None:
     below.set(xlabel="probability of the answer", ylabel="answers", xlim=(0, 1), yscale="log")
     for each in (axes, below):
         each.spines[["top", "right"]].set_visible(False)
-    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=120)
 
 
 def plot_curve(points: list[tuple[int, float]], label: str, title: str, path: Path) -> None:
@@ -66,4 +68,5 @@ def plot_curve(points: list[tuple[int, float]], label: str, title: str, path: Pa
     axes.set(xlabel="iteration", ylabel=label, title=title)
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=120)
