@@ -84,6 +84,8 @@ class Trainer:
         elif settings.write_window:
             start_write_windows(cast(Draw, model), settings.write_window)
         if settings.compile:
+            # Graphs of earlier stages and runs count towards one limit, past which chunks silently run uncompiled.
+            torch.compiler.reset()
             model.compile_chunk()
         self._plain_optimizer = optimizer
         self._captured: CapturedUpdate | None = None

@@ -13,6 +13,7 @@ import torch
 from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import Checkpoint, build_model, load_checkpoint
 from draw_onnx.models.config import DrawConfig
+from draw_onnx.models.draw import Draw
 from draw_onnx.train import launch
 from draw_onnx.train.data.dataset import Dataset
 from draw_onnx.train.options import begin, go_on
@@ -49,7 +50,7 @@ def train(monkeypatch: pytest.MonkeyPatch, bars: Dataset, tmp_path: Path) -> Cal
     monkeypatch.setattr(launch, "write_sheet", lambda *_: None)
     step = Trainer.step
 
-    def run(name: str, kill_at: int | None = None, resume: bool = False) -> RunFolder:
+    def run(name: str, kill_at: int | None = None, resume: bool = False, compile: bool = False) -> RunFolder:
         def step_or_stop(trainer: Trainer) -> dict[str, torch.Tensor]:
             if trainer.iteration == kill_at:
                 raise Stopped
@@ -59,7 +60,7 @@ def train(monkeypatch: pytest.MonkeyPatch, bars: Dataset, tmp_path: Path) -> Cal
         folder = RunFolder(tmp_path / name)
         start = go_on(load_checkpoint(folder.last), {}, {}, folder) if resume else begin(PRESET, {}, {})
         with RunLock(folder.path) as lock:
-            code = launch.train(start, folder, Hardware(device="cpu"), None, lock, Rank())
+            code = launch.train(start, folder, Hardware(device="cpu", compile=compile), None, lock, Rank())
         assert code == 0
         return folder
 
@@ -211,3 +212,14 @@ def test_presets_are_whole(name: str, tmp_path: Path) -> None:
     assert isinstance(start.place, Place)
     shapes = {dataclasses.replace(stage.config, time_steps=1) for stage in start.place.plan}
     assert len(shapes) == 1
+
+
+def test_every_stage_has_the_compilers_whole_limit(
+    train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What earlier stages compiled counts towards one limit of torch's, past which a chunk runs uncompiled."""
+    compile_chunk = Draw.compile_chunk
+    monkeypatch.setattr(Draw, "compile_chunk", lambda model: compile_chunk(model, "aot_eager"))
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)
+    monkeypatch.setattr(torch._dynamo.config, "fail_on_recompile_limit_hit", True)
+    train("compiled", compile=True)
