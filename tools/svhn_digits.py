@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from draw_onnx.files import write_atomically
+from draw_onnx.files import atomic_write
 from draw_onnx.runtime.error_rate import ErrorRate
 from draw_onnx.runtime.pictures.reading import cover, open_picture
 from draw_onnx.runtime.pictures.walk import walk
@@ -38,7 +38,8 @@ def main() -> None:
         for digit, name, picture in digits(data_root(None) / "svhn" / part):
             path = given.folder / part / str(digit) / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, lambda file, picture=picture: picture.save(file, "PNG"))
+            with atomic_write(path) as file:
+                picture.save(file, "PNG")
             count += 1
         print(f"{part}: {count:,} digits in {given.folder / part}")
     if given.baseline:

@@ -220,6 +220,5 @@ def test_every_stage_has_the_compilers_whole_limit(
     """What earlier stages compiled counts towards one limit of torch's, past which a chunk runs uncompiled."""
     compile_chunk = Draw.compile_chunk
     monkeypatch.setattr(Draw, "compile_chunk", lambda model: compile_chunk(model, "aot_eager"))
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)
-    monkeypatch.setattr(torch._dynamo.config, "fail_on_recompile_limit_hit", True)
-    train("compiled", compile=True)
+    with torch._dynamo.config.patch(recompile_limit=1, fail_on_recompile_limit_hit=True):
+        train("compiled", compile=True)
