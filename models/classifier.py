@@ -49,6 +49,7 @@ class GlimpseClassifier(nn.Module):
 
     # Of the LSTM's products; bfloat16 for mixed precision. See Draw.product_dtype.
     product_dtype: torch.dtype | None = None
+    _compiled_chunk: Callable[..., Any] | None = None
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
@@ -106,10 +107,11 @@ class GlimpseClassifier(nn.Module):
         )
         hidden: list[Tensor] = []
         glimpses: list[Glimpse] = []
+        run_chunk = self._compiled_chunk or self._chunk
         size = chunk_size(steps)
         for first in range(0, steps, size):
             chunk = range(first, min(first + size, steps))
-            state, states, new = self._chunk(
+            state, states, new = run_chunk(
                 x, state, weights, [[p.biases[t] for p in products] for t in chunk]
             )
             hidden += states
@@ -147,7 +149,7 @@ class GlimpseClassifier(nn.Module):
 
     def compile_chunk(self, backend: str | Callable[..., Any] = "inductor") -> None:
         """Compile a few glimpses together with torch.compile."""
-        self._chunk = torch.compile(self._chunk, dynamic=False, backend=backend)  # type: ignore[method-assign]
+        self._compiled_chunk = torch.compile(self._chunk, dynamic=False, backend=backend)
 
     def bound_attention(self, params: Tensor) -> Tensor:
         """b tanh(p / b) for every element of the attention vector, or p itself where the config sets no bounds."""

@@ -108,6 +108,7 @@ class Draw(nn.Module):
     # Of the LSTMs' products; bfloat16 for mixed precision. All else stays in the weights' own precision: bfloat16 has
     # eight bits and would place a window at column 50 to a quarter of a pixel, and the KL to a percent.
     product_dtype: torch.dtype | None = None
+    _compiled_chunk: Callable[..., Any] | None = None
 
     def __init__(self, config: DrawConfig) -> None:
         super().__init__()
@@ -160,6 +161,7 @@ class Draw(nn.Module):
         batch, steps = noise.shape[:2]
         products = self._products(x, steps)
         weights = Layers(*(p.weight for p in products))
+        run_chunk = self._compiled_chunk or self._chunk
         state = State(
             self._initial_painting(batch, weights.heads),
             self.initial_encoder_hidden.expand(batch, -1).contiguous(),
@@ -179,7 +181,7 @@ class Draw(nn.Module):
                 kept.append((painted.canvas, r, state.h, painted.h, *posterior, read_params, painted.write))
                 new, entered = [kl], [inputs]
             else:
-                state, new, entered = self._chunk(x, epsilon, state, weights, biases)
+                state, new, entered = run_chunk(x, epsilon, state, weights, biases)
             kls += new
             for inputs in entered:
                 for layer, value in zip(products, inputs, strict=True):
@@ -245,7 +247,7 @@ class Draw(nn.Module):
 
     def compile_chunk(self, backend: str | Callable[..., Any] = "inductor") -> None:
         """Compile a few time steps together with torch.compile: the T-step loop as a whole takes minutes."""
-        self._chunk = torch.compile(self._chunk, dynamic=False, backend=backend)  # type: ignore[method-assign]
+        self._compiled_chunk = torch.compile(self._chunk, dynamic=False, backend=backend)
 
     # -- the parts of a step --------------------------------------------------------------------------------
 
