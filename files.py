@@ -8,7 +8,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO, cast
@@ -86,6 +86,24 @@ def check_writable(path: str | os.PathLike[str]) -> None:
             temporary.unlink()
     except OSError as error:
         raise _cannot(shown, error) from error
+
+
+def check_not_read(outputs: Iterable[Path | None], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise DrawError where an output would replace a file that is read, by whatever name."""
+    written: dict[tuple[int, int], Path] = {}
+    for output in outputs:
+        with suppress(OSError, ValueError):
+            if output is not None:
+                written[_identity(output)] = output
+    for path in inputs if written else ():
+        with suppress(OSError, ValueError):
+            if (output := written.get(_identity(path))) is not None:
+                raise DrawError(f"cannot write {output}: it is one of the files that are read")
+
+
+def _identity(path: str | os.PathLike[str]) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

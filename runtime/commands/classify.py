@@ -12,6 +12,7 @@ import typer
 
 from ...console import VersionOption, check_outputs, make_app, note, option, progress, run_app
 from ...errors import DrawError
+from ...files import check_not_read
 from . import options
 from .answers import Answers, Done
 from .options import OUTPUTS, shown_in, summary
@@ -93,6 +94,7 @@ def command(
         raise DrawError(f"{onnx} gives answers only, no glimpses for --gif: export it with --outputs steps")
     metadata = classifier.metadata
     source = _source(images, metadata.labels)
+    check_not_read((gif, confusion), (onnx, *source.names, *images))
     first: list[NDArray[np.float32]] = []  # what a GIF shows
     done: list[Done] = []
 

@@ -12,6 +12,7 @@ import typer
 
 from ...console import VersionOption, check_outputs, make_app, note, option, progress, run_app
 from ...errors import DrawError
+from ...files import check_not_read
 from ...streams import printable
 from . import options
 from .options import APPEARANCE, OUTPUTS, SEED_MAX, WHICH, summary
@@ -121,6 +122,7 @@ def command(
         draw-gen --onnx draw.onnx -n 16 --seed 7 --png sheet.png --npz out.npz
     """
     _check_usage(context, {"--gif": gif, "--png": png, "--grid": grid, "--npz": npz}, check)
+    check_not_read((gif, png, grid, npz), [onnx])
 
     from ..check_line import CheckLine
     from ..pictures.gif import check_fps

@@ -11,6 +11,7 @@ import typer
 
 from ...console import VersionOption, check_outputs, make_app, note, option, run_app
 from ...errors import DrawError
+from ...files import check_not_read
 from ...streams import printable
 from ..metadata import COVER, PAD
 from . import options
@@ -92,6 +93,7 @@ def command(
         raise DrawError(f"{onnx} gives results only, no steps for --gif: export it with --outputs steps")
     fit = metadata.picture_fit if cover is None else COVER if cover else PAD
     files = PictureFiles(images)
+    check_not_read((gif, png, npz), (onnx, *files.names))
     array = np.concatenate(list(files.batches(64, metadata.image_shape, invert, fit)))
     if binarise is None:
         binarise = metadata.binary_pictures

@@ -59,7 +59,8 @@ def _listed(reasons: Counter[str]) -> str:
 
 
 def walk(folder: str | os.PathLike[str]) -> Walk:
-    """All pictures, by suffix. Hidden files and folders are passed over (``.DS_Store``, ``._x``), and what is no picture.
+    """All pictures, by suffix. Hidden files and folders are passed over (``.DS_Store``, ``._x``), what is no picture,
+    and what draw-train has drawn: a run folder may lie among the pictures that it is trained on.
 
     Symbolic links to folders are followed, and no folder is entered twice.
 
@@ -82,6 +83,9 @@ def walk(folder: str | os.PathLike[str]) -> Walk:
         entered.add((status.st_dev, status.st_ino))
         reasons["hidden"] += sum(name.startswith(".") for name in folders)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if "samples" in folders and {"best.ckpt", "metrics.csv"} <= set(names):
+            folders.remove("samples")
+            reasons["samples of a run"] += 1
         for name in names:
             path = Path(parent, name)
             reason = _reason(path, known)

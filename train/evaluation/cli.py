@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from ...console import VersionOption, check_outputs, make_app, option, run_app
+from ...files import check_not_read
 from ..command_options import DATA, MACHINE, DataDir, Device, Threads
 
 app = make_app()
@@ -102,6 +103,10 @@ def command(
         raise typer.BadParameter("give either --ckpt FILE or --onnx FILE.")
     pictures = {"--plot": plot, "--calibration": calibration, "--confusion": confusion, "--nearest": nearest}
     check_outputs({**pictures, "--recognise-sheet": recognise_sheet})
+    if image_dir is not None and image_dir.is_dir():
+        from ...runtime.pictures.walk import walk
+
+        check_not_read((*pictures.values(), recognise_sheet), walk(image_dir).files)
     if onnx is not None and (importance or plot or nearest or recognise):
         raise typer.BadParameter(
             "--importance, --plot, --nearest and --recognise need the model itself: use --ckpt."

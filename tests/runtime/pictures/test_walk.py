@@ -122,3 +122,14 @@ def test_a_format_without_a_signature_needs_its_name(tmp_path: Path) -> None:
 
 def test_no_interpreter_is_called() -> None:
     assert not {".eps", ".ps", ".pdf", ".wmf", ".emf", ".svg"} & suffixes()
+
+
+def test_what_a_run_drew_is_no_training_picture(tmp_path: Path) -> None:
+    """The default run folder lies below the current folder, and so may the pictures."""
+    touch(tmp_path, "a.png", "samples/b.png", *(f"runs/images/{n}" for n in ("best.ckpt", "metrics.csv")))
+    touch(tmp_path, "runs/images/samples/0000500.png", "best.ckpt")
+    assert names(tmp_path) == ["a.png", "samples/b.png"]
+    assert walk(tmp_path).passed_over == {".ckpt": 2, ".csv": 1, "samples of a run": 1}
+    touch(tmp_path, "metrics.csv")
+    assert names(tmp_path) == ["a.png"]
+    assert names(tmp_path / "runs/images/samples") == ["0000500.png"]
