@@ -65,6 +65,7 @@ def run_app(app: typer.Typer, name: str, arguments: list[str] | None = None) -> 
     With ``DRAW_DEBUG=1`` in the environment errors keep their traceback.
     """
     prepare_streams()
+    _check_surroundings(name, sys.argv[1:] if arguments is None else arguments)
     debug = os.environ.get("DRAW_DEBUG", "") not in ("", "0")
     try:
         code = app(arguments, prog_name=name, standalone_mode=False)
@@ -101,6 +102,21 @@ def run_app(app: typer.Typer, name: str, arguments: list[str] | None = None) -> 
         _fail(name, f"{where}{error.strerror or error}", 1)
     else:
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _check_surroundings(name: str, arguments: list[str]) -> None:
+    """Refuse what only mistakes bring about and Python or a library would take for something else."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        option, equals, value = argument.partition("=")
+        if not argument or (equals and not value and option.startswith("--")):
+            # As a path it would be the current folder: what `--out "$OUT"` says where OUT is not set.
+            which = option or (before if before.startswith("-") else "")
+            _fail(name, f"{which or 'an argument'} is empty: is a variable not set?", 2)
+    try:
+        os.getcwd()
+    except OSError as error:
+        # Of relative names the system would say no more than this, and PyTorch's libraries end the process.
+        _fail(name, f"the current folder cannot be used, it may have been removed ({error.strerror})", 1)
 
 
 def _fail(name: str, message: str, code: int) -> None:

@@ -130,7 +130,10 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DrawError(f"cannot create {folder}: {error.strerror or error}") from error
+        reason = error.strerror or str(error)
+        if isinstance(error, FileExistsError):
+            reason = "a file or a link that leads nowhere has this name"
+        raise DrawError(f"cannot create {folder}: {reason}") from error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from ..console import note
 from ..files import write_text
 from .settings import RunFolder
 
@@ -21,19 +22,28 @@ class Logbook:
         rows = [row for row in _read(folder.metrics) if int(row["iteration"]) <= iteration]
         write_text(folder.metrics, self._text(rows, header=True))
         self._file = folder.metrics.open("a", encoding="utf-8", newline="")
-        self._events = SummaryWriter(str(folder.path), purge_step=iteration + 1)
+        self._events: SummaryWriter | None = None
+        try:
+            str(folder.path).encode()
+        except UnicodeEncodeError:
+            note(
+                "no TensorBoard events: it takes no folder whose name is not UTF-8; metrics.csv has the figures"
+            )
+        else:
+            self._events = SummaryWriter(str(folder.path), purge_step=iteration + 1)
 
     def write(self, row: dict[str, Any]) -> None:
         """``row`` maps column names to numbers; missing ones stay empty."""
         self._file.write(self._text([row], header=False))
         self._file.flush()
-        for name, value in row.items():
+        for name, value in row.items() if self._events is not None else ():
             if name not in ("iteration", "stage", "seconds"):
                 self._events.add_scalar(name.replace("_", "/", 1), value, row["iteration"])
 
     def close(self) -> None:
         self._file.close()
-        self._events.close()
+        if self._events is not None:
+            self._events.close()
 
     def _text(self, rows: list[dict[str, Any]], header: bool) -> str:
         import io

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..console import note
 from ..errors import DrawError
-from ..files import remove_parts
+from ..files import make_folder, remove_parts
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -43,7 +43,7 @@ class RunLock:
 
         lock = FileLock(self._file, timeout=0)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
             lock.acquire()
         except Timeout:
             who = ""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +227,25 @@ def test_a_failed_write_keeps_the_old_file(file: Path, monkeypatch: pytest.Monke
         save_checkpoint(file, make(CONFIGS[1]))
     assert file.read_bytes() == before
     assert [p.name for p in file.parent.iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize("room", [0, 1, 1000, 5000])
+def test_a_disk_that_fills_within_the_archive(file: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    """PyTorch ends the archive all the same, and raises a RuntimeError about that."""
+
+    @contextmanager
+    def small(path: Path) -> Iterator[Any]:
+        class Full(io.BytesIO):
+            def write(self, data: Any, /) -> int:
+                if self.tell() + len(data) > room:
+                    raise OSError(28, "No space left on device")
+                return super().write(data)
+
+        yield Full()
+
+    monkeypatch.setattr("draw_onnx.models.checkpoint.atomic_write", small)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(file, make(CONFIGS[1]))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,3 +57,41 @@ def test_a_model_is_not_replaced_by_a_picture(spawn, fake: Path, tmp_path: Path)
     got = spawn("draw-gen", "--onnx", model, "--gif", "m.gif")
     assert got.returncode == 1
     assert model.read_bytes() == (fake / "decoder.onnx").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("draw-train", "--out", ""), "--out"),
+        (("draw-train", "--out="), "--out"),
+        (("draw-train", "--preset", "images", "--image-dir", ""), "--image-dir"),
+        (("draw-export", "--ckpt", "x.ckpt", "--hub", ""), "--hub"),
+        (("draw-export", "--ckpt", "x.ckpt", "-o", ""), "-o"),
+        (("draw-eval", "--ckpt", ""), "--ckpt"),
+        (("draw-gen", "--gif", ""), "--gif"),
+        (("draw-score", "--onnx", "x", ""), "an argument"),
+        (("draw-classify", ""), "an argument"),
+        (("draw-doctor", "--onnx="), "--onnx"),
+        (("draw-onnx", "train", "--out", ""), "--out"),
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(
+    spawn, tmp_path: Path, arguments: tuple[str, ...], name: str
+) -> None:
+    """`--out "$OUT"` where OUT is not set."""
+    got = spawn(*arguments)
+    assert got.returncode == 2
+    assert got.stderr.endswith(f": error: {name} is empty: is a variable not set?\n".encode())
+    assert got.stderr.count(b"\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a current folder cannot be removed there")
+@pytest.mark.parametrize("arguments", [("draw-gen", "--gif", "x.gif"), ("draw-train",), ("draw-onnx", "gen")])
+def test_a_current_folder_that_was_removed(spawn, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """PyTorch's libraries would end the process with a line about themselves."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    got = spawn(*arguments, before=("sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh"), cwd=gone)
+    assert (got.returncode, got.stdout, got.stderr.count(b"\n")) == (1, b"", 1)
+    assert b": error: the current folder cannot be used, it may have been removed" in got.stderr
