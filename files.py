@@ -136,6 +136,13 @@ def make_folder(folder: Path) -> None:
         raise DrawError(f"cannot create {folder}: {reason}") from error
 
 
+def check_ordinary(path: str | os.PathLike[str]) -> None:
+    """Raise DrawError for a pipe or a device, where a file is read in more than one pass or as a whole."""
+    with reading(path):
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise DrawError(f"{path} is a pipe or a device: give an ordinary file")
+
+
 @contextmanager
 def reading(path: str | os.PathLike[str]) -> Iterator[None]:
     """What the system says while ``path`` is read becomes the one line of a DrawError."""

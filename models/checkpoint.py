@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DrawError
-from ..files import atomic_write, reading
+from ..files import atomic_write, check_ordinary, reading
 from .classifier import GlimpseClassifier
 from .config import ClassifierConfig, ModelConfig, config_from_dict, config_to_dict, model_kind
 from .draw import Draw
@@ -143,6 +143,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise DrawError(f"{path} is a folder, not a checkpoint")
     if not path.exists():
         raise DrawError(f"no checkpoint at {path}")
+    check_ordinary(path)
     broken = f"{path} is not a draw-onnx checkpoint, or it is damaged"
     try:
         ships = is_safetensors(path)

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 
 from ..console import be_quiet, format_duration, note, progress
 from ..errors import DrawError
-from ..files import write_text
+from ..files import make_folder, write_text
 from ..models.checkpoint import build_model, load_checkpoint
 from ..models.config import ClassifierConfig, DrawConfig
 from ..streams import printable
@@ -77,7 +77,7 @@ def _train(
     if main and start.settings.precision == "bf16-mixed":
         warn_of_slow_bfloat16(fabric.device)
     if main:
-        folder.samples.mkdir(exist_ok=True)
+        make_folder(folder.samples)
         if start.fresh:
             words = ["draw-train", *sys.argv[1:]]
             write_text(folder.command, shlex.join(words) + "\n")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 from ..console import note
-from ..files import write_text
+from ..errors import DrawError
+from ..files import reading, write_text
 from .settings import RunFolder
 
 
@@ -49,7 +52,7 @@ class Logbook:
         import io
 
         text = io.StringIO()
-        writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
+        writer = csv.DictWriter(text, self._columns, restval="", extrasaction="ignore", lineterminator="\n")
         if header:
             writer.writeheader()
         for row in rows:
@@ -58,12 +61,20 @@ class Logbook:
 
 
 def _read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
+    """The rows, less those that a crash has cut short or filled with anything else.
+
+    Raises:
+        DrawError: not a table of draw-train's, which writing it anew would lose.
+    """
+    if not os.path.lexists(path):
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        # A row cut short by a crash has no number to keep.
-        return [
-            row
-            for row in csv.DictReader(file)
-            if (row.get("iteration") or "").isdigit() and None not in row.values()
-        ]
+    with reading(path):
+        header, *lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines() or ["iteration"]
+    columns = header.split(",")  # numbers and names alone: nothing is quoted
+    if "iteration" not in columns:
+        raise DrawError(
+            f"{path} is not the table that draw-train wrote: move it away, to go on without its rows"
+        )
+    cells = [line.split(",") for line in lines]
+    rows = [dict(zip(columns, row, strict=True)) for row in cells if len(row) == len(columns)]
+    return [row for row in rows if re.fullmatch("[0-9]{1,18}", row["iteration"])]

@@ -56,7 +56,7 @@ class RunLock:
         except (OSError, NotImplementedError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
-                raise DrawError(f"cannot write {self._folder}: {reason}") from error
+                raise DrawError(f"cannot write {self._file}: {reason}") from error
             note(
                 f"{self._folder}: no locks here ({reason}): see to it that no other draw-train uses this folder"
             )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ...console import note
 from ...errors import DrawError, first_line
+from ...files import check_ordinary
 from ...streams import printable
 from ..metadata import PAD
 from .ink import AUTO
@@ -126,6 +127,8 @@ def _holds(names: Sequence[str]) -> str:
 def _opened(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
     """The archive; what goes wrong in the block is the file's fault."""
     try:
+        if os.path.exists(path):
+            check_ordinary(path)
         with zipfile.ZipFile(path) as archive:
             yield archive
     except (DrawError, MemoryError):

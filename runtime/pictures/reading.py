@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import DrawError, first_line
+from ...files import check_ordinary
 from ..metadata import COVER, PAD
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         raise DrawError(f"{path} is a folder, not a picture")
     if not path.exists():
         raise DrawError(f"no picture at {path}")
+    check_ordinary(path)
     Image.init()
     _hush_decoders()
     formats = [name for name in FORMATS if name in Image.OPEN]

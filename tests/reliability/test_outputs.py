@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -95,3 +96,25 @@ def test_a_current_folder_that_was_removed(spawn, tmp_path: Path, arguments: tup
     got = spawn(*arguments, before=("sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh"), cwd=gone)
     assert (got.returncode, got.stdout, got.stderr.count(b"\n")) == (1, b"", 1)
     assert b": error: the current folder cannot be used, it may have been removed" in got.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("draw-train", "--init-from", "pipe"),
+        ("draw-export", "--ckpt", "pipe"),
+        ("draw-eval", "--ckpt", "/dev/zero"),
+        ("draw-classify", "pipe.png"),
+        ("draw-classify", "/dev/zero"),
+        ("draw-classify", "pipe.npz"),
+    ],
+)
+def test_a_pipe_is_not_waited_for(spawn, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """Nor a device read until the memory is full."""
+    for name in ("pipe", "pipe.png", "pipe.npz"):
+        os.mkfifo(tmp_path / name)
+    got = spawn(*arguments, timeout=60)
+    assert got.returncode == 1
+    assert got.stderr.endswith(b" is a pipe or a device: give an ordinary file\n"), got.stderr
+    assert got.stderr.count(b"\n") == 1
