@@ -100,8 +100,19 @@ def run_app(app: typer.Typer, name: str, arguments: list[str] | None = None) -> 
             raise
         where = f"{error.filename}: " if error.filename else ""
         _fail(name, f"{where}{error.strerror or error}", 1)
+    except ImportError as error:
+        # What Ctrl-C ended an import with: NumPy and others make an ImportError of whatever happens in theirs.
+        if debug or not _was_interrupted(error):
+            raise
+        _fail(name, "interrupted", 130)
     else:
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _check_surroundings(name: str, arguments: list[str]) -> None:

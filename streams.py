@@ -42,7 +42,8 @@ def drain_stdout() -> None:
     """
     try:
         sys.stdout.flush()
-    except OSError:
+    except OSError as error:
+        error.filename = error.filename or "stdout"
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise

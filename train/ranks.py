@@ -48,17 +48,32 @@ def this_rank(devices: int) -> Rank:
         DrawError: torchrun started another number of processes, or rank 0 is gone.
     """
     if _MARK in os.environ:
-        parent, rank, count, port = map(int, os.environ[_MARK].split())
+        try:
+            parent, rank, count, port = map(int, os.environ[_MARK].split())
+        except ValueError:
+            raise DrawError(f"{_MARK} is not what draw-train gives its own processes: unset it") from None
         if parent != os.getppid():
             raise DrawError("the main process has ended")
         return Rank(rank, count, port, parent, count)
-    world = int(os.environ.get("WORLD_SIZE") or 1) if "TORCHELASTIC_RUN_ID" in os.environ else 1
-    if world > 1:
-        local = int(os.environ["LOCAL_WORLD_SIZE"])
+    if "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "") not in ("", "1"):
+        rank, local, world = _torchrun()
         if devices not in (1, local):
             raise DrawError(f"--devices {devices}: torchrun started {local} processes on this machine")
-        return Rank(int(os.environ["RANK"]), world, local=local, torchrun=True)
+        return Rank(rank, world, local=local, torchrun=True)
     return Rank(0, devices, _free_port() if devices > 1 else 0, local=devices)
+
+
+def _torchrun() -> tuple[int, int, int]:
+    """Rank, processes of this machine and of all, as torchrun says them; DrawError where they are left from elsewhere."""
+    names = ("RANK", "LOCAL_WORLD_SIZE", "WORLD_SIZE")
+    try:
+        rank, local, world = (int(os.environ[name]) for name in names)
+    except (KeyError, ValueError):
+        rank, local, world = 0, 0, 0
+    if not (0 <= rank < world and 1 <= local <= world and world % local == 0):
+        said = ", ".join(f"{name}={os.environ.get(name, '')}" for name in names)
+        raise DrawError(f"TORCHELASTIC_RUN_ID is set, but torchrun sets no {said}: unset it to train without")
+    return rank, local, world
 
 
 def _free_port() -> int:

@@ -145,7 +145,7 @@ def test_a_disk_that_may_not_be_written(on_disk, fake: Path) -> None:
     assert got[2] == []
     got = on_disk("draw-train", "--out", "disk/run", "--iterations", 2, *TINY, more=locked)
     assert got[0] == 1
-    assert "cannot write disk/run: Read-only file system" in one_error(got[1])
+    assert "cannot create disk/run: Read-only file system" in one_error(got[1])
 
 
 def test_nothing_else_is_fetched(on_disk, fake: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from draw_onnx.console import make_app, run_app
 from draw_onnx.streams import printable
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="a POSIX shell closes and redirects")
@@ -43,7 +44,7 @@ def test_files_are_written_before_they_are_talked_about(
     assert "Exception ignored" not in error
     if code is not None:
         assert got.returncode == code
-        assert "draw-gen: error: " in error
+        assert "draw-gen: error: stdout: " in error
 
 
 def test_a_reader_that_went_away(spawn, fake: Path, tmp_path: Path) -> None:
@@ -95,3 +96,24 @@ def test_names_that_are_not_utf8(spawn, fake: Path, tmp_path: Path) -> None:
 def test_what_a_terminal_is_not_sent() -> None:
     assert printable("97 % of 1×28 µ 絵 é") == "97 % of 1×28 µ 絵 é"
     assert printable("a\udce9\x1b[2J\n\x00\u202e") == r"a\udce9\x1b[2J\n\x00\u202e"
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_an_import_that_was_interrupted(capsys: pytest.CaptureFixture[str], chained: bool) -> None:
+    """NumPy makes an ImportError of it."""
+    app = make_app()
+
+    @app.command()
+    def command() -> None:
+        try:
+            raise KeyboardInterrupt if chained else OSError
+        except BaseException as error:
+            raise ImportError("numpy could not be imported") from error
+
+    with pytest.raises(SystemExit if chained else ImportError) as stop:
+        run_app(app, "draw-gen", [])
+    if chained:
+        assert (getattr(stop.value, "code", None), capsys.readouterr().err) == (
+            130,
+            "draw-gen: error: interrupted\n",
+        )
