@@ -6,6 +6,6 @@ import os
 for _name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"):
     if not os.environ.get(_name, "0").isdecimal():
         del os.environ[_name]
-os.environ.pop(
-    "LT_CLI_USED", None
-)  # of `fabric run`: would put LT_DEVICES and others in the place of our options
+# Fabric would take these in the place of our options and of the checkpoint's settings.
+for _name in ("ACCELERATOR", "STRATEGY", "DEVICES", "NUM_NODES", "PRECISION", "CLI_USED"):
+    os.environ.pop(f"LT_{_name}", None)
