@@ -104,8 +104,12 @@ def run_app(app: typer.Typer, name: str, arguments: list[str] | None = None) -> 
     except OSError as error:
         if debug:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(name, f"{where}{error.strerror or error}", 1)
+        where = error.filename
+        try:
+            drain_stdout()
+        except OSError:  # what could not be written is still to be written
+            where = where or "stdout"
+        _fail(name, f"{f'{where}: ' if where else ''}{error.strerror or error}", 1)
     except ImportError as error:
         # What Ctrl-C ended an import with: NumPy and others make an ImportError of whatever happens in theirs.
         if debug or not _was_interrupted(error):
