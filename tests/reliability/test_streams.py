@@ -37,7 +37,11 @@ def test_files_are_written_before_they_are_talked_about(
     if "/dev/full" in shell and not Path("/dev/full").exists():
         pytest.skip("no /dev/full")
     outputs = ("--gif", "x.gif", "--png", "x.png", "--grid", "g.png", "--npz", "x.npz", "--check")
-    got = spawn("draw-gen", "--onnx", fake / "decoder.onnx", "-n", 2, *outputs, shell=shell)
+    got = spawn(
+        *("draw-gen", "--onnx", fake / "decoder.onnx", "-n", 2, *outputs),
+        shell=shell,
+        environment={"PYTHONUNBUFFERED": None},
+    )
     assert {path.name for path in tmp_path.iterdir()} == {"x.gif", "x.png", "g.png", "x.npz"}
     error = got.stderr.decode()
     assert "Traceback" not in error
