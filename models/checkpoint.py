@@ -138,6 +138,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if not path.exists():
         raise DrawError(f"no checkpoint at {path}")
     broken = f"{path} is not a draw-onnx checkpoint, or it is damaged"
+    if path.suffix == ".onnx":
+        broken += " (weights are in the .ckpt or .safetensors that the .onnx file was made of)"
     try:
         ships = is_safetensors(path)
         content = _read_safetensors(path) if ships else _read_ckpt(path, broken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,5 +207,7 @@ def find_preset(name: str) -> Preset:
     """Raises DrawError for an unknown name, listing the known ones."""
     preset = PRESETS.get(ALIASES.get(name, name))
     if preset is None:
-        raise DrawError(f"unknown preset {name!r}; choose from {', '.join(PRESETS)}")
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        meant = f" (did you mean {near[0]}?)" if near else ""
+        raise DrawError(f"unknown preset {name!r}{meant}; choose from {', '.join(PRESETS)}")
     return preset

@@ -191,4 +191,7 @@ def test_mistakes(export, saved, tmp_path: Path) -> None:
         assert words in err
     assert [p.name for p in mine.iterdir()] == ["README.md"]
     code, _, err = export("--ckpt", mine, "-o", tmp_path / "x.onnx")
-    assert (code, "is a folder, not a checkpoint" in err) == (1, True)
+    assert (code, err.rstrip().endswith("is a folder, not a checkpoint")) == (1, True)
+    (mine / "best.ckpt").touch()
+    code, _, err = export("--ckpt", mine, "-o", tmp_path / "x.onnx")
+    assert (code, f"not a checkpoint: give {mine / 'best.ckpt'}" in err) == (1, True)
