@@ -84,7 +84,7 @@ def test_a_drawing_model(export, saved, tmp_path: Path, kind: str) -> None:
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert "81.25" in text.split("---\n")[2]
     assert sha in text
-    assert "within 1e-05, at every step" in text
+    assert "| pictures within 1e-05, at every step |" in text
 
 
 def test_a_classifier(export, saved, tmp_path: Path) -> None:

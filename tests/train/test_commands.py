@@ -108,7 +108,7 @@ def test_two_devices_train_like_one(finished: Path, tmp_path: Path) -> None:
         (["--iterations", "many"], 2, "Invalid value for '--iterations'"),
         (["--lr", "7"], 1, "learning rate must be between 0 and 1"),
         (["--hidden", "0"], 1, "--hidden must be between 1 and 65536"),
-        (["--no-attention", "--read-size", "2"], 1, "0 without attention"),
+        (["--no-attention", "--read-size", "2"], 1, "--read-size must be 0 without attention"),
         (["--preset", "cluttered-mnist", "--latent", "3"], 1, "does not fit the glimpse classifier"),
         (["--preset", "images"], 1, "needs --image-dir"),
         (["--image-size", "8", "8"], 1, "belong to presets images and labelled-images"),
