@@ -16,7 +16,7 @@ from typing import Any
 import typer
 
 from . import __version__
-from .errors import DrawError
+from .errors import DrawError, first_line
 from .files import check_writable
 from .streams import drain_stdout, prepare_streams, printable
 
@@ -30,6 +30,8 @@ _EXTRA_PACKAGES = (
     "matplotlib",
     *("onnx", "onnx_ir"),
 )
+# How libraries say that memory, or the number of threads, is at its end: PyTorch on a CPU (two ways) and a GPU, Python.
+_NO_ROOM = ("can't allocate memory", "not enough memory", "out of memory", "can't start new thread")
 
 
 def make_app(**more: Any) -> typer.Typer:
@@ -95,6 +97,10 @@ def run_app(app: typer.Typer, name: str, arguments: list[str] | None = None) -> 
         if debug:
             raise
         _fail(name, f"out of memory: {error}" if str(error) else "out of memory", 1)
+    except RuntimeError as error:
+        if debug or not any(words in str(error) for words in _NO_ROOM):
+            raise
+        _fail(name, f"no room for it on this machine: {first_line(error)}", 1)
     except OSError as error:
         if debug:
             raise

@@ -74,6 +74,8 @@ class Model:
         except MemoryError:
             raise
         except Exception as error:  # the binding raises half a dozen unrelated classes
+            if "bad_alloc" in str(error):
+                raise MemoryError from error
             raise DrawError(f"{self.name}: running it failed: {first_line(error)}") from error
         if not np.isfinite(results[0][:rows]).all():
             raise DrawError(f"{self.name}: its {outputs[0]} is not finite: the file is damaged")
