@@ -239,6 +239,7 @@ def test_the_weights_to_share(command: Command, finished: Path, tmp_path: Path) 
         for name in ("best.ckpt", "best.safetensors")
     ]
     assert lines[0] == lines[1] != ""
+    assert f"{best.metrics['test_bound']:.2f} ± {best.metrics['test_standard_error']:.2f} nats" in lines[0]
     arguments = ("--init-from", finished / "best.safetensors", "--out", tmp_path / "run", "--threads", 1)
     code, _, error = command(cli.main, *arguments, "--iterations", 2)
     assert code == 0, error
