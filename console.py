@@ -75,7 +75,8 @@ def run_app(app: typer.Typer, name: str, arguments: list[str] | None = None) -> 
     except _CLICK_ERROR as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)  # type: ignore[attr-defined]
         message = message.replace(": Value error, ", ": ")  # Typer's, before what a Literal may be
-        _fail(name, f"{message.rstrip('.')}. Try '{name} --help'.", getattr(error, "exit_code", 2))
+        stop = "" if message.endswith("?") else "."  # after "Did you mean 'gen'?"
+        _fail(name, f"{message.rstrip('.')}{stop} Try '{name} --help'.", getattr(error, "exit_code", 2))
     except DrawError as error:
         if debug:
             raise

@@ -141,7 +141,10 @@ def _card(name: str, checkpoint: Checkpoint, files: Mapping[str, bytes], licence
     for graph, data in files.items():
         metadata = Metadata.from_props(parse(data).metadata)
         gate = metadata.parity_atol
-        within = "no" if gate == "unchecked" else f"within {gate}, at every step"
+        judged = (
+            "pictures" if draw else "probabilities"
+        )  # the gate that parity_atol names; others have their own
+        within = "no" if gate == "unchecked" else f"{judged} within {gate}, at every step"
         lines.append(
             f"| `{graph}.onnx` | {metadata.model_type}, {metadata.time_steps} steps, {len(data):,} bytes | {within} |"
         )

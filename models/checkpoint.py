@@ -145,6 +145,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise DrawError(f"no checkpoint at {path}")
     check_ordinary(path)
     broken = f"{path} is not a draw-onnx checkpoint, or it is damaged"
+    if path.suffix == ".onnx":
+        broken += " (weights are in the .ckpt or .safetensors that the .onnx file was made of)"
     try:
         ships = is_safetensors(path)
         content = _read_safetensors(path) if ships else _read_ckpt(path, broken)

@@ -41,7 +41,8 @@ class DrawConfig:
         if self.attention:
             _require_positive(self, ("read_size", "write_size"))
         elif self.read_size or self.write_size:
-            raise ValueError("read_size and write_size are 0 without attention")
+            name = "read_size" if self.read_size else "write_size"
+            raise ValueError(f"{name} must be 0 without attention")
 
     @property
     def image(self) -> ImageSize:

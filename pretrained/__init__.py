@@ -79,7 +79,14 @@ def find_packaged(path: str | os.PathLike[str], suffix: str, what: str, inside: 
             return there[0]
         raise DrawError(f"the folder {text} holds no {wanted[0]}")
     if found.is_dir():
-        raise DrawError(f"{text} is a folder, not a {what}")
+        best, hint = found / "best.ckpt", ""
+        if best.is_file():  # a run of draw-train
+            hint = (
+                f": give {best}"
+                if suffix == ".ckpt"
+                else f"; make one: draw-export --ckpt {best} -o model.onnx"
+            )
+        raise DrawError(f"{text} is a folder, not a {what}{hint}")
     if not found.exists():
         if bare and suffix == ".ckpt" and text in _packaged(".onnx"):
             raise DrawError(

@@ -200,7 +200,12 @@ def load(path: Source, model_type: str = "") -> tuple[bytes, OnnxFile]:
     try:
         return data, parse(data)
     except DrawError as error:
-        raise DrawError(f"{_shown_name(path)} is not an ONNX file, or it is damaged: {error}") from error
+        name = _shown_name(path)
+        if name.endswith((".ckpt", ".safetensors")):
+            raise DrawError(
+                f"{name} is not an ONNX file; make one of a checkpoint: draw-export --ckpt {name} -o model.onnx"
+            ) from error
+        raise DrawError(f"{name} is not an ONNX file, or it is damaged: {error}") from error
 
 
 def _read(path: Path) -> bytes:

@@ -79,6 +79,7 @@ def test_it_runs_and_fails_like_the_command(tmp_path: Path) -> None:
     got = run("paint")
     assert (got.returncode, got.stdout) == (2, "")
     assert got.stderr.startswith("draw-onnx: error: No such command 'paint'")
+    assert run("ggen").stderr.endswith("Did you mean 'gen'? Try 'draw-onnx --help'.\n")
 
 
 def test_the_command_line_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

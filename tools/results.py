@@ -144,7 +144,7 @@ def draw(folder: Path, options: list[str]) -> str:
 def page(runs: list[Run]) -> str:
     """The whole document."""
     by_preset: dict[str, list[Run]] = {}
-    for one in runs:
+    for one in sorted(runs, key=lambda run: float(run.figure.split()[0])):  # nats and errors: the best first
         by_preset.setdefault(one.preset, []).append(one)
     lines = [
         "# Results",
@@ -153,7 +153,9 @@ def page(runs: list[Run]) -> str:
         "figures, those of public reproductions, and remarks (in italics). Bounds are nats per test image with one noise",
         "draw, lower is better. Times are those of the updates, without validations. No run here had a GPU, which for the",
         "paper's settings means smaller sizes and far fewer epochs than the paper's: compare with that in mind. Square",
-        "brackets say which part of the data a figure rests on.",
+        "brackets say which part of the data a figure rests on. Commands stand as they were typed, sizes beside the preset",
+        "as it was that day: presets and the packaged models that a name means have changed since, and the SHA-256 says",
+        "which weights a run began from.",
         "",
         "| experiment | paper | best public reproduction | ours | time |",
         "|---|---|---|---|---|",
@@ -166,7 +168,7 @@ def page(runs: list[Run]) -> str:
             f"| {experiment.title} (`{name}`) | {experiment.paper} | {experiment.public} |"
             f" {figures or 'not trained yet'} | {times} |"
         )
-    lines += ["", "\\* other sizes than the preset's, see below.", ""]
+    lines += ["", "\\* other sizes than the preset's of that day, see below.", ""]
     for name, experiment in EXPERIMENTS.items():
         ours = by_preset.get(name, [])
         for one in ours:
@@ -198,7 +200,7 @@ def section(experiment: Experiment, one: Run, which: str) -> list[str]:
     if one.remark:
         lines += [f"*{one.remark}*"]
     if one.sizes:
-        lines += [f"Sizes: {one.sizes}."]
+        lines += [f"Sizes, beside the preset's of that day: {one.sizes}."]
     header, values = (" | ".join(str(point[i]) for point in one.curve) for i in (0, 1))
     lines += [
         "",

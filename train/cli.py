@@ -68,12 +68,24 @@ def command(
     save_every: Annotated[
         int | None, option("Iterations between checkpoints. Default: the preset's.", _RUN)
     ] = None,
-    time_steps: Annotated[int | None, option("T: steps of the canvas, or glimpses.", _MODEL)] = None,
-    hidden_size: Annotated[int | None, option("LSTM units.", _MODEL, "--hidden")] = None,
-    latent_size: Annotated[int | None, option("Z: latents a step.", _MODEL, "--latent")] = None,
-    read_size: Annotated[int | None, option("N of the N×N read window, in filters.", _MODEL)] = None,
-    write_size: Annotated[int | None, option("N of the N×N write window, in filters.", _MODEL)] = None,
-    attention: Annotated[bool | None, option("Windows, or whole images.", _MODEL)] = None,
+    time_steps: Annotated[
+        int | None, option("T: steps of the canvas, or glimpses. Default: the preset's.", _MODEL)
+    ] = None,
+    hidden_size: Annotated[
+        int | None, option("LSTM units. Default: the preset's.", _MODEL, "--hidden")
+    ] = None,
+    latent_size: Annotated[
+        int | None, option("Z: latents a step. Default: the preset's.", _MODEL, "--latent")
+    ] = None,
+    read_size: Annotated[
+        int | None, option("N of the N×N read window, in filters. Default: the preset's.", _MODEL)
+    ] = None,
+    write_size: Annotated[
+        int | None, option("N of the N×N write window, in filters. Default: the preset's.", _MODEL)
+    ] = None,
+    attention: Annotated[
+        bool | None, option("Windows, or whole images. Default: the preset's.", _MODEL)
+    ] = None,
     batch_size: Annotated[
         int | None, option("Pictures an update, over all devices. Default: the preset's.", _OPTIMISER)
     ] = None,

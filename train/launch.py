@@ -14,12 +14,12 @@ from lightning_fabric import Fabric
 from ..console import be_quiet, format_duration, note, progress
 from ..errors import DrawError
 from ..files import make_folder, write_text
-from ..models.checkpoint import build_model, load_checkpoint
+from ..models.checkpoint import build_model, load_checkpoint, save_checkpoint, save_weights
 from ..models.config import ClassifierConfig, DrawConfig
 from ..streams import printable
 from .data.dataset import Dataset
 from .data.registry import load_dataset
-from .evaluation.figures import evaluate
+from .evaluation.figures import as_metrics, evaluate
 from .machine import decide_compile, flushed_subnormals, make_fabric, warn_of_slow_bfloat16
 from .ranks import Crew, Rank, is_about_others
 from .run_lock import RunLock
@@ -220,7 +220,7 @@ def _load(start: Start, data_dir: Path | None, device: torch.device) -> Dataset:
 
 
 def _finish(dataset: Dataset, folder: RunFolder, trainer: Trainer) -> None:
-    """The test figure of the best weights, and what to type next."""
+    """The test figure of the best weights, kept beside them, and what to type next."""
     best = load_checkpoint(folder.best)
     test = dataset.evaluation("test")
     with progress("test", len(test)) as bar:
@@ -228,6 +228,9 @@ def _finish(dataset: Dataset, folder: RunFolder, trainer: Trainer) -> None:
     about = f" [{dataset.note}]" if dataset.note else ""
     hours = format_duration(trainer.clock.seconds)
     write_text(folder.test, f"{figures}{about}\n")
+    best.metrics.update(as_metrics(figures))  # a card reads them there
+    save_checkpoint(folder.best, best)
+    save_weights(folder.weights, best)
     print(f"test: {figures}{about}; weights of iteration {best.iteration:,}, trained for {hours}")
     checkpoint = printable(shlex.quote(str(folder.best)))
     if isinstance(trainer.config, DrawConfig):

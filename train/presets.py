@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +78,7 @@ PRESETS: dict[str, Preset] = dict(
             eval_images=200,
         ),
         _preset(
-            "MNIST on the fixed binarised files (80.97 nats): 32 steps, then 64, with fewer latents than the paper's",
+            "MNIST on the fixed binarised files (the paper: 80.97 nats), with fewer latents than the paper's",
             DrawConfig(time_steps=32, latent_size=32, read_size=5, write_size=5),
             "mnist",
             dataset="mnist",
@@ -107,7 +108,7 @@ PRESETS: dict[str, Preset] = dict(
             **_MNIST,
         ),
         _preset(
-            "MNIST without attention: whole images are read and written (87.40 nats)",
+            "MNIST without attention: whole images are read and written (the paper: 87.40 nats)",
             DrawConfig(time_steps=16, latent_size=32, read_size=0, write_size=0, attention=False),
             "mnist-no-attention",
             dataset="mnist",
@@ -182,14 +183,14 @@ PRESETS: dict[str, Preset] = dict(
             eval_images=10_000,
         ),
         _preset(
-            "the glimpse classifier on 100x100 cluttered MNIST, 8 glimpses (3.36 % error)",
+            "the glimpse classifier on 100x100 cluttered MNIST, 8 glimpses (the paper: 3.36 % error)",
             ClassifierConfig(time_steps=8, attention_bound=3.0, position_bound=1.0),
             "cluttered-mnist",
             **_CLUTTERED,
             stages=({}, {"iterations": 90_000, "warmup": 500, "attention_lr_settle": 0}),
         ),
         _preset(
-            "the same with 4 glimpses (4.18 % error)",
+            "the same with 4 glimpses (the paper: 4.18 % error)",
             ClassifierConfig(time_steps=4, attention_bound=3.0, position_bound=1.0),
             "cluttered-mnist-4",
             **_CLUTTERED,
@@ -206,5 +207,7 @@ def find_preset(name: str) -> Preset:
     """Raises DrawError for an unknown name, listing the known ones."""
     preset = PRESETS.get(ALIASES.get(name, name))
     if preset is None:
-        raise DrawError(f"unknown preset {name!r}; choose from {', '.join(PRESETS)}")
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        meant = f" (did you mean {near[0]}?)" if near else ""
+        raise DrawError(f"unknown preset {name!r}{meant}; choose from {', '.join(PRESETS)}")
     return preset

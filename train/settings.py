@@ -181,4 +181,4 @@ class RunFolder:
     def require_run(self) -> None:
         """Raises DrawError where there is nothing to resume."""
         if not self.last.exists():
-            raise DrawError(f"nothing to resume: {self.last} does not exist")
+            raise DrawError(f"nothing to resume: {self.last} does not exist; without --resume a run begins")

@@ -84,7 +84,7 @@ def test_a_drawing_model(export, saved, tmp_path: Path, kind: str) -> None:
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert "81.25" in text.split("---\n")[2]
     assert sha in text
-    assert "within 1e-05, at every step" in text
+    assert "| pictures within 1e-05, at every step |" in text
 
 
 def test_a_classifier(export, saved, tmp_path: Path) -> None:
@@ -191,4 +191,7 @@ def test_mistakes(export, saved, tmp_path: Path) -> None:
         assert words in err
     assert [p.name for p in mine.iterdir()] == ["README.md"]
     code, _, err = export("--ckpt", mine, "-o", tmp_path / "x.onnx")
-    assert (code, "is a folder, not a checkpoint" in err) == (1, True)
+    assert (code, err.rstrip().endswith("is a folder, not a checkpoint")) == (1, True)
+    (mine / "best.ckpt").touch()
+    code, _, err = export("--ckpt", mine, "-o", tmp_path / "x.onnx")
+    assert (code, f"not a checkpoint: give {mine / 'best.ckpt'}" in err) == (1, True)

@@ -120,6 +120,9 @@ def test_missing_folder_and_text(tmp_path: Path) -> None:
     (tmp_path / "text.ckpt").write_text("hello\n" * 100)
     with pytest.raises(DrawError, match="not a draw-onnx checkpoint"):
         load_checkpoint(tmp_path / "text.ckpt")
+    (tmp_path / "x.onnx").write_bytes(b"\x08\x08\x12\x09draw-onnx")
+    with pytest.raises(DrawError, match=r"weights are in the \.ckpt or \.safetensors"):
+        load_checkpoint(tmp_path / "x.onnx")
 
 
 class Bomb:

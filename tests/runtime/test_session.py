@@ -116,6 +116,9 @@ def test_other_files_are_not_models(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.onnx").write_bytes(content)
     with pytest.raises(DrawError, match="is not an ONNX file, or it is damaged"):
         open_model(tmp_path / "x.onnx", DECODER, "cpu")
+    (tmp_path / "x.ckpt").write_bytes(content)
+    with pytest.raises(DrawError, match=r"make one of a checkpoint: draw-export --ckpt .*x\.ckpt -o "):
+        open_model(tmp_path / "x.ckpt", DECODER, "cpu")
 
 
 def test_truncated_anywhere_is_an_error(tmp_path: Path, fake: Path) -> None:

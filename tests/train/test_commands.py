@@ -108,7 +108,7 @@ def test_two_devices_train_like_one(finished: Path, tmp_path: Path) -> None:
         (["--iterations", "many"], 2, "Invalid value for '--iterations'"),
         (["--lr", "7"], 1, "learning rate must be between 0 and 1"),
         (["--hidden", "0"], 1, "--hidden must be between 1 and 65536"),
-        (["--no-attention", "--read-size", "2"], 1, "0 without attention"),
+        (["--no-attention", "--read-size", "2"], 1, "--read-size must be 0 without attention"),
         (["--preset", "cluttered-mnist", "--latent", "3"], 1, "does not fit the glimpse classifier"),
         (["--preset", "images"], 1, "needs --image-dir"),
         (["--image-size", "8", "8"], 1, "belong to presets images and labelled-images"),
@@ -138,7 +138,8 @@ def test_two_devices_train_like_one(finished: Path, tmp_path: Path) -> None:
             1,
             "without attention, the checkpoint with",
         ),
-        (["--resume"], 1, "nothing to resume"),
+        (["--resume"], 1, "last.ckpt does not exist; without --resume a run begins"),
+        (["--preset", "mnits"], 1, "unknown preset 'mnits' (did you mean mnist?); choose from digits, mnist"),
         (["--resume", "--init-from", "mnist"], 1, "leave out --init-from"),
         (["--init-from", "nonsense"], 1, "no checkpoint nonsense (packaged models: "),
         (["--init-from", "cluttered-mnist"], 1, "preset digits trains DRAW, the checkpoint is the glimpse"),
@@ -238,6 +239,7 @@ def test_the_weights_to_share(command: Command, finished: Path, tmp_path: Path) 
         for name in ("best.ckpt", "best.safetensors")
     ]
     assert lines[0] == lines[1] != ""
+    assert f"{best.metrics['test_bound']:.2f} ± {best.metrics['test_standard_error']:.2f} nats" in lines[0]
     arguments = ("--init-from", finished / "best.safetensors", "--out", tmp_path / "run", "--threads", 1)
     code, _, error = command(cli.main, *arguments, "--iterations", 2)
     assert code == 0, error

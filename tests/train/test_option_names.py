@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from pathlib import Path
 
 from draw_onnx.models.config import ClassifierConfig, DrawConfig
 from draw_onnx.train import cli
+from draw_onnx.train.presets import PRESETS
 from draw_onnx.train.settings import TrainSettings
 
 
@@ -18,3 +20,14 @@ def test_every_option_sets_a_field_or_is_used() -> None:
     run = {"data_dir", "out", "resume", "from_stage", "image_size", "version"}
     machine = {"device", "devices", "compile_", "cuda_graph", "threads"}
     assert set(inspect.signature(cli.command).parameters) - fields == run | machine
+
+
+def test_the_page_says_what_every_preset_is() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    for name, preset in PRESETS.items():
+        model = preset.model
+        steps = dict.fromkeys(
+            str(stage.get("time_steps", model.time_steps)) for stage in preset.stages or ({},)
+        )
+        shape = f"{model.image_channels}×{model.image_height}×{model.image_width}"
+        assert f"\n| `{name}` | {preset.description} | {shape} | {' → '.join(steps)} |\n" in page

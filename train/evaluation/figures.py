@@ -85,6 +85,18 @@ def figures_to_terms(figures: BoundFigures | ErrorFigures) -> dict[str, float]:
     return {"error": figures.error, "cross_entropy": figures.cross_entropy}
 
 
+def as_metrics(figures: BoundFigures | ErrorFigures) -> dict[str, float]:
+    """Figures of the whole test set under the names that a checkpoint's metrics and cards have them by."""
+    if isinstance(figures, BoundFigures):
+        values = {"bound": figures.bound, "standard_error": figures.standard_error}
+    else:
+        low, high = figures.interval
+        values = {"error": figures.error, "error_low": 100 * low, "error_high": 100 * high}
+    return {f"test_{name}": round(value, 4) for name, value in values.items()} | {
+        "test_images": figures.images
+    }
+
+
 def slices(evaluation: Split, batch: int, limit: int | None) -> Iterator[tuple[int, Batch]]:
     """(first index, batch) over all images, or over ``limit`` of them, evenly spread and counted from 0."""
     chosen = evaluation.spread(limit) if limit else evaluation

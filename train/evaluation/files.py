@@ -193,7 +193,10 @@ def evaluate_onnx(request: Request) -> Result:
     if metadata.model_type != CLASSIFIER:
         _check_no_classifier(request, f"file is a {metadata.model_type}")
     if metadata.model_type not in (SCORER, CLASSIFIER):
-        raise DrawError(f"{path} is a {metadata.model_type}: only a scorer or a classifier can be evaluated")
+        raise DrawError(
+            f"{path} is a {metadata.model_type}: only a scorer or a classifier can be evaluated; give --ckpt with"
+            " the checkpoint, or a file of draw-export --graph scorer"
+        )
     dataset = _dataset(
         request, metadata.dataset, metadata.image_shape, torch.device("cpu"), metadata.labels or None
     )

@@ -67,6 +67,7 @@ def test_eval_gives_the_test_figure_again(command: Command, finished: Path, tmp_
         (["--ckpt", "BEST", "--nearest", "x.png", "--samples", "100000"], 1, "ask for fewer --samples"),
         (["--ckpt", "BEST", "--provider", "cpu"], 2, "a checkpoint takes --device"),
         (["--onnx", "x.onnx", "--device", "cpu"], 2, "an ONNX file takes --provider"),
+        (["--onnx", "mnist"], 1, "give --ckpt with the checkpoint, or a file of draw-export --graph scorer"),
         (["--onnx", "x.onnx", "--importance", "3"], 2, "use --ckpt"),
         (["--ckpt", "cluttered-mnist", "--dataset", "images", "--image-dir", "PHOTOS"], 1, "has no labels"),
     ],
