@@ -39,7 +39,9 @@ class Logbook:
         """``row`` maps column names to numbers; missing ones stay empty."""
         self._file.write(self._text([row], header=False))
         self._file.flush()
-        for name, value in row.items() if self._events is not None else ():
+        if self._events is None:
+            return
+        for name, value in row.items():
             if name not in ("iteration", "stage", "seconds"):
                 self._events.add_scalar(name.replace("_", "/", 1), value, row["iteration"])
 
