@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import io
 import logging
 import os
 import warnings
@@ -160,6 +161,19 @@ def _hush_decoders() -> None:
         library.TIFFSetErrorHandler(None)
 
 
+class _Whole(io.BufferedReader):
+    """A file that gives no room to bytes which it does not hold: damaged lengths ask for gigabytes of them."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > io.DEFAULT_BUFFER_SIZE:
+            size = min(size, max(0, self._size - self.tell()))
+        return super().read(size)
+
+
 @contextmanager
 def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """A file's first frame, upright. What goes wrong in the block is the file's fault as well."""
@@ -181,7 +195,7 @@ def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns where this function raises
-            with Image.open(path, formats=formats) as picture:  # reads the header
+            with _Whole(path) as file, Image.open(file, formats=formats) as picture:  # reads the header
                 width, height = picture.size
                 if width * height > MAX_PIXELS:
                     raise DrawError(f"{path} has {width} x {height} pixels, {limit}")

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from draw_onnx.console import be_quiet
 from draw_onnx.errors import DrawError
 
 SECONDS, MEGABYTES = 10.0, 1024  # what one input may take; the memory beyond what the reader's libraries take
@@ -259,6 +260,7 @@ def _inside_zip(seed: bytes, choose: random.Random) -> bytes:
 def work(name: str, first: int, count: int, folder: Path) -> int:
     """Read ``count`` inputs; prints figures, and what escaped. The number at hand is kept in a file, for crashes."""
     warnings.simplefilter("ignore")
+    be_quiet()
     reader = readers()[name]()
     for seed in reader.seeds:
         (folder / f"seed{reader.suffix}").write_bytes(seed)

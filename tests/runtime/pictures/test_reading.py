@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 import struct
 import sys
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -292,3 +294,19 @@ def test_a_strange_tiff_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[st
     with pytest.raises(DrawError):
         open_picture(tmp_path / "x.tif", 3)
     assert capfd.readouterr().err == ""
+
+
+def test_a_length_beyond_the_file_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    Image.new("L", (40, 30), 200).save(path)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"IDAT") - 4
+    data[at : at + 4] = (0xF000_0000).to_bytes(4, "big")
+    path.write_bytes(data)
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(DrawError):
+            read_picture(path, (1, 28, 28))
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
