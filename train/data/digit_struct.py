@@ -7,6 +7,12 @@ references to k numbers. ``left`` and ``top`` count from 0, and the label 10 is 
 
 from __future__ import annotations
 
+import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +21,13 @@ import numpy as np
 
 from ... import console
 from ...errors import DrawError
+from ...runtime.cpus import available_cpus
 
 _FIELDS = (b"left", b"top", b"width", b"height", b"label")
 _LABELS = frozenset(range(1, 11))
 _MAX_DIGITS = 32  # in one photograph; the real maximum is 6
 _MAX_IMAGES = 1_000_000
+_PART = 2_000  # entries that a process reads at a time
 
 
 @dataclass(frozen=True)
@@ -34,35 +42,103 @@ class HouseNumber:
 def read_digit_struct(path: Path) -> list[HouseNumber]:
     """All entries, in the file's order.
 
-    Some six hundred thousand small objects: HDF5's own functions open each in microseconds, h5py's classes around them
-    would take minutes.
+    Some six hundred thousand small objects: HDF5's own functions open each in some 50 microseconds, h5py's classes around
+    them would take minutes. A large file is read by a process for each CPU.
 
     Raises:
         DrawError: missing, not HDF5, damaged, or not laid out as above; names the entry.
     """
+    count = _count(path)
+    with console.progress(f"reading {path.name}", count) as bar:
+        processes = min(available_cpus(), count // _PART)
+        if processes > 1 and sys.executable and not getattr(sys, "frozen", False):
+            # No room for them, or damage: read here, which says where.
+            with suppress(OSError, subprocess.SubprocessError):
+                return _in_processes(path, count, processes, bar)
+        return _read_part(path, 0, count, bar)
+
+
+def _in_processes(path: Path, count: int, processes: int, bar: console.Progress) -> list[HouseNumber]:
+    """The entries, in parts of :data:`_PART`; raises SubprocessError where one cannot be read."""
+
+    def read(first: int) -> list[HouseNumber]:
+        part = str(path), str(first), str(min(first + _PART, count))
+        # -P: no module of the current folder's in the place of a library's
+        done = subprocess.run([sys.executable, "-P", "-m", __name__, *part], capture_output=True, check=True)
+        numbers = _unpack(done.stdout)
+        bar.advance(len(numbers))
+        return numbers
+
+    with ThreadPoolExecutor(processes) as pool:
+        parts = [pool.submit(read, first) for first in range(0, count, _PART)]
+        try:
+            return [number for part in parts for number in part.result()]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _pack(numbers: list[HouseNumber]) -> bytes:
+    content = io.BytesIO()
+    np.savez(
+        content,
+        names=np.array([number.name for number in numbers]),
+        counts=np.array([len(number.digits) for number in numbers]),
+        boxes=np.concatenate([number.boxes for number in numbers]),
+        digits=np.array([digit for number in numbers for digit in number.digits]),
+    )
+    return content.getvalue()
+
+
+def _unpack(content: bytes) -> list[HouseNumber]:
+    with np.load(io.BytesIO(content)) as data:
+        ends = data["counts"].cumsum()[:-1]
+        boxes, digits = (np.split(data[name], ends) for name in ("boxes", "digits"))
+        rows = zip(data["names"].tolist(), boxes, digits, strict=True)
+        return [HouseNumber(name, box, tuple(digit.tolist())) for name, box, digit in rows]
+
+
+def _count(path: Path) -> int:
+    with _opened(path) as (names, _, _):
+        return len(names)
+
+
+def _read_part(path: Path, first: int, end: int, bar: console.Progress | None = None) -> list[HouseNumber]:
+    """Entries ``first`` to ``end`` - 1, counted from 0; raises as :func:`read_digit_struct`."""
+    numbers = []
+    with _opened(path) as (names, boxes, read):
+        for i, (name, box) in enumerate(zip(names[first:end, 0], boxes[first:end, 0], strict=True), first):
+            try:
+                numbers.append(read.entry(name, box))
+            except Exception as error:  # h5py turns damage into errors of every kind
+                raise _unusable(path, error, f", entry {i + 1}") from error
+            if bar is not None:
+                bar.advance()
+    return numbers
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Any, _Reader]]:
+    """(names, boxes, what reads an entry): the tables of references [n, 1]."""
     import h5py
 
-    where = ""
     try:
         with h5py.File(path, "r") as file:
             names: Any = file["digitStruct/name"]
             boxes: Any = file["digitStruct/bbox"]
             if names.shape != boxes.shape or names.ndim != 2 or not 0 < len(names) <= _MAX_IMAGES:
                 raise ValueError(f"{names.shape} names for {boxes.shape} boxes")
-            read = _Reader(file.id)
-            numbers = []
-            with console.progress(f"reading {path.name}", len(names)) as bar:
-                for i, (name, box) in enumerate(zip(names[:, 0], boxes[:, 0], strict=True)):
-                    where = f", entry {i + 1}"
-                    numbers.append(read.entry(name, box))
-                    bar.advance()
-            return numbers
+            yield names, boxes, _Reader(file.id)
+    except DrawError:
+        raise
     except FileNotFoundError as error:
         raise DrawError(f"{path} is missing") from error
-    except Exception as error:  # h5py turns damage into errors of every kind
-        raise DrawError(
-            f"{path} is not a usable digitStruct.mat{where}: {' '.join(str(error).split())}"
-        ) from error
+    except Exception as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: Exception, where: str = "") -> DrawError:
+    return DrawError(f"{path} is not a usable digitStruct.mat{where}: {' '.join(str(error).split())}")
 
 
 class _Reader:
@@ -91,7 +167,7 @@ class _Reader:
             .tobytes()
             .decode("utf-16-le")
         )
-        if text in ("", "..") or Path(text).name != text or "\\" in text:
+        if text in ("", "..") or Path(text).name != text or "\\" in text or "\0" in text:
             raise ValueError(f"{text!r} is not a file name")
         group = self._follow(box, self._file)
         columns = [self._numbers(self._open(group, key)) for key in _FIELDS]
@@ -120,3 +196,7 @@ class _Reader:
         values = np.empty(size, dtype)
         dataset.read(self._all, self._all, values, kind)
         return values
+
+
+if __name__ == "__main__":  # a part, for _in_processes
+    sys.stdout.buffer.write(_pack(_read_part(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))
