@@ -79,9 +79,9 @@ def run(part: str, options: str, out: Path) -> tuple[str, int]:
             print(line, end="", flush=True)
             if not line.startswith("plotted: "):
                 lines.append(line)
-    return "".join(lines) if not process.returncode else "".join(
-        [*lines, f"failed, exit code {process.returncode}\n"]
-    ), process.returncode
+    if process.returncode:
+        lines.append(f"failed, exit code {process.returncode}\n")
+    return "".join(lines), process.returncode
 
 
 def command() -> str:

@@ -143,7 +143,7 @@ def _card(name: str, checkpoint: Checkpoint, files: Mapping[str, bytes], licence
         gate = metadata.parity_atol
         judged = (
             "pictures" if draw else "probabilities"
-        )  # the gate that parity_atol names; others have their own
+        )  # parity_atol is their gate: the others have their own
         within = "no" if gate == "unchecked" else f"{judged} within {gate}, at every step"
         lines.append(
             f"| `{graph}.onnx` | {metadata.model_type}, {metadata.time_steps} steps, {len(data):,} bytes | {within} |"

@@ -81,11 +81,8 @@ def find_packaged(path: str | os.PathLike[str], suffix: str, what: str, inside: 
     if found.is_dir():
         best, hint = found / "best.ckpt", ""
         if best.is_file():  # a run of draw-train
-            hint = (
-                f": give {best}"
-                if suffix == ".ckpt"
-                else f"; make one: draw-export --ckpt {best} -o model.onnx"
-            )
+            make = f"; make one: draw-export --ckpt {best} -o model.onnx"
+            hint = f": give {best}" if suffix == ".ckpt" else make
         raise DrawError(f"{text} is a folder, not a {what}{hint}")
     if not found.exists():
         if bare and suffix == ".ckpt" and text in _packaged(".onnx"):

@@ -86,10 +86,8 @@ def take_in(folder: Path) -> None:
     assert last.training is not None
     settings = last.training["settings"]
     preset = PRESETS[settings["preset"]]
-    theirs = {
-        **vars(preset.model),
-        **(preset.stages[-1] if preset.stages else {}),
-    }  # as its last stage has them
+    last_stage = preset.stages[-1] if preset.stages else {}
+    theirs = {**vars(preset.model), **last_stage}
     words = command_of(folder)
     RECORDS.mkdir(parents=True, exist_ok=True)
     IMAGES.mkdir(parents=True, exist_ok=True)

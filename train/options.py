@@ -40,10 +40,8 @@ def fields_of(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the options given, by their parameters' names, set: fields of :class:`TrainSettings`, sizes of the model."""
     not_fields = ("preset", "init_from")  # in the settings they are the preset's name and a digest
     given = {name: value for name, value in given.items() if value is not None and name not in not_fields}
-    for folder in given.keys() & {
-        "image_dir",
-        "validation_dir",
-    }:  # whole: the run may go on from another place
+    # Whole paths: the run may go on from another place.
+    for folder in given.keys() & {"image_dir", "validation_dir"}:
         given[folder] = str(expand_home(given[folder]).absolute())
     if "image_size" in given:
         given["image_height"], given["image_width"] = given["image_size"]
