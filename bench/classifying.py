@@ -109,10 +109,10 @@ def squares(batch: int, shape: Any) -> Any:
 
 
 def packaged(name: str) -> Any:
+    """The weights beside this folder: the installed package leaves the large ones out."""
     from draw_onnx.models.checkpoint import load_checkpoint
-    from draw_onnx.pretrained import find_packaged
 
-    return load_checkpoint(find_packaged(name, ".ckpt", "checkpoint"))
+    return load_checkpoint(Path(__file__).resolve().parent.parent / "pretrained" / f"{name}.safetensors")
 
 
 if __name__ == "__main__":

@@ -91,6 +91,13 @@ PRESETS: dict[str, Preset] = dict(
                 {},
                 {"iterations": 20_000, "learning_rate": 4e-3, "warmup": 200},
                 {"time_steps": 64, "iterations": 15_000, "learning_rate": 4e-3, "warmup": 200},
+                {
+                    "time_steps": 64,
+                    "iterations": 11_000,
+                    "learning_rate": 4e-3,
+                    "warmup": 200,
+                    "precision": "bf16-mixed",
+                },
             ),
         ),
         _preset(
@@ -195,7 +202,16 @@ PRESETS: dict[str, Preset] = dict(
             "cluttered-mnist-4",
             **_CLUTTERED,
             # Windows that have learned with eight glimpses find the digit with four.
-            stages=({"time_steps": 8}, {"warmup": 500, "attention_lr_settle": 0}),
+            stages=(
+                {"time_steps": 8, "iterations": 15_000},
+                {
+                    "iterations": 110_000,
+                    "warmup": 500,
+                    "attention_lr_settle": 0,
+                    "eval_every": 2000,
+                    "all_digits": True,
+                },
+            ),
         ),
     ]
 )
