@@ -152,7 +152,11 @@ def command(
     ] = "auto",
     devices: Annotated[int, option("Number of them (data-parallel).", MACHINE, min=1)] = 1,
     precision: Annotated[
-        Precision | None, option("bf16-mixed: the LSTMs' products in bfloat16. Default: 32-true.", MACHINE)
+        Precision | None,
+        option(
+            "bf16-mixed: the LSTMs' products in bfloat16. Default: the preset's, which is 32-true on a CPU without them.",
+            MACHINE,
+        ),
     ] = None,
     compile_: Annotated[
         bool | None,
@@ -207,6 +211,7 @@ def command(
     from ..errors import DrawError
     from ..models.checkpoint import load_checkpoint
     from ..pretrained import find_packaged
+    from .machine import choose_device, emulates_bfloat16
     from .options import begin, fields_of, go_on
     from .presets import find_preset
     from .ranks import this_rank
@@ -225,7 +230,9 @@ def command(
     else:
         chosen = find_preset(preset)
         initial = load_checkpoint(find_packaged(init_from, ".ckpt", "checkpoint")) if init_from else None
-        start = begin(chosen, changes, sizes, initial, from_stage)
+        start = begin(
+            chosen, changes, sizes, initial, from_stage, not emulates_bfloat16(choose_device(device))
+        )
         folder = RunFolder(out or Path("runs") / chosen.settings.preset)
     rank = this_rank(devices)
     with RunLock(folder.path) as lock:

@@ -20,7 +20,7 @@ from ..streams import printable
 from .data.dataset import Dataset
 from .data.registry import load_dataset
 from .evaluation.figures import as_metrics, evaluate
-from .machine import decide_compile, flushed_subnormals, make_fabric, warn_of_slow_bfloat16
+from .machine import decide_compile, emulates_bfloat16, flushed_subnormals, make_fabric
 from .ranks import Crew, Rank, is_about_others
 from .run_lock import RunLock
 from .settings import Hardware, RunFolder, TrainSettings
@@ -74,8 +74,8 @@ def _train(
     crew.start()
     fabric.launch()
     start = dataclasses.replace(start, place=_with_compile(start, hardware, fabric))
-    if main and start.settings.precision == "bf16-mixed":
-        warn_of_slow_bfloat16(fabric.device)
+    if main and start.settings.precision == "bf16-mixed" and emulates_bfloat16(fabric.device):
+        note("this CPU has no bfloat16 instructions: --precision 32-true is much faster here")
     if main:
         make_folder(folder.samples)
         if start.fresh:

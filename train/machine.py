@@ -130,13 +130,13 @@ def decide_compile(seconds: float, device: torch.device) -> bool:
     return True
 
 
-def warn_of_slow_bfloat16(device: torch.device) -> None:
-    """Say so where bfloat16 products are emulated: they then take many times as long as float32's."""
+def emulates_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 products are known to be emulated here: they then take many times as long as float32's."""
     info = Path("/proc/cpuinfo")
-    if device.type == "cpu" and info.exists():
-        text = info.read_text(encoding="utf-8")
-        if "flags" in text and "avx512_bf16" not in text and "amx_bf16" not in text:
-            note("this CPU has no bfloat16 instructions: --precision 32-true is much faster here")
+    if device.type != "cpu" or not info.exists():
+        return False
+    text = info.read_text(encoding="utf-8")
+    return "flags" in text and "avx512_bf16" not in text and "amx_bf16" not in text
 
 
 def describe_machine(device: torch.device, count: int) -> str:

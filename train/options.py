@@ -64,17 +64,20 @@ def begin(
     sizes: dict[str, Any],
     initial: Checkpoint | None = None,
     from_stage: int | None = None,
+    bfloat16: bool = True,
 ) -> Start:
     """A fresh run: the preset's stages with the options given, or one stage where an option says what a stage would.
 
     Args:
         initial: the weights to start from.
         from_stage: leave out the stages before this one (from 1): ``initial`` is what they made.
+        bfloat16: whether the machine has such products. Without them stages are in float32 unless an option says so.
 
     Raises:
         DrawError: an option that does not fit the model, or a value out of range.
     """
-    own = {name for stage in preset.stages for name in stage} & {*changes, *sizes}
+    # A precision says how a stage is computed, not what it trains.
+    own = {name for stage in preset.stages for name in stage if name != "precision"} & {*changes, *sizes}
     if from_stage is not None:
         if own:
             raise DrawError(f"--from-stage trains the preset's stages: leave out {option_names(sorted(own))}")
@@ -90,6 +93,8 @@ def begin(
     for stage in preset.stages:
         steps = stage.get("time_steps", preset.model.time_steps)
         settings = preset.settings.replace(**{k: v for k, v in stage.items() if k != "time_steps"})
+        if not bfloat16:
+            settings = settings.replace(precision="32-true")
         model = dataclasses.replace(preset.model, time_steps=steps)
         plan.append(
             Stage(*apply_options(dataclasses.replace(preset, model=model, settings=settings), changes, sizes))

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -146,6 +147,20 @@ def test_an_option_that_a_stage_sets_makes_a_run_of_one_stage() -> None:
         (stage,) = begin(PRESET, changes, sizes).place.plan
         assert stage.settings == dataclasses.replace(SETTINGS, **changes)
         assert stage.config == dataclasses.replace(MODEL, **sizes)
+
+
+def test_a_stages_precision_gives_way_to_an_option_and_to_the_machine() -> None:
+    preset = dataclasses.replace(
+        PRESET, stages=(PRESET.stages[0], {**PRESET.stages[1], "precision": "bf16-mixed"})
+    )
+
+    def precisions(**of_begin: Any) -> list[str]:
+        return [s.settings.precision for s in begin(preset, sizes={}, **of_begin).place.plan]
+
+    assert precisions(changes={}) == ["32-true", "bf16-mixed"]
+    assert precisions(changes={}, bfloat16=False) == ["32-true", "32-true"]
+    assert precisions(changes={"precision": "32-true"}) == ["32-true", "32-true"]
+    assert precisions(changes={"precision": "bf16-mixed"}, bfloat16=False) == ["bf16-mixed", "bf16-mixed"]
 
 
 def test_beginning_at_a_later_stage() -> None:
