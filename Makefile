@@ -117,7 +117,9 @@ soak: install-test
 
 # Speed of every part beside its floors: 20 minutes of a machine that does nothing else. BENCH=short checks the parts in five.
 BENCH ?= full
+# onnxscript is what torch.onnx.export, one of the contenders, writes its file with.
 bench: install-demo
+	$(INSTALL) onnxscript
 	$(BIN)/python bench/report.py $(if $(filter short,$(BENCH)),--short --out runs/bench,--out docs/performance)
 
 # Known holes in what is installed for users and for training.

@@ -29,7 +29,7 @@ PARTS: dict[str, tuple[str, str, str]] = {
     ),
     "training": (
         "Training",
-        "--rounds 2 --seconds 5 --without bf16-mixed 'bf16-mixed --compile'",
+        "--rounds 2 --seconds 5",
         "--rounds 1 --seconds 1 --without '32-true --compile' bf16-mixed 'bf16-mixed --compile'",
     ),
     "growth": ("Growth", "--rounds 3", "--rounds 1 --seconds 0.1 --points 3 --axes T h"),

@@ -2,7 +2,7 @@
 
 Subnormals are flushed for all of them. Cells as in sampling.py; the peer is the plain loop of bench/plain.py. The floors are
 the matrix products of the LSTMs, the heads and the windows alone, forward and twice for the backward pass, in float32;
-bfloat16 can pass 100 %, because its products are cheaper.
+bfloat16 can pass 100 %, because its products are cheaper. A CPU without such products, which would emulate them, leaves it out.
 
     python bench/training.py --models mnist-paper cluttered-mnist --rounds 3 --seconds 10
 """
@@ -53,7 +53,9 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
     """All ways of all presets in turns, and the table."""
     from draw_onnx.train.presets import find_preset
 
-    ways = [name for name in (ORT_FLOOR, TORCH_FLOOR, PLAIN, *WAYS) if name not in arguments.without]
+    cpu = instruction_set()
+    without = {*arguments.without, *(name for name in WAYS if "bf16" in name and "BF16" not in cpu)}
+    ways = [name for name in (ORT_FLOOR, TORCH_FLOOR, PLAIN, *WAYS) if name not in without]
     commands = {}
     for preset in arguments.models:
         write_floor(products(find_preset(preset).model), folder / f"{preset}.onnx")
@@ -67,7 +69,7 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
         preset, name = label.split(": ", 1)
         seconds[name][preset] = statistics.median(values)
     whole = {name: of for name, of in seconds.items() if len(of) == len(arguments.models)}
-    print(f"an update with the preset's batch, {arguments.threads} thread(s), {instruction_set()}\n")
+    print(f"an update with the preset's batch, {arguments.threads} thread(s), {cpu}\n")
     print(shares_table(whole, {preset: preset for preset in arguments.models}, failed, PLAIN))
 
 
