@@ -20,7 +20,7 @@ from .session import Floats, OpenedModel, Source
 
 @dataclass(frozen=True)
 class Classification:
-    """n pictures, T glimpses of N x N filters."""
+    """n pictures, T glimpses of N x N filters; the arrays have the names of the file's outputs."""
 
     logits: Floats  # [n, classes] after the last glimpse
     probabilities: Floats  # [n, classes]
@@ -100,13 +100,6 @@ class Classifier(OpenedModel):
         """Classify batches [n, C, H, W] in [0, 1] one after the other: memory does not grow with their number."""
 
         def classify(images: Floats) -> Classification:
-            got = self._run({IMAGE: images}, steps)
-            return Classification(
-                got[LOGITS],
-                got[PROBABILITIES],
-                self.metadata.labels,
-                got.get(GLIMPSES),
-                got.get(READ_ATTENTION),
-            )
+            return Classification(**self._run({IMAGE: images}, steps), labels=self.metadata.labels)
 
         return map_in_order(classify, batches, self.threads)

@@ -42,9 +42,8 @@ class OnnxFile:
     producer: str = ""  # the program that wrote it
     opset: int = 0  # version of the default domain
     operators: Counter[str] = field(default_factory=Counter)  # nodes by operator
-    weights: Counter[int] = field(
-        default_factory=Counter
-    )  # stored tensors by onnx.proto's number of their type
+    # stored tensors by onnx.proto's number of their type
+    weights: Counter[int] = field(default_factory=Counter)
 
 
 def parse(data: bytes) -> OnnxFile:

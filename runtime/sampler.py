@@ -118,4 +118,4 @@ class Sampler(OpenedModel):
 
     def _draw(self, noise: Floats, seed: int | None, start: int, steps: bool) -> Samples:
         got = self._run({NOISE: noise}, steps)
-        return Samples(got[IMAGE], noise, got.get(CANVASES), got.get(WRITE_ATTENTION), seed, start)
+        return Samples(got[IMAGE], noise, got[CANVASES], got[WRITE_ATTENTION], seed, start)

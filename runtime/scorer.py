@@ -25,7 +25,7 @@ from .session import Floats, OpenedModel
 
 @dataclass(frozen=True)
 class Scores:
-    """n pictures of C x H x W pixels, T steps."""
+    """n pictures of C x H x W pixels, T steps; the names are the file's outputs."""
 
     bound: Floats  # [n] L_x + sum KL in nats, equation (12); lower is better
     reconstruction: Floats  # [n, C, H, W] Bernoulli means in [0, 1]
@@ -83,13 +83,6 @@ class Scorer(OpenedModel):
 
         def score(begin: int) -> Scores:
             part = array[begin : begin + size]
-            got = self._run({IMAGE: part, NOISE: noise(s, first + begin, len(part), t, z)}, steps)
-            return Scores(
-                got[BOUND],
-                got[RECONSTRUCTION],
-                got.get(CANVASES),
-                got.get(READ_ATTENTION),
-                got.get(WRITE_ATTENTION),
-            )
+            return Scores(**self._run({IMAGE: part, NOISE: noise(s, first + begin, len(part), t, z)}, steps))
 
         return join(list(map_in_order(score, range(0, len(array), size), self.threads)))

@@ -15,12 +15,15 @@ from ..errors import DrawError, first_line
 from ..files import reading
 from ..pretrained import find_packaged, packaged_models
 from . import metadata as names
-from .batches import batch_size, thread_count
+from .batches import thread_count
 from .metadata import Metadata, interface
 from .onnx_file import OnnxFile, parse
 from .providers import CUDA, ProviderError, create_session
 
 MAX_BYTES = 1 << 30  # the largest model of the paper has some 40 MB
+
+# Where time per picture stops falling on a CPU; on a GPU every kernel launch counts.
+DEFAULT_BATCH = {"cpu": 32, "cuda": 256}
 
 _COMMANDS = {names.DECODER: "draw-gen", names.CLASSIFIER: "draw-classify", names.SCORER: "draw-score"}
 _FLOAT = "tensor(float)"
@@ -121,12 +124,21 @@ class OpenedModel:
         Raises:
             DrawError: less than 1, or not the size that the file was exported for.
         """
-        return batch_size(asked, self._model.fixed_batch, self.provider)
+        fixed = self._model.fixed_batch
+        if asked is not None and asked < 1:
+            raise DrawError(f"the batch size must be at least 1, not {asked}")
+        if fixed is None:
+            return asked or DEFAULT_BATCH[self.provider]
+        if asked is not None and asked != fixed:
+            raise DrawError(
+                f"this file was exported for batches of {fixed}, not {asked}: leave the batch size out"
+            )
+        return fixed
 
-    def _run(self, inputs: Mapping[str, Floats], steps: bool) -> dict[str, Floats]:
-        """One batch: its results and, where asked for and given, what happened at every step."""
+    def _run(self, inputs: Mapping[str, Floats], steps: bool) -> dict[str, Any]:
+        """One batch: its results and what happened at every step, None where not asked for or not given."""
         more = [name for name in self._steps if steps and self._model.has(name)]
-        return self._model.run(inputs, [*self._results, *more])
+        return dict.fromkeys(self._steps) | self._model.run(inputs, [*self._results, *more])
 
 
 def open_model(path: Source, model_type: str, provider: str = "auto") -> Model:
