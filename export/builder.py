@@ -232,8 +232,6 @@ class GraphBuilder:
 
 def to_bytes(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
     """The file's bytes, the same for the same model and metadata; they say the digest of their own graph."""
-    del model.metadata_props[:]
-    digest = graph_sha256(model.SerializeToString(deterministic=True))
-    for key, value in {**metadata, "graph_sha256": digest}.items():
-        model.metadata_props.add(key=key, value=value)
+    digest = graph_sha256(model.SerializeToString(deterministic=True))  # of all but the metadata
+    onnx.helper.set_model_props(model, {**metadata, "graph_sha256": digest})
     return model.SerializeToString(deterministic=True)

@@ -85,14 +85,6 @@ class State(NamedTuple):
     cell: Tensor  # [K, H]
 
 
-class Posterior(NamedTuple):
-    """Equations (1, 2, 6), each [K, Z]."""
-
-    mu: Tensor
-    log_sigma: Tensor
-    z: Tensor
-
-
 class Layers(NamedTuple):
     """One tensor for each of the products of a step: their weights, one step's biases, or what went into them."""
 
@@ -198,8 +190,12 @@ class Draw(Chunked):
 
     def _step(
         self, x: Tensor, noise: Tensor, state: State, weights: Layers, biases: Layers
-    ) -> tuple[State, Tensor, Layers, Tensor, Posterior]:
-        """One time step of the loss pass: the new state, its KL [K], the products' inputs, r and the posterior."""
+    ) -> tuple[State, Tensor, Layers, Tensor, tuple[Tensor, ...]]:
+        """One time step of the loss pass.
+
+        Returns:
+            The new state, its KL [K], the products' inputs, r, and mu, log sigma and z, each [K, Z].
+        """
         painted = state.painted
         mean = torch.sigmoid(painted.canvas)
         r = self._read(x, x - mean, painted.read)  # (3, 4)
@@ -214,7 +210,7 @@ class Draw(Chunked):
         painted = self._paint(into_decoder, painted, weights, biases)  # (7, 8)
         kl = 0.5 * (mu.square() + sigma.square() - 2 * log_sigma - 1).sum(1)  # (10)
         entered = Layers(into_encoder, h, into_decoder, painted.h)
-        return State(painted, h, cell), kl, entered, r, Posterior(mu, log_sigma, z)
+        return State(painted, h, cell), kl, entered, r, (mu, log_sigma, z)
 
     def generate(self, z: Tensor) -> DrawSamples:
         """Paint from latents (equations 6-8 with z from the prior, section 2.3). z: [K, T, Z]"""

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DrawError
 from .batches import join, map_in_order
-from .metadata import CLASSIFIER, GLIMPSES, IMAGE, LOGITS, PROBABILITIES, READ_ATTENTION
+from .metadata import CLASSIFIER, IMAGE
 from .pictures.ink import AUTO, DARK, LIGHT
 from .pictures.prepare import Prepared, prepare_file
 from .pictures.reading import check_images
@@ -25,8 +25,10 @@ class Classification:
     logits: Floats  # [n, classes] after the last glimpse
     probabilities: Floats  # [n, classes]
     labels: tuple[str, ...]  # names of the classes
-    glimpses: Floats | None  # [n, T, C, N, N] what the network saw, gamma included
-    read_attention: Floats | None  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
+    glimpses: Floats | None = None  # [n, T, C, N, N] what the network saw, gamma included
+    read_attention: Floats | None = (
+        None  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
+    )
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -56,8 +58,6 @@ class Classifier(OpenedModel):
     """
 
     _model_type = CLASSIFIER
-    _results = (LOGITS, PROBABILITIES)
-    _steps = (GLIMPSES, READ_ATTENTION)
 
     def __init__(
         self,

@@ -47,8 +47,6 @@ class Sampler(OpenedModel):
     """
 
     _model_type = DECODER
-    _results = (IMAGE,)
-    _steps = (CANVASES, WRITE_ATTENTION)
 
     def __init__(self, path: Source = "mnist", provider: str = "auto", threads: int | None = None) -> None:
         super().__init__(path, provider, threads)
@@ -118,4 +116,4 @@ class Sampler(OpenedModel):
 
     def _draw(self, noise: Floats, seed: int | None, start: int, steps: bool) -> Samples:
         got = self._run({NOISE: noise}, steps)
-        return Samples(got[IMAGE], noise, got[CANVASES], got[WRITE_ATTENTION], seed, start)
+        return Samples(got[IMAGE], noise, got.get(CANVASES), got.get(WRITE_ATTENTION), seed, start)

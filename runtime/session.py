@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,10 +46,6 @@ class Model:
         """``"cuda"`` or ``"cpu"``: where it really runs."""
         return "cuda" if self.session.get_providers()[0] == CUDA else "cpu"
 
-    def has(self, output: str) -> bool:
-        """Whether the file gives this output."""
-        return output in (value.name for value in self.session.get_outputs())
-
     def run(self, inputs: Mapping[str, Floats], outputs: Sequence[str]) -> dict[str, Floats]:
         """One batch through the graph; first axes are the batch.
 
@@ -89,8 +85,6 @@ class OpenedModel:
     """What Sampler, Classifier and Scorer share: a file of one model type, opened."""
 
     _model_type: ClassVar[str]
-    _results: ClassVar[tuple[str, ...]]  # outputs of every such file
-    _steps: ClassVar[tuple[str, ...]]  # outputs of files with `--outputs steps`, the first in all of these
 
     def __init__(self, path: Source, provider: str = "auto", threads: int | None = None) -> None:
         self._model: Model = open_model(path, self._model_type, provider)
@@ -116,7 +110,7 @@ class OpenedModel:
     @property
     def has_steps(self) -> bool:
         """Whether the file gives what happens at every step, not the result alone."""
-        return self._model.has(self._steps[0])
+        return self.metadata.outputs == names.STEPS
 
     def batch_size(self, asked: int | None = None) -> int:
         """Pictures that go through the graph at once.
@@ -136,9 +130,9 @@ class OpenedModel:
         return fixed
 
     def _run(self, inputs: Mapping[str, Floats], steps: bool) -> dict[str, Any]:
-        """One batch: its results and what happened at every step, None where not asked for or not given."""
-        more = [name for name in self._steps if steps and self._model.has(name)]
-        return dict.fromkeys(self._steps) | self._model.run(inputs, [*self._results, *more])
+        """One batch: its results and, where asked for and given, what happened at every step."""
+        wanted = self.metadata if steps else replace(self.metadata, outputs=names.LEAN)
+        return self._model.run(inputs, list(interface(wanted)[1]))
 
 
 def open_model(path: Source, model_type: str, provider: str = "auto") -> Model:
@@ -225,18 +219,16 @@ def _read(path: Path) -> bytes:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise DrawError(f"{path} has {size} bytes, more than a model can have ({MAX_BYTES})")
-        pieces, total = [], 0
+        data = bytearray()
         with path.open("rb") as file:
             # A device or a pipe has no size; read(n) would ask for the memory of n bytes at once.
-            while total <= MAX_BYTES and (piece := file.read(1 << 20)):
-                pieces.append(piece)
-                total += len(piece)
-    data = b"".join(pieces)
+            while len(data) <= MAX_BYTES and (piece := file.read(1 << 20)):
+                data += piece
     if not data:
         raise DrawError(f"{path} is empty")
     if len(data) > MAX_BYTES:
         raise DrawError(f"{path} has more bytes than a model can have ({MAX_BYTES})")
-    return data
+    return bytes(data)
 
 
 def _check_interface(session: Any, metadata: Metadata) -> int | None:

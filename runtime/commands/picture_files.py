@@ -29,19 +29,15 @@ class PictureFiles:
     """
 
     def __init__(self, arguments: list[Path], classes: tuple[str, ...] = ()) -> None:
-        from ..pictures.walk import Walk, walks
+        from ..pictures.walk import walks
 
         self._paths: list[Path] = []
         folders: list[str | None] = []  # below which each lies
         for part in walks(arguments):
-            if isinstance(part, Walk):
-                self._paths += part.files
-                folders += map(part.label, part.files)
-                if part.passed_over:
-                    note(part.line())
-            else:
-                self._paths.append(part)
-                folders.append(None)
+            self._paths += part.files
+            folders += map(part.label, part.files)
+            if part.passed_over:
+                note(part.line())
         self._numbers = _class_numbers(folders, classes)
         self._must = set(arguments)
         self.names = [str(path) for path in self._paths]
@@ -55,12 +51,7 @@ class PictureFiles:
         return None if self._numbers is None else np.array(self._numbers, np.int64)[self._read_rows]
 
     def prepared(
-        self,
-        size: int,
-        shape: Shape,
-        figure_size: int | None,
-        ink: str,
-        picture_fit: str,
+        self, size: int, shape: Shape, figure_size: int | None, ink: str, picture_fit: str
     ) -> Iterator[list[Prepared]]:
         """Up to ``size`` pictures each as a model of figures reads them, and what was done to them.
 
