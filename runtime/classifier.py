@@ -26,9 +26,8 @@ class Classification:
     probabilities: Floats  # [n, classes]
     labels: tuple[str, ...]  # names of the classes
     glimpses: Floats | None = None  # [n, T, C, N, N] what the network saw, gamma included
-    read_attention: Floats | None = (
-        None  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
-    )
+    # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
+    read_attention: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.logits)

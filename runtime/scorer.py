@@ -21,9 +21,8 @@ class Scores:
     bound: Floats  # [n] L_x + sum KL in nats, equation (12); lower is better
     reconstruction: Floats  # [n, C, H, W] Bernoulli means in [0, 1]
     canvases: Floats | None = None  # [n, T, C, H, W] the reconstruction after each step
-    read_attention: Floats | None = (
-        None  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
-    )
+    # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
+    read_attention: Floats | None = None
     write_attention: Floats | None = None  # [n, T, 5]
 
     def __len__(self) -> int:

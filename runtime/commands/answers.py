@@ -126,15 +126,13 @@ class Answers:
         column = max(len("answer"), *map(len, self.labels))
         second = 8 + max(map(len, self.labels))
         print(f"{'picture':<{width}}  {'answer':<{column}}  probability  {'runner-up':<{second}}  prepared")
-        for name, row, done in zip(names, self.probabilities, self.done, strict=True):
+        for name, row, done in zip(names, self.probabilities, map(_shown, self.done), strict=True):
             best, next_ = (int(k) for k in row.argsort()[::-1][:2])
             answer = OPEN if self.is_open(float(row[best])) else self.labels[best]
             likeliest = f"{self.labels[best]} " if answer == OPEN else ""
             runner_up = f"{self.labels[next_]} {row[next_]:.2%}"
             probability = f"{likeliest}{row[best]:.2%}"
-            print(
-                f"{name:<{width}}  {answer:<{column}}  {probability:>11}  {runner_up:<{second}}  {_shown(done)}"
-            )
+            print(f"{name:<{width}}  {answer:<{column}}  {probability:>11}  {runner_up:<{second}}  {done}")
 
 
 def _shown(done: Prepared) -> str:
