@@ -13,11 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import __version__
 from ..runtime.metadata import BATCH_AXIS, MICROSOFT
-from ..runtime.onnx_file import graph_sha256
+from ..runtime.onnx_file import IR_VERSION, PRODUCER, graph_sha256
 from .options import OPSET, Precision
 from .quantisation import ZERO_POINT, quantised
-
-IR_VERSION = 8
 
 Attribute = int | float | str | Sequence[int] | Sequence[float]
 
@@ -35,7 +33,7 @@ class GraphBuilder:
 
     Args:
         name: name of the graph.
-        opset: version of the default operator domain, one of ``options.OPSETS``.
+        opset: version of the default operator domain, one of ``onnx_file.OPSETS``.
         batch: size of the first axis of inputs and outputs; None for the symbol ``batch_size``.
         dtype: fp16 makes weights given to :meth:`weight` float16, and :meth:`to_half` casts;
             int8 quantises those given to :meth:`matrix`, :meth:`quantised` and :meth:`head`.
@@ -223,7 +221,7 @@ class GraphBuilder:
     def model(self) -> onnx.ModelProto:
         """The finished model without metadata, through onnx.checker with full shape inference."""
         model = ir.Model(
-            self._graph, ir_version=IR_VERSION, producer_name="draw-onnx", producer_version=__version__
+            self._graph, ir_version=IR_VERSION, producer_name=PRODUCER, producer_version=__version__
         )
         proto = ir.to_proto(model)
         onnx.checker.check_model(proto, full_check=True)

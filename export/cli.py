@@ -9,7 +9,8 @@ import typer
 
 from ..console import VersionOption, make_app, note, option, progress, run_app
 from ..errors import DrawError
-from .options import MAX_BATCH, MAX_STEPS, OPSET, OPSETS, ExportOptions, Graph, Outputs, Precision, Recurrence
+from ..runtime.onnx_file import OPSETS
+from .options import MAX_BATCH, MAX_STEPS, OPSET, ExportOptions, Graph, Outputs, Precision, Recurrence
 
 if TYPE_CHECKING:
     from ..models.checkpoint import Checkpoint

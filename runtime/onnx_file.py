@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 
 from ..errors import DrawError
 
+# As draw-export writes them.
+PRODUCER, IR_VERSION = "draw-onnx", 8
+OPSETS = range(13, 19)  # 13: Split and ReduceSum as they are used there; 18: the last that IR version 8 knows
+
 # Field numbers of onnx.proto.
 _MODEL_IR_VERSION, _MODEL_PRODUCER, _MODEL_GRAPH, _MODEL_OPSET = 1, 2, 7, 8
 _MODEL_METADATA, _MODEL_FUNCTIONS = 14, 25
