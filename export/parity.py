@@ -67,7 +67,7 @@ Run = Callable[[Feeds], Mapping[str, NDArray[np.float32]]]  # an engine with a f
 def runner(session: onnxruntime.InferenceSession) -> Run:
     """``session`` as :func:`compare` wants it."""
     names = [output.name for output in session.get_outputs()]
-    return lambda feeds: dict(zip(names, session.run(names, feeds), strict=True))
+    return lambda feeds: dict(zip(names, map(np.asarray, session.run(names, feeds)), strict=True))
 
 
 def compare(
