@@ -13,11 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import __version__
 from ..runtime.metadata import BATCH_AXIS, MICROSOFT
-from ..runtime.onnx_file import graph_sha256
+from ..runtime.onnx_file import IR_VERSION, PRODUCER, graph_sha256
 from .options import OPSET, Precision
 from .quantisation import ZERO_POINT, quantised
-
-IR_VERSION = 8
 
 Attribute = int | float | str | Sequence[int] | Sequence[float]
 
@@ -35,7 +33,7 @@ class GraphBuilder:
 
     Args:
         name: name of the graph.
-        opset: version of the default operator domain, one of ``options.OPSETS``.
+        opset: version of the default operator domain, one of ``onnx_file.OPSETS``.
         batch: size of the first axis of inputs and outputs; None for the symbol ``batch_size``.
         dtype: fp16 makes weights given to :meth:`weight` float16, and :meth:`to_half` casts;
             int8 quantises those given to :meth:`matrix`, :meth:`quantised` and :meth:`head`.
@@ -80,20 +78,22 @@ class GraphBuilder:
 
     def output(self, name: str, value: ir.Value, shape: Sequence[int]) -> None:
         """Give ``value``, float32, as the output ``name``; ``shape`` is without the batch axis."""
-        if any(value is other for other in self._graph.outputs):
-            value = self.op("Identity", value)
         value.name = name
         value.shape = self._batched(shape)
         value.type = ir.TensorType(ir.DataType.FLOAT)
         self._graph.outputs.append(value)
+
+    def output_steps(self, name: str, steps: Sequence[ir.Value], shape: Sequence[int]) -> None:
+        """Give one value a step, [batch, …] of ``shape``, together as the output ``name`` [batch, T, *shape]."""
+        every = [len(steps), *shape]
+        self.output(name, self.reshape(self.concat(steps, 1), [-1, *every]), every)
 
     def _batched(self, shape: Sequence[int]) -> ir.Shape:
         return ir.Shape([BATCH_AXIS if self.batch is None else self.batch, *shape])
 
     def constant(self, name: str, array: ArrayLike, dtype: type[np.generic] = np.float32) -> ir.Value:
         """An initializer, folded in float64 by the caller and rounded here, once. Equal content is stored once."""
-        content: NDArray[np.generic] = np.ascontiguousarray(np.asarray(array).astype(dtype))
-        content = content.reshape(np.shape(array))  # ascontiguousarray makes a scalar 1-D
+        content: NDArray[np.generic] = np.asarray(array).astype(dtype, order="C")
         key = (content.dtype.str, content.shape, content.tobytes())
         if key not in self._constants:
             path = self._name(name)
@@ -156,22 +156,17 @@ class GraphBuilder:
         **attributes: Attribute,
     ) -> ir.Value:
         """A node with one output, called ``name`` in the scope, or after the node."""
-        return self._node(op_type, inputs, [name], attributes, domain)[0]
+        return self.ops(op_type, *inputs, names=[name], domain=domain, **attributes)[0]
 
     def ops(
-        self, op_type: str, *inputs: ir.Value | None, names: Sequence[str | None], **attributes: Attribute
-    ) -> tuple[ir.Value, ...]:
-        """A node with one output for each of ``names``."""
-        return self._node(op_type, inputs, names, attributes)
-
-    def _node(
         self,
         op_type: str,
-        inputs: Sequence[ir.Value | None],
+        *inputs: ir.Value | None,
         names: Sequence[str | None],
-        attributes: Mapping[str, Attribute],
         domain: str = "",
+        **attributes: Attribute,
     ) -> tuple[ir.Value, ...]:
+        """A node with one output for each of ``names``."""
         path = self._name(op_type)
         outputs = [
             ir.Value(name=self._name(name) if name else f"{path}_output_{i}") for i, name in enumerate(names)
@@ -226,7 +221,7 @@ class GraphBuilder:
     def model(self) -> onnx.ModelProto:
         """The finished model without metadata, through onnx.checker with full shape inference."""
         model = ir.Model(
-            self._graph, ir_version=IR_VERSION, producer_name="draw-onnx", producer_version=__version__
+            self._graph, ir_version=IR_VERSION, producer_name=PRODUCER, producer_version=__version__
         )
         proto = ir.to_proto(model)
         onnx.checker.check_model(proto, full_check=True)
@@ -235,8 +230,6 @@ class GraphBuilder:
 
 def to_bytes(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
     """The file's bytes, the same for the same model and metadata; they say the digest of their own graph."""
-    del model.metadata_props[:]
-    digest = graph_sha256(model.SerializeToString(deterministic=True))
-    for key, value in {**metadata, "graph_sha256": digest}.items():
-        model.metadata_props.add(key=key, value=value)
+    digest = graph_sha256(model.SerializeToString(deterministic=True))  # of all but the metadata
+    onnx.helper.set_model_props(model, {**metadata, "graph_sha256": digest})
     return model.SerializeToString(deterministic=True)

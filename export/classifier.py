@@ -21,17 +21,13 @@ def build_classifier(
         time_steps: T, the number of glimpses, which may differ from the config's.
         outputs: ``"steps"`` or ``"image"``, which leaves out glimpses and attention.
     """
-    n, channels = config.read_size, config.image_channels
-    width, height = config.image_width, config.image_height
+    n = config.read_size
     bounds = np.array(config.bounds) if config.position_bound else None
-    image = b.input(IMAGE, [channels, height, width])
+    image = b.input(IMAGE, config.image)
     lstm = lstm_weights(weights, "lstm")
-    h0, cell0 = weights["initial_hidden"], weights["initial_cell"]
-    attention, attention_bias = weights["read_attention.weight"], weights["read_attention.bias"]
-    head = window_head(attention, attention_bias, n, width, height, bounds)
-    # The first window comes from the learned state alone, so its filterbanks are constants.
-    raw = attention @ h0 + attention_bias
-    first = first_window(raw if bounds is None else bounds * np.tanh(raw / bounds), n, width, height)
+    h0 = weights["initial_hidden"]
+    head = window_head(weights, "read_attention", n, config.image, bounds)
+    first = first_window(weights, h0, n, config.image, bounds)
 
     glimpses: list[ir.Value] = []
     rows: list[ir.Value] = []
@@ -40,7 +36,7 @@ def build_classifier(
             w, r = b.matrix("weight_ih", lstm.w), b.matrix("weight_hh", lstm.r)
             bias = b.weight("bias", lstm.bias)
             first_bias = b.weight("initial_bias", lstm.bias + h0 @ lstm.r)
-            unrolled = UnrolledLstm(b, [r], b.weight("initial_cell", cell0[None]), lstm.hidden_size)
+            unrolled = UnrolledLstm(b, [r], weights["initial_cell"])
         with b.scope("read"):
             head_weight, head_bias = b.head("weight", head.weight), b.constant("bias", head.bias)
         h: ir.Value | None = None
@@ -48,11 +44,11 @@ def build_classifier(
             with b.scope(step_name(t, time_steps)):
                 with b.scope("read"):
                     if h is None:
-                        glimpse = read_first(b, image, first, channels)
+                        glimpse = read_first(b, image, first, config.image_channels)
                     else:
                         params = b.op("Gemm", b.to_single(h), head_weight, head_bias, name="attention")
                         window = decode_window(b, params, head)
-                        glimpse = read(b, image, window, n, channels, width, height)
+                        glimpse = read(b, image, window, n, config.image)
                         if outputs == STEPS:
                             rows.append(window.row(b))
                     glimpses.append(glimpse)
@@ -67,7 +63,6 @@ def build_classifier(
             b.output(PROBABILITIES, b.op("Softmax", logits, axis=-1), [len(config.labels)])
         if outputs == STEPS:
             with b.scope("steps"):
-                stacked = b.reshape(b.concat(glimpses, 1), [-1, time_steps, channels, n, n])
-                b.output(GLIMPSES, stacked, [time_steps, channels, n, n])
+                b.output_steps(GLIMPSES, glimpses, [config.image_channels, n, n])
                 rows.insert(0, b.expand_to_batch("first_row", first.row[None], image, 0))
-                b.output(READ_ATTENTION, b.reshape(b.concat(rows, 1), [-1, time_steps, 5]), [time_steps, 5])
+                b.output_steps(READ_ATTENTION, rows, [5])

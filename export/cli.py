@@ -9,7 +9,8 @@ import typer
 
 from ..console import VersionOption, make_app, note, option, progress, run_app
 from ..errors import DrawError
-from .options import MAX_BATCH, MAX_STEPS, OPSET, OPSETS, ExportOptions, Graph, Outputs, Precision, Recurrence
+from ..runtime.onnx_file import OPSETS
+from .options import MAX_BATCH, MAX_STEPS, OPSET, ExportOptions, Graph, Outputs, Precision, Recurrence
 
 if TYPE_CHECKING:
     from ..models.checkpoint import Checkpoint
@@ -127,8 +128,6 @@ def command(
     from ..files import check_writable, write_bytes
     from ..models.checkpoint import load_checkpoint
     from ..pretrained import find_packaged, packaged_card
-    from .exported import export
-    from .reference import PARITY_CASES
     from .triton import check_repository, write_repository
 
     if hub is not None:
@@ -153,8 +152,7 @@ def command(
     if triton is not None:
         check_repository(triton, target.stem)
 
-    with progress("comparing with torch", PARITY_CASES if check and batch is None else 1) as bar:
-        exported = export(checkpoint, options, atol=atol, check=check, advance=bar.advance)
+    exported = _exported(checkpoint, options, atol, check)
     # Files first: whatever becomes of stdout, they are there.
     written = []
     if exported.passed and (triton is None or output is not None):
@@ -171,6 +169,15 @@ def command(
         note(line)
 
 
+def _exported(checkpoint: Checkpoint, options: ExportOptions, atol: float | None, check: bool) -> Exported:
+    from .exported import export
+    from .reference import PARITY_CASES
+
+    cases = PARITY_CASES if check and options.batch is None else 1
+    with progress("comparing with torch", cases) as bar:
+        return export(checkpoint, options, atol=atol, check=check, advance=bar.advance)
+
+
 def _write_hub(
     folder: Path,
     checkpoint: Checkpoint,
@@ -180,15 +187,9 @@ def _write_hub(
     card: str | None,
 ) -> None:
     """All graphs of the model compared, then the folder with all of them, then the reports."""
-    from .exported import export
     from .hub import options_for, write_folder
-    from .reference import PARITY_CASES
 
-    written: list[Exported] = []
-    for own in options_for(checkpoint, options):
-        own.resolve(checkpoint)
-        with progress("comparing with torch", PARITY_CASES if check and own.batch is None else 1) as bar:
-            written.append(export(checkpoint, own, atol=atol, check=check, advance=bar.advance))
+    written = [_exported(checkpoint, own, atol, check) for own in options_for(checkpoint, options)]
     if all(exported.passed for exported in written):
         files = {exported.graph: exported.data for exported in written}
         write_folder(folder, checkpoint, files, options.model_license, card)

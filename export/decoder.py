@@ -27,8 +27,6 @@ def build_decoder(
         outputs: ``"steps"`` or ``"image"``.
         recurrence: ``"unrolled"`` or ``"lstm"``, one operator over all steps.
     """
-    image = config.image
-    shape = (image.channels, image.height, image.width)
     steps = outputs == STEPS
     noise = b.input(NOISE, [time_steps, config.latent_size])
     with b.scope("decoder"):
@@ -42,9 +40,9 @@ def build_decoder(
         with b.scope("canvas"):
             means = b.op("Sigmoid", canvas)
             last = b.op("Gather", means, b.integers("last", time_steps - 1), axis=1) if steps else means
-    b.output(IMAGE, last, shape)
+    b.output(IMAGE, last, config.image)
     if steps:
-        b.output(CANVASES, means, [time_steps, *shape])
+        b.output(CANVASES, means, [time_steps, *config.image])
     if rows is not None:
         b.output(WRITE_ATTENTION, rows, [time_steps, 5])
 
@@ -56,7 +54,6 @@ _CHUNK = 8
 def _unrolled(b: GraphBuilder, weights: Weights, noise: ir.Value, steps: int, latent_size: int) -> ir.Value:
     """Equation (7), ten nodes a step, of which a runtime can join four to two. [B, T, Z] -> [T B, h]"""
     lstm = lstm_weights(weights, "decoder")
-    h0, cell0 = weights["initial_decoder_hidden"], weights["initial_decoder_cell"]
     with b.scope("lstm"):
 
         def groups(name: str, array: Array) -> list[ir.Value]:
@@ -65,8 +62,8 @@ def _unrolled(b: GraphBuilder, weights: Weights, noise: ir.Value, steps: int, la
         w, bias = groups("weight_ih", lstm.w), groups("bias", lstm.bias)
         r = [b.matrix(f"weight_hh_{gates}", part) for gates, part in gate_groups(lstm.r).items()]
         # The first step's W_hh h_0 is the same for every picture.
-        first = groups("initial_projection", h0 @ lstm.r)
-        unrolled = UnrolledLstm(b, r, b.weight("initial_cell", cell0[None]), lstm.hidden_size)
+        first = groups("initial_projection", weights["initial_decoder_hidden"] @ lstm.r)
+        unrolled = UnrolledLstm(b, r, weights["initial_decoder_cell"])
     names = [step_name(t, steps) for t in range(steps)]
     chunks = [names[t : t + _CHUNK] for t in range(0, steps, _CHUNK)]
     with b.scope("input_projection"):
@@ -95,8 +92,8 @@ def _lstm_operator(
 ) -> ir.Value:
     """Equation (7) as one LSTM node. [B, T, Z] -> [T B, h]"""
     lstm = lstm_weights(weights, "decoder")
-    size = lstm.hidden_size
     h0, cell0 = weights["initial_decoder_hidden"], weights["initial_decoder_cell"]
+    size = len(h0)
     with b.scope("lstm"):
         # The operator's gates are in the order i, o, f, g; its second bias stays zero.
         i, f, o, g = np.split(np.arange(4 * size), 4)
@@ -105,17 +102,12 @@ def _lstm_operator(
         w, r = lstm.w[None, :, order], lstm.r[None, :, order]
         if b.int8:
             w8, r8 = b.quantised("weight_ih", w), b.quantised("weight_hh", r)
-            matrices, scales = (
-                (w8.values, r8.values),
-                (None, w8.scale, w8.zero_point, r8.scale, r8.zero_point),
-            )
+            matrices = w8.values, r8.values
+            scales = None, w8.scale, w8.zero_point, r8.scale, r8.zero_point
         else:
             # The plain operator takes them transposed.
-            matrices = (
-                b.constant("weight_ih", w.transpose(0, 2, 1)),
-                b.constant("weight_hh", r.transpose(0, 2, 1)),
-            )
-            scales = ()
+            w, r = w.transpose(0, 2, 1), r.transpose(0, 2, 1)
+            matrices, scales = (b.constant("weight_ih", w), b.constant("weight_hh", r)), ()
         out = b.op(
             "DynamicQuantizeLSTM" if b.int8 else "LSTM",
             x,
@@ -140,16 +132,9 @@ def _write(
     Returns:
         The canvas's logits, [B, C, H, W] or for ``every`` step [B, T, C, H, W], and the windows [B, T, 5], or None.
     """
-    n, c, height, width = (
-        config.write_size,
-        config.image_channels,
-        config.image_height,
-        config.image_width,
-    )
+    n, (c, height, width) = config.write_size, config.image
     with b.scope("write"):
-        head = window_head(
-            weights["write_attention.weight"], weights["write_attention.bias"], n, width, height
-        )
+        head = window_head(weights, "write_attention", n, config.image)
         # A patch's rows are stored as (row, channel), so that all channels are one product below.
         patch_order = np.arange(c * n * n).reshape(c, n, n).transpose(1, 0, 2).ravel()
         weight = np.hstack([head.weight, weights["write_patch.weight"][patch_order].T])
@@ -192,7 +177,7 @@ def _write_whole(
     b: GraphBuilder, config: DrawConfig, weights: Weights, h: ir.Value, steps: int, every: bool
 ) -> ir.Value:
     """Equation (8) with write = W h_dec: the canvas's logits, [B, C, H, W] or for ``every`` step [B, T, C, H, W]."""
-    c, height, width = config.image_channels, config.image_height, config.image_width
+    c, height, width = config.image
     size, pixels = config.hidden_size, c * height * width
     with b.scope("write"):
         weight = weights["write_canvas.weight"].T

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import timeit
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -52,7 +53,7 @@ def export(
     *,
     atol: float | None = None,
     check: bool = True,
-    advance: Callable[[], object] | None = None,
+    advance: Callable[[], object] = lambda: None,
 ) -> Exported:
     """Build a file and compare it with torch; the caller decides what a failed row means.
 
@@ -89,12 +90,7 @@ def _seconds(
     _, feeds = next(cases(checkpoint, graph, time_steps, (batch,)))
     run = runner(session)
     run(feeds)
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        run(feeds)
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return min(timeit.repeat(lambda: run(feeds), number=1, repeat=3))
 
 
 def _passed_gate(rows: tuple[Row, ...], atol: float, int8: bool) -> str:

@@ -31,6 +31,8 @@ class Gate:
         return self.atol < float("inf")
 
     def __str__(self) -> str:
+        if not self.judges:
+            return "-"
         return _short(self.atol) + (f"+{_short(self.rtol)}·|ref|" if self.rtol else "")
 
     def used(self, pairs: Pairs) -> float:
@@ -77,19 +79,6 @@ class AnswerGate(Gate):
         )
 
 
-class NoGate(Gate):
-    """Told, not judged."""
-
-    def __init__(self) -> None:
-        super().__init__(float("inf"))
-
-    def __str__(self) -> str:
-        return "-"
-
-    def used(self, pairs: Pairs) -> float:
-        return 0.0
-
-
 def same_answers(got: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.bool_]:
     """[batch]: the same arg-max; a tie of the reference may fall either way."""
     chosen = np.take_along_axis(expected, got.argmax(1)[:, None], 1)[:, 0]
@@ -119,7 +108,7 @@ def gate_of(output: str, dtype: Precision, atol: float, torch_error: float) -> G
     if dtype == "int8":
         if output in (IMAGE, CANVASES):
             return PictureGate(atol)
-        return AnswerGate(atol) if output == LOGITS else NoGate()
+        return AnswerGate(atol) if output == LOGITS else Gate(float("inf"))
     gate = _GATES[output][dtype] if output in _GATES else Gate(atol)
     return Gate(max(gate.atol, TORCH_FACTOR * torch_error), gate.rtol) if dtype == "fp32" else gate
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx
 
 from .. import __version__
@@ -39,7 +38,10 @@ def build_model(checkpoint: Checkpoint, options: ExportOptions) -> tuple[onnx.Mo
     config = checkpoint.config
     weights = {name: tensor.double().numpy() for name, tensor in checkpoint.weights.items()}
     b = GraphBuilder(_GRAPHS[graph], opset=options.opset, batch=options.batch, dtype=options.dtype)
-    _check_half(weights, b.half)
+    if b.half:
+        name, largest = max(((k, float(abs(v).max())) for k, v in weights.items()), key=lambda item: item[1])
+        if largest > 1000:  # folding multiplies by up to half a picture; float16 ends at 65504
+            raise DrawError(f"--dtype fp16 cannot hold this model: {name} has a weight of {largest:.3g}")
     if isinstance(config, ClassifierConfig):
         build_classifier(b, config, weights, time_steps=steps, outputs=options.outputs)
     elif graph == "scorer":
@@ -77,10 +79,3 @@ def _metadata(checkpoint: Checkpoint, options: ExportOptions, graph: Graph, step
         dtype=_DTYPES[options.dtype],
         figure_size=checkpoint.figure_size,
     )
-
-
-def _check_half(weights: dict[str, np.ndarray], half: bool) -> None:
-    if half:
-        name, largest = max(((k, float(abs(v).max())) for k, v in weights.items()), key=lambda item: item[1])
-        if largest > 1000:  # folding multiplies by up to half a picture; float16 ends at 65504
-            raise DrawError(f"--dtype fp16 cannot hold this model: {name} has a weight of {largest:.3g}")

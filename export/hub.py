@@ -28,6 +28,11 @@ from .options import ExportOptions
 
 WEIGHTS = "model.safetensors"
 _CARD_MARK = "library_name: draw-onnx"
+_USES = {
+    "decoder": "draw-gen --onnx . --gif out.gif        # in a copy of this folder",
+    "scorer": "draw-score --onnx . PICTURE",
+    "classifier": "draw-classify --onnx . PICTURE",
+}
 
 
 def options_for(checkpoint: Checkpoint, options: ExportOptions) -> list[ExportOptions]:
@@ -76,11 +81,10 @@ def write_folder(
     save_weights(folder / WEIGHTS, checkpoint)
     write_text(folder / "config.json", json.dumps(_config(checkpoint), indent=2) + "\n")
     drawn = "decoder" in files and _draw(folder)
-    text = (
-        _hosted(card, drawn)
-        if card is not None
-        else _card(folder.absolute().name, checkpoint, files, licence, drawn)
-    )
+    if card is not None:
+        text = _hosted(card, drawn)
+    else:
+        text = _card(folder.absolute().name, checkpoint, files, licence, drawn)
     write_text(folder / "README.md", text)  # last: a hub shows a folder by its card
 
 
@@ -108,12 +112,10 @@ def _draw(folder: Path) -> bool:
     if samples.canvases is None:  # --outputs image
         write_png(folder / "samples.png", grid(samples.images))
         return False
-    windows = samples.write_attention
-    write_png(
-        folder / "samples.png", sheet(samples.canvases[:8], None if windows is None else windows[:8], filters)
-    )
-    first = samples.canvases[:4], None if windows is None else windows[:4]
-    write_steps_gif(folder / "drawing.gif", *first, filters)
+    canvases, windows = samples.canvases, samples.write_attention
+    shown, painted = (None if windows is None else windows[:n] for n in (8, 4))
+    write_png(folder / "samples.png", sheet(canvases[:8], shown, filters))
+    write_steps_gif(folder / "drawing.gif", canvases[:4], painted, filters)
     return True
 
 
@@ -136,14 +138,13 @@ def _card(name: str, checkpoint: Checkpoint, files: Mapping[str, bytes], licence
     ]
     if draw and "decoder" in files:
         lines.append("![Being painted](drawing.gif)\n" if drawn else "![Samples](samples.png)\n")
-    lines += ["```sh", 'pip install "draw-onnx[cpu]"', *_usage(files), "```\n"]
+    lines += ["```sh", 'pip install "draw-onnx[cpu]"', *(_USES[graph] for graph in files), "```\n"]
     lines += ["| file | what | compared with PyTorch |", "|---|---|---|"]
     for graph, data in files.items():
         metadata = Metadata.from_props(parse(data).metadata)
         gate = metadata.parity_atol
-        judged = (
-            "pictures" if draw else "probabilities"
-        )  # parity_atol is their gate: the others have their own
+        # parity_atol is the gate of these: the others have their own.
+        judged = "pictures" if draw else "probabilities"
         within = "no" if gate == "unchecked" else f"{judged} within {gate}, at every step"
         lines.append(
             f"| `{graph}.onnx` | {metadata.model_type}, {metadata.time_steps} steps, {len(data):,} bytes | {within} |"
@@ -161,12 +162,3 @@ def _card(name: str, checkpoint: Checkpoint, files: Mapping[str, bytes], licence
     else:
         lines.append("It has no test figure: `draw-eval` measures one.")
     return "\n".join(lines) + "\n"
-
-
-def _usage(files: Mapping[str, bytes]) -> list[str]:
-    commands = {
-        "decoder": "draw-gen --onnx . --gif out.gif        # in a copy of this folder",
-        "scorer": "draw-score --onnx . PICTURE",
-        "classifier": "draw-classify --onnx . PICTURE",
-    }
-    return [commands[graph] for graph in files]

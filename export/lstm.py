@@ -22,10 +22,6 @@ class LstmWeights(NamedTuple):
     r: Array  # [h, 4h]
     bias: Array  # [4h], both of torch's in one
 
-    @property
-    def hidden_size(self) -> int:
-        return self.r.shape[0]
-
 
 def lstm_weights(weights: Weights, cell: str) -> LstmWeights:
     """``weights`` of the ``torch.nn.LSTMCell`` called ``cell``, whose gates are in the order i, f, g, o."""
@@ -50,11 +46,12 @@ class UnrolledLstm:
 
     Args:
         r: LstmWeights.r [h, 4h] in the graph, whole or in its :func:`gate_groups`.
-        cell: the learned cell [1, h], which every picture begins with.
+        cell: the learned cell [h], which every picture begins with.
     """
 
-    def __init__(self, b: GraphBuilder, r: Sequence[Matrix], cell: ir.Value, hidden_size: int) -> None:
-        self.b, self.r, self.cell, self.size = b, r, cell, hidden_size
+    def __init__(self, b: GraphBuilder, r: Sequence[Matrix], cell: Array) -> None:
+        self.b, self.r, self.size = b, r, len(cell)
+        self.cell = b.weight("initial_cell", cell[None])
         self.h: ir.Value | None = None  # [batch, h]; None before the first step
 
     def step(self, *gates: ir.Value) -> ir.Value:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from ..errors import DrawError
 from ..models.config import ClassifierConfig
+from ..runtime.onnx_file import OPSETS
 
 if TYPE_CHECKING:
     from ..models.checkpoint import Checkpoint
@@ -17,7 +18,6 @@ Recurrence = Literal["unrolled", "lstm"]
 Precision = Literal["fp32", "fp16", "int8"]
 
 OPSET = 17
-OPSETS = range(13, 19)  # 13: Split and ReduceSum as they are used here; 18: the last that IR version 8 knows
 MAX_STEPS = 4096
 MAX_BATCH = 65536
 

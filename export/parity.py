@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint
 from ..runtime.metadata import LOGITS
-from ..runtime.providers import import_onnxruntime
+from ..runtime.providers import ProviderError, create_session
 from .gates import Gate, asked_for, default_atol, gate_of, same_answers
 from .options import Graph, Precision
 from .reference import BATCHES, Feeds, cases, one_torch_thread, reference
@@ -51,30 +51,23 @@ class Row:
 
 def open_session(data: bytes) -> onnxruntime.InferenceSession:
     """On one CPU thread: the check is about numbers, and the same on every machine."""
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
-        raise DrawError(f"ONNX Runtime refuses the exported file: {error}") from error
+        return create_session(data, "cpu")
+    except ProviderError:
+        raise
+    except DrawError as error:
+        raise DrawError(f"ONNX Runtime refuses the exported file: {error.__cause__}") from error
 
 
+_Array = NDArray[np.float64]
+_Compared = tuple[str, _Array, _Array, _Array]  # label of the input; got, expected, torch float32's
 Run = Callable[[Feeds], Mapping[str, NDArray[np.float32]]]  # an engine with a file loaded: outputs by name
 
 
 def runner(session: onnxruntime.InferenceSession) -> Run:
     """``session`` as :func:`compare` wants it."""
     names = [output.name for output in session.get_outputs()]
-
-    def run(feeds: Feeds) -> dict[str, NDArray[np.float32]]:
-        return {
-            name: np.asarray(values)
-            for name, values in zip(names, session.run(names, dict(feeds)), strict=True)
-        }
-
-    return run
+    return lambda feeds: dict(zip(names, map(np.asarray, session.run(names, feeds)), strict=True))
 
 
 def compare(
@@ -85,7 +78,7 @@ def compare(
     dtype: Precision = "fp32",
     atol: float | None = None,
     batch: int | None = None,
-    advance: Callable[[], object] | None = None,
+    advance: Callable[[], object] = lambda: None,
 ) -> tuple[Row, ...]:
     """The report, one row for each output that ``run`` gives.
 
@@ -95,53 +88,34 @@ def compare(
     """
     atol = default_atol(dtype, graph) if atol is None else atol
     exact, single = checkpoint.build(torch.float64), checkpoint.build(torch.float32)
-    tallies: dict[str, _Tally] = {}
+    found: dict[str, list[_Compared]] = {}
     with one_torch_thread():
         for label, feeds in cases(checkpoint, graph, time_steps, BATCHES if batch is None else (batch,)):
             expected = reference(exact, graph, feeds, time_steps)
             rough = reference(single, graph, feeds, time_steps)
             for name, values in run(feeds).items():
-                tally = tallies.setdefault(name, _Tally(name, exact_answers=dtype != "int8"))
-                tally.add(label, np.asarray(values, np.float64), expected[name], rough[name])
-            if advance is not None:
-                advance()
-    return tuple(
-        tally.row(gate_of(name, dtype, atol, tally.torch_error), asked_for(name, dtype))
-        for name, tally in tallies.items()
-    )
+                compared = label, np.asarray(values, np.float64), expected[name], rough[name]
+                found.setdefault(name, []).append(compared)
+            advance()
+    return tuple(_row(name, inputs, dtype, atol) for name, inputs in found.items())
 
 
-class _Tally:
-    """Errors of one output over all inputs."""
-
-    def __init__(self, name: str, exact_answers: bool) -> None:
-        self.name = name
-        self._exact_answers = exact_answers and name == LOGITS
-        self.torch_error = 0.0
-        self._pairs: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
-        self._problem = ""
-
-    def add(
-        self,
-        label: str,
-        got: NDArray[np.float64],
-        expected: NDArray[np.float64],
-        rough: NDArray[np.float64],
-    ) -> None:
-        if self._problem:
-            return
+def _row(name: str, inputs: list[_Compared], dtype: Precision, atol: float) -> Row:
+    """One output over all inputs, up to the first that is wrong by more than its numbers."""
+    pairs, torch_error, problem = [], 0.0, ""
+    for label, got, expected, rough in inputs:
         if got.shape != expected.shape:
-            self._problem = f"has the shape {got.shape}, not {expected.shape} ({label})"
+            problem = f"has the shape {got.shape}, not {expected.shape} ({label})"
         elif not np.isfinite(expected).all():
-            self._problem = f"is not finite in torch float64 either: the model itself is broken ({label})"
+            problem = f"is not finite in torch float64 either: the model itself is broken ({label})"
         elif not np.isfinite(got).all():
-            self._problem = f"is not finite ({label})"
-        elif self._exact_answers and not same_answers(got, expected).all():
-            self._problem = f"names another class ({label})"
-        else:
-            self.torch_error = max(self.torch_error, float(abs(rough - expected).max()))
-            self._pairs.append((got, expected))
-
-    def row(self, gate: Gate, by_atol: bool) -> Row:
-        error = max((float(abs(got - expected).max()) for got, expected in self._pairs), default=0.0)
-        return Row(self.name, error, self.torch_error, gate, gate.used(self._pairs), self._problem, by_atol)
+            problem = f"is not finite ({label})"
+        elif name == LOGITS and dtype != "int8" and not same_answers(got, expected).all():
+            problem = f"names another class ({label})"
+        if problem:
+            break
+        torch_error = max(torch_error, float(abs(rough - expected).max()))
+        pairs.append((got, expected))
+    error = max((float(abs(got - expected).max()) for got, expected in pairs), default=0.0)
+    gate = gate_of(name, dtype, atol, torch_error)
+    return Row(name, error, torch_error, gate, gate.used(pairs), problem, asked_for(name, dtype))

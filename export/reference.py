@@ -45,10 +45,9 @@ def cases(
 ) -> Iterator[tuple[str, Feeds]]:
     """Inputs to compare on, with a name for each."""
     config = checkpoint.config
-    image_shape = (config.image_channels, config.image_height, config.image_width)
     for batch in batches:
         if graph == "classifier":
-            for label, image in _images(batch, image_shape).items():
+            for label, image in _images(batch, config.image).items():
                 yield f"batch {batch}, {label} image", {IMAGE: image}
             continue
         assert isinstance(config, DrawConfig)
@@ -59,8 +58,8 @@ def cases(
             "+4": np.full_like(drawn, 4.0),
             "-4": np.full_like(drawn, -4.0),
         }
-        images = _images(batch, image_shape)
-        for (label, values), (picture, image) in zip(noises.items(), images.items(), strict=True):
+        images = _images(batch, config.image).items()
+        for (label, values), (picture, image) in zip(noises.items(), images, strict=True):
             if graph == "decoder":
                 yield f"batch {batch}, {label} noise", {NOISE: values}
             else:

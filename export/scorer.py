@@ -30,8 +30,7 @@ def build_scorer(
         time_steps: T, which may differ from the config's.
         outputs: ``"steps"`` or ``"image"``, which leaves out canvases and attention.
     """
-    shape = [config.image_channels, config.image_height, config.image_width]
-    image = b.input(IMAGE, shape)
+    image = b.input(IMAGE, config.image)
     noise = b.input(NOISE, [time_steps, config.latent_size])
     names = [step_name(t, time_steps) for t in range(time_steps)]
     with b.scope("scorer"):
@@ -56,18 +55,15 @@ def build_scorer(
         with b.scope("loss"):
             bound = b.op("Add", _reconstruction_loss(b, image, canvas), posterior.kl(b))  # (12)
         b.output(BOUND, bound, [])
-        b.output(RECONSTRUCTION, mean, shape)
+        b.output(RECONSTRUCTION, mean, config.image)
         if outputs == STEPS:
             with b.scope("steps"):
-                canvases = b.reshape(b.concat(means, 1), [-1, time_steps, *shape])
-                b.output(CANVASES, canvases, [time_steps, *shape])
+                b.output_steps(CANVASES, means, config.image)
                 if isinstance(encoder, _AttentiveEncoder):
                     read_rows = [b.expand_to_batch("first_row", encoder.first.row[None], image, 0)]
                     read_rows += [window.row(b) for window in encoder.windows]
-                    stacked = b.reshape(b.concat(read_rows, 1), [-1, time_steps, 5])
-                    b.output(READ_ATTENTION, stacked, [time_steps, 5])
-                    write_rows = b.concat([window.row(b) for window in decoder.windows], 1)
-                    b.output(WRITE_ATTENTION, b.reshape(write_rows, [-1, time_steps, 5]), [time_steps, 5])
+                    b.output_steps(READ_ATTENTION, read_rows, [5])
+                    b.output_steps(WRITE_ATTENTION, [window.row(b) for window in decoder.windows], [5])
 
 
 class _Encoder:
@@ -77,16 +73,12 @@ class _Encoder:
         self.b, self.config = b, config
         lstm = lstm_weights(weights, "encoder")
         self.w_read, w_decoder = lstm.w[: config.read_length], lstm.w[config.read_length :]
-        self.first_bias = (
-            lstm.bias
-            + weights["initial_decoder_hidden"] @ w_decoder
-            + weights["initial_encoder_hidden"] @ lstm.r
-        )
+        h_dec, h_enc = weights["initial_decoder_hidden"], weights["initial_encoder_hidden"]
+        self.first_bias = lstm.bias + h_dec @ w_decoder + h_enc @ lstm.r
         self.bias = lstm.bias
         with b.scope("encoder"):
             self.w_decoder, r = b.weight("weight_decoder", w_decoder), b.matrix("weight_hh", lstm.r)
-            cell = b.weight("initial_cell", weights["initial_encoder_cell"][None])
-        self.lstm = UnrolledLstm(b, [r], cell, lstm.hidden_size)
+            self.lstm = UnrolledLstm(b, [r], weights["initial_encoder_cell"])
 
     def _lstm(self, gates: ir.Value, h_dec: ir.Value | None) -> ir.Value:
         """h_enc from the gates' sums so far, which lack the share of both states."""
@@ -99,10 +91,9 @@ class _AttentiveEncoder(_Encoder):
     def __init__(self, b: GraphBuilder, config: DrawConfig, weights: Weights, image: ir.Value) -> None:
         super().__init__(b, config, weights)
         self.image = image
-        n, width, height = config.read_size, config.image_width, config.image_height
-        weight, bias = weights["read_attention.weight"], weights["read_attention.bias"]
-        self.head = window_head(weight, bias, n, width, height)
-        self.first = first_window(weight @ weights["initial_decoder_hidden"] + bias, n, width, height)
+        self.head = window_head(weights, "read_attention", config.read_size, config.image)
+        initial = weights["initial_decoder_hidden"]
+        self.first = first_window(weights, initial, config.read_size, config.image)
         with b.scope("read"):
             self.weight = b.constant("weight", self.head.weight)
             self.attention_bias = b.constant("bias", self.head.bias)
@@ -117,14 +108,14 @@ class _AttentiveEncoder(_Encoder):
         with b.scope("read"):
             error = b.op("Sub", self.image, self.initial_mean if mean is None else mean, name="error")  # (3)
             both = b.concat([self.image, error], 1)
-            channels = 2 * config.image_channels
+            size = config.image._replace(channels=2 * config.image_channels)
             if h_dec is None:
-                r = read_first(b, both, self.first, channels)
+                r = read_first(b, both, self.first, size.channels)
             else:
                 params = b.op("Gemm", b.to_single(h_dec), self.weight, self.attention_bias, name="attention")
                 window = decode_window(b, params, self.head)
                 self.windows.append(window)
-                r = read(b, both, window, config.read_size, channels, config.image_width, config.image_height)
+                r = read(b, both, window, config.read_size, size)
         with b.scope("encoder"):
             gates = b.op("Gemm", b.to_half(r), self.w, self.biases[h_dec is not None])
             return self._lstm(gates, h_dec)
@@ -140,13 +131,8 @@ class _WholeEncoder(_Encoder):
         initial = self.first_bias - _sigmoid(weights["initial_canvas"]).ravel() @ w_error - self.bias
         with b.scope("encoder"):
             flat = b.to_half(b.reshape(image, [-1, self.pixels]))
-            self.projected = b.op(
-                "Gemm",
-                flat,
-                b.weight("weight_image", w_image + w_error),
-                b.weight("bias", self.bias),
-                name="projected_image",
-            )
+            w, bias = b.weight("weight_image", w_image + w_error), b.weight("bias", self.bias)
+            self.projected = b.op("Gemm", flat, w, bias, name="projected_image")
             self.w_error = b.weight("weight_error", w_error)
             self.initial = b.weight("initial_projection", initial)
 
@@ -204,18 +190,11 @@ class _Decoder:
             self.w, r = b.weight("weight_ih", lstm.w), b.matrix("weight_hh", lstm.r)
             first = lstm.bias + weights["initial_decoder_hidden"] @ lstm.r
             self.biases = b.weight("initial_bias", first), b.weight("bias", lstm.bias)
-            cell = b.weight("initial_cell", weights["initial_decoder_cell"][None])
-            self.lstm = UnrolledLstm(b, [r], cell, lstm.hidden_size)
+            self.lstm = UnrolledLstm(b, [r], weights["initial_decoder_cell"])
             self.canvas = b.constant("initial_canvas", weights["initial_canvas"][None])
         with b.scope("write"):
             if config.attention:
-                self.head = window_head(
-                    weights["write_attention.weight"],
-                    weights["write_attention.bias"],
-                    config.write_size,
-                    config.image_width,
-                    config.image_height,
-                )
+                self.head = window_head(weights, "write_attention", config.write_size, config.image)
                 both = np.hstack([self.head.weight, weights["write_patch.weight"].T])
                 self.weight = b.constant("weight", both)
                 self.bias = b.constant("bias", np.concatenate([self.head.bias, weights["write_patch.bias"]]))
@@ -236,17 +215,15 @@ class _Decoder:
         return self.canvas
 
     def _write(self, h: ir.Value) -> ir.Value:
-        b, config = self.b, self.config
-        c, height, width = config.image_channels, config.image_height, config.image_width
-        if not config.attention:
+        b, n, size = self.b, self.config.write_size, self.config.image
+        if not self.config.attention:
             addition = b.to_single(b.op("Gemm", h, self.weight, self.bias))
-            return b.reshape(addition, [-1, c, height, width], name="addition")
-        n = config.write_size
+            return b.reshape(addition, [-1, *size], name="addition")
         both = b.op("Gemm", b.to_single(h), self.weight, self.bias)
-        params, patch = b.split(both, [5, c * n * n], 1, ["attention", "patch"])
+        params, patch = b.split(both, [5, size.channels * n * n], 1, ["attention", "patch"])
         window = decode_window(b, params, self.head)
         self.windows.append(window)
-        return write(b, patch, window, n, c, width, height)
+        return write(b, patch, window, n, size)
 
 
 def _reconstruction_loss(b: GraphBuilder, image: ir.Value, canvas: ir.Value) -> ir.Value:

@@ -12,7 +12,6 @@ from ..files import check_folder_writable, make_folder, write_bytes, write_text
 
 MAX_BATCH_SIZE = 256
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_TYPES: dict[int, str] = {onnx.TensorProto.FLOAT: "TYPE_FP32"}
 
 
 def write_repository(root: Path, name: str, data: bytes) -> Path:
@@ -52,9 +51,9 @@ def config_text(name: str, data: bytes) -> str:
     ]
     for kind, values in (("input", graph.input), ("output", graph.output)):
         for value in values:
-            tensor = value.type.tensor_type
-            dims = [d.dim_value for d in tensor.shape.dim[0 if static else 1 :]]
-            lines += [f"{kind} {{", f'  name: "{value.name}"', f"  data_type: {_TYPES[tensor.elem_type]}"]
+            dims = [d.dim_value for d in value.type.tensor_type.shape.dim[0 if static else 1 :]]
+            # Inputs and outputs are float32 always.
+            lines += [f"{kind} {{", f'  name: "{value.name}"', "  data_type: TYPE_FP32"]
             if dims:
                 lines.append(f"  dims: {dims}")
             else:

@@ -13,8 +13,9 @@ import onnx_ir as ir
 import torch
 
 from ..models import attention
+from ..models.config import ImageSize
 from .builder import GraphBuilder
-from .lstm import Array
+from .lstm import Array, Weights
 
 
 class Window(NamedTuple):
@@ -46,19 +47,20 @@ class WindowHead(NamedTuple):
 
 
 def window_head(
-    weight: Array, bias: Array, n: int, width: int, height: int, bounds: Array | None = None
+    weights: Weights, layer: str, n: int, image: ImageSize, bounds: Array | None = None
 ) -> WindowHead:
-    """Fold equations (22-24) into the layer ``weight`` [5, h], ``bias`` [5] of (g_X, g_Y, log s^2, log d, log g).
+    """Fold equations (22-24) into the linear ``layer`` of (g_X, g_Y, log s^2, log d, log g).
 
     Args:
         n: N, filters per axis.
         bounds: [5], b of b tanh(p / b) for each element of the vector (see ClassifierConfig.bounds).
     """
     order = [0, 1, 3, 2, 4]  # delta before sigma
+    _, height, width = image
     stride = (max(width, height) - 1) / max(n - 1, 1)
     scale = np.array([(width + 1) / 2, (height + 1) / 2, 1.0, 0.5, 1.0])
     shift = np.array([(width + 1) / 2, (height + 1) / 2, math.log(stride) if stride else 0.0, 0.0, 0.0])
-    weight, bias = weight[order].T, bias[order]
+    weight, bias = weights[f"{layer}.weight"][order].T, weights[f"{layer}.bias"][order]
     if bounds is not None:
         bounds = bounds[order]
         return WindowHead(weight / bounds, bias / bounds, scale * bounds, shift, stride)
@@ -75,9 +77,8 @@ def decode_window(b: GraphBuilder, params: ir.Value, head: WindowHead) -> Window
     if not head.stride:
         widths = b.op("Mul", widths, b.constant("no_stride", [0.0, 1.0, 1.0]))
     delta, sigma, gamma = b.split(widths, [1, 1, 1], -1, ["delta", "sigma", "gamma"])
-    precision = b.op(
-        "Div", b.constant("minus_half", -0.5), b.op("Mul", sigma, sigma, name="sigma2"), name="precision"
-    )
+    sigma2 = b.op("Mul", sigma, sigma, name="sigma2")
+    precision = b.op("Div", b.constant("minus_half", -0.5), sigma2, name="precision")
     return Window(centre, delta, gamma, precision, widths)
 
 
@@ -90,10 +91,15 @@ class FirstWindow(NamedTuple):
     row: Array  # [5] (x, y, delta, sigma, gamma)
 
 
-def first_window(params: Array, n: int, width: int, height: int) -> FirstWindow:
-    """The window of one attention vector [5] as the model has it."""
-    window = attention.window_from(torch.from_numpy(params)[None], n, width, height)
-    f_x, f_y = attention.filterbanks(window, n, width, height)
+def first_window(
+    weights: Weights, h: Array, n: int, image: ImageSize, bounds: Array | None = None
+) -> FirstWindow:
+    """The first read's window, which comes from the learned state ``h`` alone, as the model has it."""
+    params = weights["read_attention.weight"] @ h + weights["read_attention.bias"]
+    if bounds is not None:
+        params = bounds * np.tanh(params / bounds)
+    window = attention.window_from(torch.from_numpy(params)[None], n, image.width, image.height)
+    f_x, f_y = attention.filterbanks(window, n, image.width, image.height)
     return FirstWindow(f_x[0].numpy(), f_y[0].numpy(), float(window.gamma), window.stack()[0].numpy())
 
 
@@ -145,10 +151,9 @@ def _filterbank(
     return b.op("Softmax", b.op("Max", exponents, floor, name="log_filters"), axis=-1, name="filters")
 
 
-def read(
-    b: GraphBuilder, image: ir.Value, window: Window, n: int, channels: int, width: int, height: int
-) -> ir.Value:
+def read(b: GraphBuilder, image: ir.Value, window: Window, n: int, size: ImageSize) -> ir.Value:
     """Equation (27) on ``image`` [batch, channels, height, width]: gamma F_Y image F_X^T. [batch, channels n n]"""
+    channels, height, width = size
     f_x, f_y = _both_filterbanks(b, window, n, width, height)
     rows = b.op("MatMul", f_y, image, name="rows")  # [batch, channels, n, width]
     f_xt = b.op("Transpose", f_x, perm=[0, 1, 3, 2])
@@ -163,10 +168,9 @@ def read_first(b: GraphBuilder, image: ir.Value, first: FirstWindow, channels: i
     return b.reshape(patch, [-1, channels * first.f_x.shape[0] * first.f_y.shape[0]], name="glimpse")
 
 
-def write(
-    b: GraphBuilder, patch: ir.Value, window: Window, n: int, channels: int, width: int, height: int
-) -> ir.Value:
+def write(b: GraphBuilder, patch: ir.Value, window: Window, n: int, size: ImageSize) -> ir.Value:
     """Equation (29): 1/gamma F_Y^T patch F_X for one step. [batch, channels n n] -> [batch, channels, height, width]"""
+    channels, height, width = size
     f_x, f_y = _both_filterbanks(b, window, n, width, height)
     patch = b.reshape(b.op("Div", patch, window.gamma), [-1, channels, n, n])
     columns = b.op("MatMul", patch, f_x, name="columns")

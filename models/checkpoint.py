@@ -107,9 +107,7 @@ def save_weights(path: str | Path, checkpoint: Checkpoint) -> None:
     facts = _facts(checkpoint)
     # JSON has no NaN and no infinity.
     figures = {k: v for k, v in checkpoint.metrics.items() if not isinstance(v, float) or math.isfinite(v)}
-    facts |= {
-        name: _canonical_json(value) for name, value in (("config", facts["config"]), ("metrics", figures))
-    }
+    facts |= {"config": _canonical_json(facts["config"]), "metrics": _canonical_json(figures)}
     if checkpoint.binary is not None:
         facts["binary"] = _canonical_json(checkpoint.binary)
     facts["weights_sha256"] = weights_sha256(checkpoint.weights, checkpoint.config)
@@ -201,8 +199,8 @@ def _read_ckpt(path: Path, broken: str) -> Any:
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
     """The facts of a header and the shapes that it declares; the tensors stay on the disk until these are judged."""
-    header = read_header(path)
-    content: dict[str, Any] = dict(header.metadata)
+    metadata, tensors = read_header(path)
+    content: dict[str, Any] = dict(metadata)
     if content.get("magic") != _MAGIC:
         raise DrawError(
             f"{path} is a safetensors file, but not a draw-onnx checkpoint: its header does not say so"
@@ -216,7 +214,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     for name in ("config", "metrics"):
         content[name] = strict_json(content[name])
     dtypes = {"F32": torch.float32}
-    declared = {k: (dtypes.get(dtype, dtype), shape) for k, (dtype, shape) in header.tensors.items()}
+    declared = {k: (dtypes.get(dtype, dtype), shape) for k, (dtype, shape) in tensors.items()}
     return {**content, "training": None, "weights": {}, "declared": declared}
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .attention import read, window_from
 from .config import ClassifierConfig
-from .products import StepProduct, chunk_size, joined, lstm_cell, product
+from .products import Chunked, StepProduct, chunk_size, joined, lstm_cell, lstm_product, product, reset_lstm
 
 
 @dataclass
@@ -41,15 +41,12 @@ class Glimpse(NamedTuple):
 
     attention: Tensor  # [K, 5]
     seen: Tensor  # [K, C, N, N]
+    h: Tensor  # [K, H] after it
     entered: tuple[Tensor, Tensor]  # what went into the products: the head's and the LSTM's
 
 
-class GlimpseClassifier(nn.Module):
+class GlimpseClassifier(Chunked):
     """Each glimpse's window comes from the previous hidden state; the first from the learned initial one."""
-
-    # Of the LSTM's products; bfloat16 for mixed precision. See Draw.product_dtype.
-    product_dtype: torch.dtype | None = None
-    _compiled_chunk: Callable[..., Any] | None = None
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
@@ -66,38 +63,27 @@ class GlimpseClassifier(nn.Module):
 
     def reset_parameters(self) -> None:
         """Initialise all weights; the first window then covers the whole picture."""
-        h = self.config.hidden_size
         nn.init.zeros_(self.initial_hidden)
         nn.init.zeros_(self.initial_cell)
-        self.lstm.reset_parameters()
+        reset_lstm(self.lstm)
         self.output.reset_parameters()
         with torch.no_grad():
-            self.lstm.bias_ih.zero_()
-            self.lstm.bias_hh.zero_()
-            self.lstm.bias_ih[h : 2 * h] = 1.0  # forget bias 1, see Draw.reset_parameters
             # Zeros are the centre and delta-tilde 1: the grid runs from edge to edge. Sigma then matches the
             # stride, so that no digit hides between two filters.
             nn.init.normal_(self.read_attention.weight, std=0.01)
             self.read_attention.bias.zero_()
-            stride = (max(self.config.image_width, self.config.image_height) - 1) / max(
-                self.config.read_size - 1, 1
-            )
+            _, height, width = self.config.image
+            stride = (max(width, height) - 1) / max(self.config.read_size - 1, 1)
             self.read_attention.bias[2] = 2 * torch.tensor(stride / 2).log()
             # A line of one pixel fills 1/stride of such a filter: gamma brings what is seen back to order one.
             self.read_attention.bias[4] = torch.tensor(stride).log()
 
     def forward(self, x: Tensor, time_steps: int | None = None) -> ClassifierOutput:
         """x: [K, C, B, A] in [0, 1]; ``time_steps`` overrides the config's number of glimpses."""
-        batch, steps, lstm = len(x), time_steps or self.config.time_steps, self.lstm
+        batch, steps = len(x), time_steps or self.config.time_steps
         products = (
             StepProduct(*joined(self.read_attention), steps, batch),
-            StepProduct(
-                torch.cat([lstm.weight_ih, lstm.weight_hh], 1),
-                lstm.bias_ih + lstm.bias_hh,
-                steps,
-                batch,
-                self.product_dtype,
-            ),
+            lstm_product(self.lstm, steps, batch, self.product_dtype),
         )
         weights = [layer.weight for layer in products]
         # Laid out as the states of all later steps, or the first step would be compiled apart.
@@ -105,34 +91,29 @@ class GlimpseClassifier(nn.Module):
             self.initial_hidden.expand(batch, -1).contiguous(),
             self.initial_cell.expand(batch, -1).contiguous(),
         )
-        hidden: list[Tensor] = []
         glimpses: list[Glimpse] = []
         run_chunk = self._compiled_chunk or self._chunk
         size = chunk_size(steps)
         for first in range(0, steps, size):
             chunk = range(first, min(first + size, steps))
-            state, states, new = run_chunk(
-                x, state, weights, [[p.biases[t] for p in products] for t in chunk]
-            )
-            hidden += states
+            state, new = run_chunk(x, state, weights, [[p.biases[t] for p in products] for t in chunk])
             glimpses += new
             for glimpse in new:
                 for layer, value in zip(products, glimpse.entered, strict=True):
                     layer.record(value)
+        attention, seen, hidden, _ = zip(*glimpses, strict=True)
         h = torch.stack(hidden, 1)
-        attention, seen, _ = zip(*glimpses, strict=True)
         return ClassifierOutput(self.output(h), torch.stack(attention, 1), torch.stack(seen, 1), h)
 
     def _chunk(
         self, x: Tensor, state: State, weights: Sequence[Tensor], biases: Sequence[Sequence[Tensor]]
-    ) -> tuple[State, list[Tensor], list[Glimpse]]:
-        """Some glimpses, what :meth:`compile_chunk` compiles: the last state, every h [K, H] and what was seen."""
-        hidden, glimpses = [], []
+    ) -> tuple[State, list[Glimpse]]:
+        """Some glimpses, what :meth:`compile_chunk` compiles, and the state after them."""
+        glimpses = []
         for bias in biases:
             state, glimpse = self._step(x, state, weights, bias)
-            hidden.append(state.h)
             glimpses.append(glimpse)
-        return state, hidden, glimpses
+        return state, glimpses
 
     def _step(
         self, x: Tensor, state: State, weights: Sequence[Tensor], biases: Sequence[Tensor]
@@ -145,11 +126,7 @@ class GlimpseClassifier(nn.Module):
         into_lstm = torch.cat([seen.flatten(1), state.h], 1)
         entered = state.h.detach(), into_lstm.detach()
         state = State(*lstm_cell(product(into_lstm, weights[1], biases[1]), state.cell))
-        return state, Glimpse(params, seen, entered)
-
-    def compile_chunk(self, backend: str | Callable[..., Any] = "inductor") -> None:
-        """Compile a few glimpses together with torch.compile."""
-        self._compiled_chunk = torch.compile(self._chunk, dynamic=False, backend=backend)
+        return state, Glimpse(params, seen, state.h, entered)
 
     def bound_attention(self, params: Tensor) -> Tensor:
         """b tanh(p / b) for every element of the attention vector, or p itself where the config sets no bounds."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_origin, get_type_hints
 
 
-@dataclass(frozen=True)
-class ImageSize:
+class ImageSize(NamedTuple):
     """Channels, height (B in the paper) and width (A) of the pictures, in pixels."""
 
     channels: int
     height: int
     width: int
+
+
+_SIZES = ("image_channels", "image_height", "image_width", "time_steps", "hidden_size")  # of both
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,7 @@ class DrawConfig:
     attention: bool = True
 
     def __post_init__(self) -> None:
-        _require_positive(
-            self,
-            ("image_channels", "image_height", "image_width", "time_steps", "hidden_size", "latent_size"),
-        )
+        _require_positive(self, (*_SIZES, "latent_size"))
         if self.attention:
             _require_positive(self, ("read_size", "write_size"))
         elif self.read_size or self.write_size:
@@ -74,9 +73,7 @@ class ClassifierConfig:
     position_bound: float = 0.0
 
     def __post_init__(self) -> None:
-        _require_positive(
-            self, ("image_channels", "image_height", "image_width", "time_steps", "hidden_size", "read_size")
-        )
+        _require_positive(self, (*_SIZES, "read_size"))
         if len(self.labels) < 2 or any("," in label or not label for label in self.labels):
             raise ValueError("labels must be at least two non-empty names without commas")
         for name in ("attention_bound", "position_bound"):

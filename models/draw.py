@@ -5,7 +5,7 @@ Equation numbers are the paper's. K images, T steps, Z latents, H units, C x B x
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from .attention import read, window_from, write
 from .config import DrawConfig
-from .products import StepProduct, chunk_size, joined, lstm_cell, product
+from .products import Chunked, StepProduct, chunk_size, joined, lstm_cell, lstm_product, product, reset_lstm
 
 
 @dataclass
@@ -85,14 +85,6 @@ class State(NamedTuple):
     cell: Tensor  # [K, H]
 
 
-class Posterior(NamedTuple):
-    """Equations (1, 2, 6), each [K, Z]."""
-
-    mu: Tensor
-    log_sigma: Tensor
-    z: Tensor
-
-
 class Layers(NamedTuple):
     """One tensor for each of the products of a step: their weights, one step's biases, or what went into them."""
 
@@ -102,19 +94,14 @@ class Layers(NamedTuple):
     heads: Tensor  # read, write and patch, or the whole canvas
 
 
-class Draw(nn.Module):
+class Draw(Chunked):
     """A DRAW network; ``config`` gives its sizes."""
-
-    # Of the LSTMs' products; bfloat16 for mixed precision. All else stays in the weights' own precision: bfloat16 has
-    # eight bits and would place a window at column 50 to a quarter of a pixel, and the KL to a percent.
-    product_dtype: torch.dtype | None = None
-    _compiled_chunk: Callable[..., Any] | None = None
 
     def __init__(self, config: DrawConfig) -> None:
         super().__init__()
         self.config = config
         h, z, image = config.hidden_size, config.latent_size, config.image
-        self.initial_canvas = nn.Parameter(torch.empty(image.channels, image.height, image.width))
+        self.initial_canvas = nn.Parameter(torch.empty(*image))
         self.initial_encoder_hidden = nn.Parameter(torch.empty(h))
         self.initial_encoder_cell = nn.Parameter(torch.empty(h))
         self.initial_decoder_hidden = nn.Parameter(torch.empty(h))
@@ -143,12 +130,7 @@ class Draw(nn.Module):
         # Most pixels of the digits are dark: start from p = 0.12 and not from one half.
         nn.init.constant_(self.initial_canvas, -2.0)
         for cell in (self.encoder, self.decoder):
-            cell.reset_parameters()
-            with torch.no_grad():
-                # Forget bias 1 keeps the early memory open (Jozefowicz et al. 2015); gates are i, f, g, o.
-                cell.bias_ih.zero_()
-                cell.bias_hh.zero_()
-                cell.bias_ih[self.config.hidden_size : 2 * self.config.hidden_size] = 1.0
+            reset_lstm(cell)
 
     def forward(self, x: Tensor, noise: Tensor, keep_steps: bool = False) -> DrawOutput:
         """The loss pass.
@@ -208,8 +190,12 @@ class Draw(nn.Module):
 
     def _step(
         self, x: Tensor, noise: Tensor, state: State, weights: Layers, biases: Layers
-    ) -> tuple[State, Tensor, Layers, Tensor, Posterior]:
-        """One time step of the loss pass: the new state, its KL [K], the products' inputs, r and the posterior."""
+    ) -> tuple[State, Tensor, Layers, Tensor, tuple[Tensor, ...]]:
+        """One time step of the loss pass.
+
+        Returns:
+            The new state, its KL [K], the products' inputs, r, and mu, log sigma and z, each [K, Z].
+        """
         painted = state.painted
         mean = torch.sigmoid(painted.canvas)
         r = self._read(x, x - mean, painted.read)  # (3, 4)
@@ -224,12 +210,13 @@ class Draw(nn.Module):
         painted = self._paint(into_decoder, painted, weights, biases)  # (7, 8)
         kl = 0.5 * (mu.square() + sigma.square() - 2 * log_sigma - 1).sum(1)  # (10)
         entered = Layers(into_encoder, h, into_decoder, painted.h)
-        return State(painted, h, cell), kl, entered, r, Posterior(mu, log_sigma, z)
+        return State(painted, h, cell), kl, entered, r, (mu, log_sigma, z)
 
     def generate(self, z: Tensor) -> DrawSamples:
         """Paint from latents (equations 6-8 with z from the prior, section 2.3). z: [K, T, Z]"""
         batch, steps = z.shape[:2]
-        decoder, heads = self._decoder_product(steps, batch), self._heads_product(steps, batch)
+        decoder = lstm_product(self.decoder, steps, batch, self.product_dtype)
+        heads = self._heads_product(steps, batch)
         nothing = z.new_empty(0)
         weights = Layers(nothing, nothing, decoder.weight, heads.weight)
         painted = self._initial_painting(batch, heads.weight)
@@ -244,10 +231,6 @@ class Draw(nn.Module):
             hidden.append(painted.h)
             params.append(painted.write)
         return DrawSamples(torch.stack(canvases, 1), torch.stack(hidden, 1), _stack(params))
-
-    def compile_chunk(self, backend: str | Callable[..., Any] = "inductor") -> None:
-        """Compile a few time steps together with torch.compile: the T-step loop as a whole takes minutes."""
-        self._compiled_chunk = torch.compile(self._chunk, dynamic=False, backend=backend)
 
     # -- the parts of a step --------------------------------------------------------------------------------
 
@@ -268,14 +251,9 @@ class Draw(nn.Module):
         return (
             StepProduct(weight, bias, steps, batch, self.product_dtype),
             StepProduct(*joined(self.mu, self.log_sigma), steps, batch),
-            self._decoder_product(steps, batch),
+            lstm_product(self.decoder, steps, batch, self.product_dtype),
             self._heads_product(steps, batch),
         )
-
-    def _decoder_product(self, steps: int, batch: int) -> StepProduct:
-        cell = self.decoder
-        weight = torch.cat([cell.weight_ih, cell.weight_hh], 1)
-        return StepProduct(weight, cell.bias_ih + cell.bias_hh, steps, batch, self.product_dtype)
 
     def _heads_product(self, steps: int, batch: int) -> StepProduct:
         if self.config.attention:
@@ -307,16 +285,10 @@ class Draw(nn.Module):
 
     def _paint(self, into_decoder: Tensor, before: Painted, weights: Layers, biases: Layers) -> Painted:
         """(7, 8): the decoder's step from ``into_decoder`` [K, Z + H], z and its own last output, and what it writes."""
-        config = self.config
-        c, height, width, n = (
-            config.image_channels,
-            config.image_height,
-            config.image_width,
-            config.write_size,
-        )
+        (c, height, width), n = self.config.image, self.config.write_size
         h, cell = lstm_cell(product(into_decoder, weights.decoder, biases.decoder), before.cell)
         heads = product(h, weights.heads, biases.heads)
-        if not config.attention:
+        if not self.config.attention:
             return Painted(before.canvas + heads.unflatten(1, (c, height, width)), h, cell, None, None)
         read_params, write_params, patch = heads.split([5, 5, c * n * n], 1)
         window = window_from(write_params, n, width, height)

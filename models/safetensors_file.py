@@ -6,7 +6,6 @@ The header's ``__metadata__`` maps strings to strings. What its strings mean is 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,6 @@ from ..files import atomic_write, reading
 
 # Our headers have 3 kB. The format allows 100 MB, which a forged file would have us parse.
 MAX_HEADER = 1 << 20
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a file says of itself, checked against its size: no tensor has been read yet."""
-
-    metadata: dict[str, str]
-    tensors: dict[str, tuple[str, tuple[int, ...]]]  # name: (dtype as in "F32", shape)
 
 
 def is_safetensors(path: Path) -> bool:
@@ -57,8 +48,11 @@ def write_safetensors(path: str | Path, weights: dict[str, Tensor], metadata: di
         file.write(memoryview(content)[8 + length :])
 
 
-def read_header(path: Path) -> Header:
-    """The header of a file, judged before anything else is read.
+def read_header(path: Path) -> tuple[dict[str, str], dict[str, tuple[str, tuple[int, ...]]]]:
+    """What a file says of itself, checked against its size before any tensor is read.
+
+    Returns:
+        Its metadata, and of each tensor the dtype (as in "F32") and the shape, by name.
 
     Raises:
         DrawError: the file cannot be read.
@@ -84,7 +78,7 @@ def read_header(path: Path) -> Header:
         end = max(end, numbers[-1])
     if 8 + length + end != size:
         raise ValueError("its weights do not end where the file does")
-    return Header(metadata, tensors)
+    return metadata, tensors
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

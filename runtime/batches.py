@@ -16,27 +16,6 @@ from .cpus import available_cpus
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Where time per picture stops falling on a CPU; on a GPU every kernel launch counts.
-DEFAULT_BATCH = {"cpu": 32, "cuda": 256}
-
-
-def batch_size(asked: int | None, fixed: int | None, provider: str) -> int:
-    """The number of pictures that go through the graph at once.
-
-    Raises:
-        DrawError: less than 1, or not the size that the file was exported for.
-    """
-    if asked is not None and asked < 1:
-        raise DrawError(f"the batch size must be at least 1, not {asked}")
-    if fixed is None:
-        return asked or DEFAULT_BATCH[provider]
-    if asked is not None and asked != fixed:
-        raise DrawError(
-            f"this file was exported for batches of {fixed}, not {asked}: leave the batch size out"
-        )
-    return fixed
-
-
 # A GPU is waiting most of the time while the noise of the next batch is made on the CPU.
 _THREADS_ON_CUDA = 4
 
@@ -76,11 +55,6 @@ def join(parts: Sequence[R]) -> R:
     first: Any = parts[0]
     if len(parts) == 1:
         return first
-    arrays = [
-        field.name
-        for field in dataclasses.fields(first)
-        if isinstance(getattr(first, field.name), np.ndarray)
-    ]
-    return dataclasses.replace(
-        first, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
-    )
+    arrays = [name for name, value in vars(first).items() if isinstance(value, np.ndarray)]
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
+    return dataclasses.replace(first, **joined)

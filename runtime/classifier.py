@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DrawError
 from .batches import join, map_in_order
-from .metadata import CLASSIFIER, GLIMPSES, IMAGE, LOGITS, PROBABILITIES, READ_ATTENTION
+from .metadata import CLASSIFIER, IMAGE
 from .pictures.ink import AUTO, DARK, LIGHT
 from .pictures.prepare import Prepared, prepare_file
 from .pictures.reading import check_images
@@ -20,13 +20,14 @@ from .session import Floats, OpenedModel, Source
 
 @dataclass(frozen=True)
 class Classification:
-    """n pictures, T glimpses of N x N filters."""
+    """n pictures, T glimpses of N x N filters; the arrays have the names of the file's outputs."""
 
     logits: Floats  # [n, classes] after the last glimpse
     probabilities: Floats  # [n, classes]
     labels: tuple[str, ...]  # names of the classes
-    glimpses: Floats | None  # [n, T, C, N, N] what the network saw, gamma included
-    read_attention: Floats | None  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
+    glimpses: Floats | None = None  # [n, T, C, N, N] what the network saw, gamma included
+    # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
+    read_attention: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -56,8 +57,6 @@ class Classifier(OpenedModel):
     """
 
     _model_type = CLASSIFIER
-    _results = (LOGITS, PROBABILITIES)
-    _steps = (GLIMPSES, READ_ATTENTION)
 
     def __init__(
         self,
@@ -100,13 +99,6 @@ class Classifier(OpenedModel):
         """Classify batches [n, C, H, W] in [0, 1] one after the other: memory does not grow with their number."""
 
         def classify(images: Floats) -> Classification:
-            got = self._run({IMAGE: images}, steps)
-            return Classification(
-                got[LOGITS],
-                got[PROBABILITIES],
-                self.metadata.labels,
-                got.get(GLIMPSES),
-                got.get(READ_ATTENTION),
-            )
+            return Classification(**self._run({IMAGE: images}, steps), labels=self.metadata.labels)
 
         return map_in_order(classify, batches, self.threads)

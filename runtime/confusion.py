@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .error_rate import ErrorRate
+
 MAX_TABLE = 30  # classes that a table shows
 _WORST = 10  # mistakes that are listed in place of a table
 _LETTERS = 8  # of a class's name in a table
@@ -29,6 +31,12 @@ class Confusion:
     def of(cls, labels: tuple[str, ...], truth: NDArray[np.int64], answers: NDArray[np.int64]) -> Confusion:
         """From class numbers [n] each."""
         return cls(labels, counted(truth, answers, len(labels)))
+
+    @property
+    def error_rate(self) -> ErrorRate | None:
+        """None without answers."""
+        images = int(self.counts.sum())
+        return ErrorRate(images, images - int(self.counts.trace())) if images else None
 
     def mistakes(self) -> list[tuple[str, str, int]]:
         """(right class, answer, how often), the commonest first."""

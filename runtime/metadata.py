@@ -110,7 +110,7 @@ class Metadata:
         """
         if "model_type" not in props or "format_version" not in props:
             raise DrawError("not a file that draw-export wrote: it has no draw-onnx metadata")
-        version = _integer(props, "format_version")
+        version = _integer("format_version", props["format_version"])
         if version > FORMAT_VERSION:
             raise DrawError(
                 f"format_version {version} is newer than this package reads ({FORMAT_VERSION}); upgrade draw-onnx"
@@ -118,8 +118,12 @@ class Metadata:
         keys = _KEYS.get(props["model_type"])
         if keys is None:
             raise DrawError(f"unknown model_type {props['model_type']!r} in the metadata")
-        there = [key for key in keys if key not in _OPTIONAL or key in props]
-        values: dict[str, Any] = {key: _READ.get(key, _text)(props, key) for key in there}
+        values: dict[str, Any] = {}
+        for key in keys:
+            if key in props:
+                values[key] = _READ[key](key, props[key]) if key in _READ else props[key]
+            elif key not in _OPTIONAL:
+                raise DrawError(f"the metadata lacks the key {key}")
         metadata = cls(**values)
         if metadata.noise_stream not in ("", NOISE_STREAM):
             raise DrawError(
@@ -134,30 +138,19 @@ class Metadata:
 
 def interface(metadata: Metadata) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
     """Inputs and outputs that a file of this metadata has: name to shape without the batch axis."""
-    image, steps = metadata.image_shape, metadata.time_steps
-    noise = (steps, metadata.latent_size)
-    inputs: dict[str, tuple[int, ...]]
+    image, steps, kind = metadata.image_shape, metadata.time_steps, metadata.model_type
+    inputs: dict[str, tuple[int, ...]] = {} if kind == DECODER else {IMAGE: image}
     outputs: dict[str, tuple[int, ...]]
-    if metadata.model_type == CLASSIFIER:
-        classes = (len(metadata.labels),)
-        inputs = {IMAGE: image}
-        outputs = {LOGITS: classes, PROBABILITIES: classes}
-        if metadata.outputs == STEPS:
-            patch = (metadata.image_channels, metadata.read_size, metadata.read_size)
-            outputs[GLIMPSES] = (steps, *patch)
-            outputs[READ_ATTENTION] = (steps, 5)
-        return inputs, outputs
-    if metadata.model_type == DECODER:
-        inputs, outputs = {NOISE: noise}, {IMAGE: image}
+    if kind == CLASSIFIER:
+        outputs = dict.fromkeys((LOGITS, PROBABILITIES), (len(metadata.labels),))
+        each = {GLIMPSES: (image[0], metadata.read_size, metadata.read_size), READ_ATTENTION: (5,)}
     else:
-        inputs = {IMAGE: image, NOISE: noise}
-        outputs = {BOUND: (), RECONSTRUCTION: image}
+        inputs[NOISE] = (steps, metadata.latent_size)
+        outputs = {IMAGE: image} if kind == DECODER else {BOUND: (), RECONSTRUCTION: image}
+        windows = (WRITE_ATTENTION,) if kind == DECODER else (WRITE_ATTENTION, READ_ATTENTION)
+        each = {CANVASES: image, **dict.fromkeys(windows if metadata.attention else (), (5,))}
     if metadata.outputs == STEPS:
-        outputs[CANVASES] = (steps, *image)
-        if metadata.attention:
-            outputs[WRITE_ATTENTION] = (steps, 5)
-            if metadata.model_type == SCORER:
-                outputs[READ_ATTENTION] = (steps, 5)
+        outputs |= {name: (steps, *shape) for name, shape in each.items()}
     return inputs, outputs
 
 
@@ -167,29 +160,21 @@ def _shown(value: str | int | tuple[str, ...]) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _text(props: Mapping[str, str], key: str) -> str:
-    if key not in props:
-        raise DrawError(f"the metadata lacks the key {key}")
-    return props[key]
-
-
-def _integer(props: Mapping[str, str], key: str) -> int:
-    text = _text(props, key)
+def _integer(key: str, text: str) -> int:
     if not _INTEGER.fullmatch(text):
         raise DrawError(f"metadata key {key} must be a decimal number, not {text!r}")
     return int(text)
 
 
-def _size(props: Mapping[str, str], key: str) -> int:
-    value = _integer(props, key)
+def _size(key: str, text: str) -> int:
+    value = _integer(key, text)
     if not 1 <= value <= 65536:
         raise DrawError(f"metadata key {key} is out of range: {value}")
     return value
 
 
-def _one_of(*allowed: str) -> Callable[[Mapping[str, str], str], str]:
-    def read(props: Mapping[str, str], key: str) -> str:
-        text = _text(props, key)
+def _one_of(*allowed: str) -> Callable[[str, str], str]:
+    def read(key: str, text: str) -> str:
         if text not in allowed:
             raise DrawError(f"metadata key {key} must be {' or '.join(allowed)}, not {text!r}")
         return text
@@ -197,12 +182,12 @@ def _one_of(*allowed: str) -> Callable[[Mapping[str, str], str], str]:
     return read
 
 
-def _flag(props: Mapping[str, str], key: str) -> bool:
-    return _one_of("true", "false")(props, key) == "true"
+def _flag(key: str, text: str) -> bool:
+    return _one_of("true", "false")(key, text) == "true"
 
 
-def _names(props: Mapping[str, str], key: str) -> tuple[str, ...]:
-    return tuple(_text(props, key).split(","))
+def _names(_: str, text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
 
 
 # Keys in the order of the design. Those that came later are optional.
@@ -218,16 +203,15 @@ _ALL = (
     "outputs",
 )
 _ALL += ("weights_sha256", "parity_atol", "model_license", "model_author")
-_DIGEST = ("graph_sha256",)
 _LATENT = ("latent_size", "write_size", "noise_stream")
 _KEYS = {
-    DECODER: (*_ALL, *_LATENT, "dtype", *_DIGEST),
-    CLASSIFIER: (*_ALL, "read_size", "labels", "picture_fit", "figure_size", "dtype", *_DIGEST),
-    SCORER: (*_ALL, *_LATENT, "read_size", "picture_fit", "binary", "dtype", *_DIGEST),
+    DECODER: (*_ALL, *_LATENT, "dtype", "graph_sha256"),
+    CLASSIFIER: (*_ALL, "read_size", "labels", "picture_fit", "figure_size", "dtype", "graph_sha256"),
+    SCORER: (*_ALL, *_LATENT, "read_size", "picture_fit", "binary", "dtype", "graph_sha256"),
 }
-_OPTIONAL = ("picture_fit", "binary", "figure_size", "dtype", *_DIGEST)
+_OPTIONAL = ("picture_fit", "binary", "figure_size", "dtype", "graph_sha256")
 # How they are read, where not as plain text.
-_READ: dict[str, Callable[[Mapping[str, str], str], Any]] = {
+_READ: dict[str, Callable[[str, str], Any]] = {
     **dict.fromkeys(("time_steps", "hidden_size", *_IMAGE, "latent_size", "figure_size"), _size),
     **dict.fromkeys(("write_size", "read_size"), _integer),
     **dict.fromkeys(("attention", "binary"), _flag),

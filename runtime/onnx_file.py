@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 
 from ..errors import DrawError
 
+# As draw-export writes them.
+PRODUCER, IR_VERSION = "draw-onnx", 8
+OPSETS = range(13, 19)  # 13: Split and ReduceSum as they are used there; 18: the last that IR version 8 knows
+
 # Field numbers of onnx.proto.
 _MODEL_IR_VERSION, _MODEL_PRODUCER, _MODEL_GRAPH, _MODEL_OPSET = 1, 2, 7, 8
 _MODEL_METADATA, _MODEL_FUNCTIONS = 14, 25
@@ -42,9 +46,8 @@ class OnnxFile:
     producer: str = ""  # the program that wrote it
     opset: int = 0  # version of the default domain
     operators: Counter[str] = field(default_factory=Counter)  # nodes by operator
-    weights: Counter[int] = field(
-        default_factory=Counter
-    )  # stored tensors by onnx.proto's number of their type
+    # stored tensors by onnx.proto's number of their type
+    weights: Counter[int] = field(default_factory=Counter)
 
 
 def parse(data: bytes) -> OnnxFile:

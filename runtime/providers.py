@@ -151,18 +151,13 @@ def driver_problem() -> str | None:
     return f"the NVIDIA driver fails with error {error}" if error else None
 
 
-def _options(ort: Any) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # errors arrive as exceptions; not twice, and not in colour
-    return options
-
-
 def _open(ort: Any, data: bytes, providers: list[Any]) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # errors arrive as exceptions; not twice, and not in colour
     try:
         # Without enable_fallback=0 ONNX Runtime prints to stdout and goes on with the CPU.
-        return ort.InferenceSession(data, _options(ort), providers=providers, enable_fallback=0)
+        return ort.InferenceSession(data, options, providers=providers, enable_fallback=0)
     except MemoryError:
         raise
     except Exception as error:  # the binding raises half a dozen unrelated classes
@@ -175,14 +170,13 @@ def _open_cuda(ort: Any, data: bytes) -> tuple[Any, str]:
     if hasattr(ort, "preload_dlls"):
         with contextlib.redirect_stdout(printed):  # it prints what it misses, to stdout
             ort.preload_dlls()
-    severity = 3
     ort.set_default_logger_severity(4)  # the provider's own complaint is several lines of C++
     try:
         session = _open(ort, data, [(CUDA, CUDA_OPTIONS), CPU])
     except DrawError as error:
         return None, str(error)
     finally:
-        ort.set_default_logger_severity(severity)
+        ort.set_default_logger_severity(3)
     if session.get_providers()[0] == CUDA:
         return session, ""
     lines = printed.getvalue().strip().splitlines()

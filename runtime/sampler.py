@@ -47,8 +47,6 @@ class Sampler(OpenedModel):
     """
 
     _model_type = DECODER
-    _results = (IMAGE,)
-    _steps = (CANVASES, WRITE_ATTENTION)
 
     def __init__(self, path: Source = "mnist", provider: str = "auto", threads: int | None = None) -> None:
         super().__init__(path, provider, threads)

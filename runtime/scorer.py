@@ -8,16 +8,7 @@ from typing import SupportsIndex
 from numpy.typing import ArrayLike
 
 from .batches import join, map_in_order
-from .metadata import (
-    BOUND,
-    CANVASES,
-    IMAGE,
-    NOISE,
-    READ_ATTENTION,
-    RECONSTRUCTION,
-    SCORER,
-    WRITE_ATTENTION,
-)
+from .metadata import IMAGE, NOISE, SCORER
 from .noise import check_range, check_seed, noise
 from .pictures.reading import check_images
 from .session import Floats, OpenedModel
@@ -25,13 +16,14 @@ from .session import Floats, OpenedModel
 
 @dataclass(frozen=True)
 class Scores:
-    """n pictures of C x H x W pixels, T steps."""
+    """n pictures of C x H x W pixels, T steps; the names are the file's outputs."""
 
     bound: Floats  # [n] L_x + sum KL in nats, equation (12); lower is better
     reconstruction: Floats  # [n, C, H, W] Bernoulli means in [0, 1]
-    canvases: Floats | None  # [n, T, C, H, W] the reconstruction after each step
-    read_attention: Floats | None  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
-    write_attention: Floats | None  # [n, T, 5]
+    canvases: Floats | None = None  # [n, T, C, H, W] the reconstruction after each step
+    # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
+    read_attention: Floats | None = None
+    write_attention: Floats | None = None  # [n, T, 5]
 
     def __len__(self) -> int:
         return len(self.bound)
@@ -53,8 +45,6 @@ class Scorer(OpenedModel):
     """
 
     _model_type = SCORER
-    _results = (BOUND, RECONSTRUCTION)
-    _steps = (CANVASES, READ_ATTENTION, WRITE_ATTENTION)
 
     def __call__(
         self,
@@ -83,13 +73,6 @@ class Scorer(OpenedModel):
 
         def score(begin: int) -> Scores:
             part = array[begin : begin + size]
-            got = self._run({IMAGE: part, NOISE: noise(s, first + begin, len(part), t, z)}, steps)
-            return Scores(
-                got[BOUND],
-                got[RECONSTRUCTION],
-                got.get(CANVASES),
-                got.get(READ_ATTENTION),
-                got.get(WRITE_ATTENTION),
-            )
+            return Scores(**self._run({IMAGE: part, NOISE: noise(s, first + begin, len(part), t, z)}, steps))
 
         return join(list(map_in_order(score, range(0, len(array), size), self.threads)))

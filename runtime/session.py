@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,12 +15,15 @@ from ..errors import DrawError, first_line
 from ..files import reading
 from ..pretrained import find_packaged, packaged_models
 from . import metadata as names
-from .batches import batch_size, thread_count
+from .batches import thread_count
 from .metadata import Metadata, interface
 from .onnx_file import OnnxFile, parse
 from .providers import CUDA, ProviderError, create_session
 
 MAX_BYTES = 1 << 30  # the largest model of the paper has some 40 MB
+
+# Where time per picture stops falling on a CPU; on a GPU every kernel launch counts.
+DEFAULT_BATCH = {"cpu": 32, "cuda": 256}
 
 _COMMANDS = {names.DECODER: "draw-gen", names.CLASSIFIER: "draw-classify", names.SCORER: "draw-score"}
 _FLOAT = "tensor(float)"
@@ -42,10 +45,6 @@ class Model:
     def provider(self) -> str:
         """``"cuda"`` or ``"cpu"``: where it really runs."""
         return "cuda" if self.session.get_providers()[0] == CUDA else "cpu"
-
-    def has(self, output: str) -> bool:
-        """Whether the file gives this output."""
-        return output in (value.name for value in self.session.get_outputs())
 
     def run(self, inputs: Mapping[str, Floats], outputs: Sequence[str]) -> dict[str, Floats]:
         """One batch through the graph; first axes are the batch.
@@ -86,8 +85,6 @@ class OpenedModel:
     """What Sampler, Classifier and Scorer share: a file of one model type, opened."""
 
     _model_type: ClassVar[str]
-    _results: ClassVar[tuple[str, ...]]  # outputs of every such file
-    _steps: ClassVar[tuple[str, ...]]  # outputs of files with `--outputs steps`, the first in all of these
 
     def __init__(self, path: Source, provider: str = "auto", threads: int | None = None) -> None:
         self._model: Model = open_model(path, self._model_type, provider)
@@ -113,7 +110,7 @@ class OpenedModel:
     @property
     def has_steps(self) -> bool:
         """Whether the file gives what happens at every step, not the result alone."""
-        return self._model.has(self._steps[0])
+        return self.metadata.outputs == names.STEPS
 
     def batch_size(self, asked: int | None = None) -> int:
         """Pictures that go through the graph at once.
@@ -121,12 +118,21 @@ class OpenedModel:
         Raises:
             DrawError: less than 1, or not the size that the file was exported for.
         """
-        return batch_size(asked, self._model.fixed_batch, self.provider)
+        fixed = self._model.fixed_batch
+        if asked is not None and asked < 1:
+            raise DrawError(f"the batch size must be at least 1, not {asked}")
+        if fixed is None:
+            return asked or DEFAULT_BATCH[self.provider]
+        if asked is not None and asked != fixed:
+            raise DrawError(
+                f"this file was exported for batches of {fixed}, not {asked}: leave the batch size out"
+            )
+        return fixed
 
-    def _run(self, inputs: Mapping[str, Floats], steps: bool) -> dict[str, Floats]:
+    def _run(self, inputs: Mapping[str, Floats], steps: bool) -> dict[str, Any]:
         """One batch: its results and, where asked for and given, what happened at every step."""
-        more = [name for name in self._steps if steps and self._model.has(name)]
-        return self._model.run(inputs, [*self._results, *more])
+        wanted = self.metadata if steps else replace(self.metadata, outputs=names.LEAN)
+        return self._model.run(inputs, list(interface(wanted)[1]))
 
 
 def open_model(path: Source, model_type: str, provider: str = "auto") -> Model:
@@ -213,18 +219,16 @@ def _read(path: Path) -> bytes:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise DrawError(f"{path} has {size} bytes, more than a model can have ({MAX_BYTES})")
-        pieces, total = [], 0
+        data = bytearray()
         with path.open("rb") as file:
             # A device or a pipe has no size; read(n) would ask for the memory of n bytes at once.
-            while total <= MAX_BYTES and (piece := file.read(1 << 20)):
-                pieces.append(piece)
-                total += len(piece)
-    data = b"".join(pieces)
+            while len(data) <= MAX_BYTES and (piece := file.read(1 << 20)):
+                data += piece
     if not data:
         raise DrawError(f"{path} is empty")
     if len(data) > MAX_BYTES:
         raise DrawError(f"{path} has more bytes than a model can have ({MAX_BYTES})")
-    return data
+    return bytes(data)
 
 
 def _check_interface(session: Any, metadata: Metadata) -> int | None:

@@ -15,23 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..confusion import Confusion
-    from ..error_rate import ErrorRate
+    from ..pictures.prepare import Prepared
 
 OPEN = "open"  # in the table's column of answers: nothing is likely enough
 MANY = 10  # lines about single pictures that are worth reading
-
-
-@dataclass(frozen=True)
-class Done:
-    """What was done to a picture, without the picture."""
-
-    ink: str
-    steps: tuple[str, ...]
-    warning: str
-
-    def __str__(self) -> str:
-        done = ", ".join(self.steps) or "as it is"
-        return f"{done}; {self.warning}" if self.warning else done
 
 
 @dataclass(frozen=True)
@@ -42,7 +29,7 @@ class Answers:
     probabilities: NDArray[np.float32]  # [n, classes]
     labels: tuple[str, ...]
     truth: NDArray[np.int64] | None  # [n]
-    done: list[Done]  # [n]
+    done: list[Prepared]  # [n], without the pictures
     least: float | None  # probability below which an answer is left open; None: never
 
     def likeliest(self) -> list[tuple[str, float]]:
@@ -69,14 +56,6 @@ class Answers:
         if len(lines) > MANY:
             note(f"and {len(lines) - MANY} more of that kind; --json names them all")
 
-    def error_rate(self, truth: NDArray[np.int64]) -> ErrorRate | None:
-        """Of the answers that were given; None where all are left open."""
-        from ..error_rate import ErrorRate
-
-        given = self.probabilities.max(1) >= (self.least or 0.0)
-        wrong = (self.probabilities.argmax(1) != truth)[given]
-        return ErrorRate(len(wrong), int(wrong.sum())) if len(wrong) else None
-
     def confusion(self) -> Confusion | None:
         """Of the answers that were given; None where the classes are not known."""
         from ..confusion import Confusion
@@ -87,18 +66,17 @@ class Answers:
         return Confusion.of(self.labels, self.truth[given], self.probabilities.argmax(1)[given])
 
     def as_json(self) -> Any:
-        if self.truth is not None:
-            error = self.error_rate(self.truth)
+        if (confusion := self.confusion()) is not None:
+            error = confusion.error_rate
             answered = error.images if error else 0
             figures = {
                 "images": answered,
                 "errors": error.wrong if error else 0,
                 "error_rate": error.rate if error else None,
                 "interval": list(error.interval) if error else None,
+                "labels": list(self.labels),
+                "confusion": confusion.counts.tolist(),
             }
-            confusion = self.confusion()
-            assert confusion is not None
-            figures["labels"], figures["confusion"] = list(self.labels), confusion.counts.tolist()
             return figures if self.least is None else {**figures, "open": len(self.names) - answered}
         return [
             {
@@ -130,19 +108,17 @@ class Answers:
             mark = [] if self.least is None else [str(is_open).lower()]
             row = [f"{p:.6f}" for p in self.probabilities[k]]
             answer = "" if is_open else label
-            writer.writerow([name, *known, answer, *mark, f"{probability:.6f}", *row, self.done[k]])
+            writer.writerow([name, *known, answer, *mark, f"{probability:.6f}", *row, _shown(self.done[k])])
 
     def print_table(self) -> None:
-        if self.truth is not None:
-            error = self.error_rate(self.truth)
+        if (confusion := self.confusion()) is not None:
+            error = confusion.error_rate
             if error is not None:
                 print(error)
             if self.least is not None:
-                print(
-                    f"{len(self.names) - (error.images if error else 0):,} of {len(self.names):,} left open"
-                )
-            confusion = self.confusion()
-            if confusion is not None and error is not None and error.wrong:
+                left = len(self.names) - (error.images if error else 0)
+                print(f"{left:,} of {len(self.names):,} left open")
+            if error is not None and error.wrong:
                 print("\n".join(map(printable, confusion.lines())))
             return
         names = [printable(name) for name in self.names]
@@ -150,10 +126,14 @@ class Answers:
         column = max(len("answer"), *map(len, self.labels))
         second = 8 + max(map(len, self.labels))
         print(f"{'picture':<{width}}  {'answer':<{column}}  probability  {'runner-up':<{second}}  prepared")
-        for name, row, done in zip(names, self.probabilities, self.done, strict=True):
+        for name, row, done in zip(names, self.probabilities, map(_shown, self.done), strict=True):
             best, next_ = (int(k) for k in row.argsort()[::-1][:2])
             answer = OPEN if self.is_open(float(row[best])) else self.labels[best]
             likeliest = f"{self.labels[best]} " if answer == OPEN else ""
             runner_up = f"{self.labels[next_]} {row[next_]:.2%}"
             probability = f"{likeliest}{row[best]:.2%}"
             print(f"{name:<{width}}  {answer:<{column}}  {probability:>11}  {runner_up:<{second}}  {done}")
+
+
+def _shown(done: Prepared) -> str:
+    return f"{done}; {done.warning}" if done.warning else str(done)

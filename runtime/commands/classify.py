@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from ...console import VersionOption, check_outputs, make_app, note, option, pro
 from ...errors import DrawError
 from ...files import check_not_read
 from . import options
-from .answers import Answers, Done
+from .answers import Answers
 from .options import OUTPUTS, shown_in, summary
 from .picture_files import PictureFiles
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from ..classifier import Classifier
     from ..pictures.labelled import LabelledPictures
+    from ..pictures.prepare import Prepared
 
 app = make_app()
 
@@ -96,7 +98,8 @@ def command(
     source = _source(images, metadata.labels)
     check_not_read((gif, confusion), (onnx, *source.names, *images))
     first: list[NDArray[np.float32]] = []  # what a GIF shows
-    done: list[Done] = []
+    done: list[Prepared] = []
+    nothing = np.empty(0, np.float32)
 
     def batches() -> Iterator[NDArray[np.float32]]:
         wanted = "dark" if invert else ink or "auto"
@@ -104,7 +107,7 @@ def command(
         known = metadata.known_figure_size, wanted, metadata.picture_fit
         for part in source.prepared(size, shape, *known):
             pictures = np.stack([prepared.image for prepared in part])
-            done.extend(Done(prepared.ink, prepared.steps, prepared.warning) for prepared in part)
+            done.extend(replace(prepared, image=nothing) for prepared in part)
             if gif is not None and sum(map(len, first)) < MAX_PICTURES:
                 first.append(pictures)
             yield pictures

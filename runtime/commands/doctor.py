@@ -97,18 +97,16 @@ def _check_runtime() -> list[str]:
         _line("CPU", "works")
     except DrawError as error:
         problems.append(f"the CPU provider does not work: {error}")
-    reason = cuda_problem(ort)
     gpu = gpu_description()
     if gpu is not None:
         _line("GPU", gpu)
+    reason = cuda_problem(ort)
     if reason is None:
         try:
             _try_provider("cuda")
-            _line("CUDA", "works")
         except DrawError as error:
-            _line("CUDA", f"not available: {error}")
-    else:
-        _line("CUDA", f"not available: {reason}")
+            reason = str(error)
+    _line("CUDA", "works" if reason is None else f"not available: {reason}")
     return problems
 
 

@@ -14,19 +14,16 @@ from pathlib import Path
 from ...errors import DrawError
 from ...pretrained import find_packaged, packaged_models
 from ..metadata import CLASSIFIER, DECODER, INT8, SCORER, STEPS, Metadata, interface
-from ..onnx_file import OnnxFile, graph_sha256
+from ..onnx_file import IR_VERSION, OPSETS, PRODUCER, OnnxFile, graph_sha256
 from ..providers import ProviderError
 from ..session import load, open_model
 
-PRODUCER = "draw-onnx"
 # What draw-export writes; a test holds every kind of export against these.
 OPERATORS = {
     *("Abs", "Add", "Cast", "Clip", "Concat", "CumSum", "Div", "Exp", "Expand", "Gather"),
     *("Gemm", "Identity", "LSTM", "Log", "MatMul", "Max", "Mul", "Neg", "ReduceSum", "Relu"),
     *("Reshape", "Round", "Shape", "Sigmoid", "Softmax", "Split", "Sub", "Tanh", "Transpose", "Unsqueeze"),
 }
-OPSETS = range(13, 19)
-IR_VERSION = 8
 _TYPES = {1: "float32", 2: "uint8", 3: "int8", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16"}
 _TYPES |= {11: "float64", 16: "bfloat16", 21: "uint4", 22: "int4"}
 _WRITTEN_TYPES = ("float32", "int64", "float16")

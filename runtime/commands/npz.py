@@ -6,7 +6,7 @@ import os
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -28,8 +28,7 @@ class NpzWriter:
         self._path = Path(path)
         self._stack = ExitStack()
         self._spools: dict[str, IO[bytes]] = {}
-        self._shapes: dict[str, tuple[int, ...]] = {}
-        self._dtypes: dict[str, np.dtype] = {}
+        self._headers: dict[str, dict[str, Any]] = {}  # as .npy files have them: dtype, order, shape
         self._scalars: dict[str, NDArray] = {}
 
     def __enter__(self) -> NpzWriter:
@@ -37,15 +36,16 @@ class NpzWriter:
 
     def append(self, name: str, rows: NDArray) -> None:
         """Add rows (first axis) to the array ``name``."""
+        rows = np.ascontiguousarray(rows)
         try:
             if name not in self._spools:
                 self._spools[name] = self._stack.enter_context(scratch_beside(self._path))
-                self._shapes[name] = (0, *rows.shape[1:])
-                self._dtypes[name] = rows.dtype
-            self._spools[name].write(np.ascontiguousarray(rows).data)
+                self._headers[name] = npy.header_data_from_array_1_0(rows[:0])
+            self._spools[name].write(rows.data)
         except OSError as error:
             raise DrawError(f"cannot write {self._path}: {error.strerror or error}") from error
-        self._shapes[name] = (self._shapes[name][0] + rows.shape[0], *rows.shape[1:])
+        count = self._headers[name]["shape"][0] + len(rows)
+        self._headers[name]["shape"] = (count, *rows.shape[1:])
 
     def put(self, name: str, array: NDArray) -> None:
         """Set a whole (small) array."""
@@ -61,12 +61,7 @@ class NpzWriter:
             for name, spool in self._spools.items():
                 spool.seek(0)
                 with self._member(archive, name) as member:
-                    header = {
-                        "descr": npy.dtype_to_descr(self._dtypes[name]),
-                        "fortran_order": False,
-                        "shape": self._shapes[name],
-                    }
-                    npy.write_array_header_1_0(member, header)
+                    npy.write_array_header_1_0(member, self._headers[name])
                     while chunk := spool.read(1 << 20):
                         member.write(chunk)
             for name, array in self._scalars.items():

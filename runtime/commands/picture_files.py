@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from ...console import note
 from ...errors import DrawError
 from ...streams import printable
-from ..metadata import PAD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
     from ..pictures.prepare import Prepared
     from ..pictures.reading import Shape
-
-_Read = TypeVar("_Read")
 
 
 class PictureFiles:
@@ -32,19 +29,15 @@ class PictureFiles:
     """
 
     def __init__(self, arguments: list[Path], classes: tuple[str, ...] = ()) -> None:
-        from ..pictures.walk import Walk, walks
+        from ..pictures.walk import walks
 
         self._paths: list[Path] = []
         folders: list[str | None] = []  # below which each lies
         for part in walks(arguments):
-            if isinstance(part, Walk):
-                self._paths += part.files
-                folders += map(part.label, part.files)
-                if part.passed_over:
-                    note(part.line())
-            else:
-                self._paths.append(part)
-                folders.append(None)
+            self._paths += part.files
+            folders += map(part.label, part.files)
+            if part.passed_over:
+                note(part.line())
         self._numbers = _class_numbers(folders, classes)
         self._must = set(arguments)
         self.names = [str(path) for path in self._paths]
@@ -58,12 +51,7 @@ class PictureFiles:
         return None if self._numbers is None else np.array(self._numbers, np.int64)[self._read_rows]
 
     def prepared(
-        self,
-        size: int,
-        shape: Shape,
-        figure_size: int | None = None,
-        ink: str = "auto",
-        picture_fit: str = PAD,
+        self, size: int, shape: Shape, figure_size: int | None, ink: str, picture_fit: str
     ) -> Iterator[list[Prepared]]:
         """Up to ``size`` pictures each as a model of figures reads them, and what was done to them.
 
@@ -72,25 +60,11 @@ class PictureFiles:
         """
         from ..pictures.prepare import prepare_file
 
-        return self._read(size, lambda path: prepare_file(path, shape, figure_size, ink, picture_fit))
-
-    def batches(
-        self, size: int, shape: Shape, invert: bool = False, picture_fit: str = PAD
-    ) -> Iterator[NDArray[np.float32]]:
-        """[up to ``size``, C, H, W] in [0, 1] each; raises DrawError when no picture could be read."""
-        import numpy as np
-
-        from ..pictures.reading import read_picture
-
-        for part in self._read(size, lambda path: read_picture(path, shape, invert, picture_fit)):
-            yield np.stack(part)
-
-    def _read(self, size: int, read: Callable[[Path], _Read]) -> Iterator[list[_Read]]:
         rows: list[int] = []
-        ready: list[_Read] = []
+        ready: list[Prepared] = []
         for row, path in enumerate(self._paths):
             try:
-                ready.append(read(path))
+                ready.append(prepare_file(path, shape, figure_size, ink, picture_fit))
             except DrawError as error:
                 if path in self._must:
                     raise

@@ -94,7 +94,9 @@ def command(
     fit = metadata.picture_fit if cover is None else COVER if cover else PAD
     files = PictureFiles(images)
     check_not_read((gif, png, npz), (onnx, *files.names))
-    array = np.concatenate(list(files.batches(64, metadata.image_shape, invert, fit)))
+    ink = "dark" if invert else "light"
+    (pictures,) = files.prepared(len(files.names), metadata.image_shape, None, ink, fit)
+    array = np.stack([picture.image for picture in pictures])
     if binarise is None:
         binarise = metadata.binary_pictures
         if binarise and ((array > 0) & (array < 1)).any():

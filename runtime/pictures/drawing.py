@@ -96,9 +96,8 @@ def gap_width(scale: int) -> int:
 
 def fitting_scale(columns: int, rows: int, width: int, height: int, side: int = 1000, limit: int = 12) -> int:
     """The largest scale up to ``limit`` at which a grid of pictures stays within ``side`` screen pixels."""
-    return int(
-        np.clip(min(side // max(1, columns * (width + 1)), side // max(1, rows * (height + 1))), 1, limit)
-    )
+    fitting = min(side // max(1, columns * (width + 1)), side // max(1, rows * (height + 1)))
+    return max(1, min(fitting, limit))
 
 
 def grid(images: ArrayLike, scale: int | None = None) -> Rgb:

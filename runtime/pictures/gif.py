@@ -35,50 +35,41 @@ _MARKS: tuple[Colour, ...] = (WRITE_COLOUR, READ_COLOUR, GAP_COLOUR)
 _GREYS = 256 - len(_MARKS)
 
 
-class Palette:
-    """256 colours: the marks (windows, gaps) exactly, and greys or the colours of given frames."""
+def _grey_levels() -> NDArray[np.uint8]:
+    """253 greys [253, 3]: a step is invisible, and no pixel ever flickers between two of them."""
+    levels = np.round(np.linspace(0, 255, _GREYS)).astype(np.uint8)
+    return np.repeat(levels[:, None], 3, axis=1)
 
-    def __init__(self, colours: NDArray[np.uint8]) -> None:
-        # 256 times red, green, blue
-        self.flat = np.concatenate([colours, np.array(_MARKS, np.uint8)]).tobytes()
-        self._grey = bool((colours == colours[:, :1]).all())
 
-    @classmethod
-    def grey(cls) -> Palette:
-        """253 greys: a step is invisible, and no pixel ever flickers between two of them."""
-        levels = np.round(np.linspace(0, 255, _GREYS)).astype(np.uint8)
-        return cls(np.repeat(levels[:, None], 3, axis=1))
+def _colours(frames: Iterable[Rgb]) -> NDArray[np.uint8]:
+    """The colours [253, 3] that represent the frames best (median cut)."""
+    from PIL import Image
 
-    @classmethod
-    def of(cls, frames: Iterable[Rgb]) -> Palette:
-        """The colours that represent the frames best (median cut)."""
-        from PIL import Image
+    pixels = np.concatenate([frame.reshape(-1, 3) for frame in frames])
+    # A sample at even distances: median cut over all frames costs seconds and gains nothing.
+    pixels = pixels[:: max(1, len(pixels) // 500_000)]
+    side = math.ceil(math.sqrt(len(pixels)))
+    square = np.resize(pixels, (side, side, 3))
+    reduced = Image.fromarray(square).quantize(_GREYS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    found = np.array((reduced.getpalette() or [])[: 3 * _GREYS], np.uint8).reshape(-1, 3)
+    return np.pad(found, ((0, _GREYS - len(found)), (0, 0)))
 
-        pixels = np.concatenate([frame.reshape(-1, 3) for frame in frames])
-        # A sample at even distances: median cut over all frames costs seconds and gains nothing.
-        pixels = pixels[:: max(1, len(pixels) // 500_000)]
-        side = math.ceil(math.sqrt(len(pixels)))
-        square = np.resize(pixels, (side, side, 3))
-        reduced = Image.fromarray(square).quantize(_GREYS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        colours = np.array((reduced.getpalette() or [])[: 3 * _GREYS], np.uint8).reshape(-1, 3)
-        missing = _GREYS - len(colours)
-        return cls(np.concatenate([colours, np.zeros((missing, 3), np.uint8)]))
 
-    def indices(self, rgb: Rgb) -> NDArray[np.uint8]:
-        """[height, width] places of the nearest colours, not dithered."""
-        from PIL import Image
+def _indices(rgb: Rgb, palette: bytes, grey: bool) -> NDArray[np.uint8]:
+    """[height, width] places of the nearest colours in a palette, not dithered; ``grey``: of :func:`_grey_levels`."""
+    from PIL import Image
 
-        if self._grey:
-            indices = np.round(rgb[..., 0] * np.float32((_GREYS - 1) / 255)).astype(np.uint8)
-        else:
-            reference = Image.new("P", (1, 1))
-            reference.putpalette(self.flat)
-            reduced = Image.fromarray(rgb).quantize(palette=reference, dither=Image.Dither.NONE)
-            indices = np.array(reduced, np.uint8)
-        packed = _packed(rgb)
-        for offset, mark in enumerate(_MARKS):
-            indices[packed == _packed(np.array(mark, np.uint8))] = _GREYS + offset
-        return indices
+    if grey:
+        indices = np.round(rgb[..., 0] * np.float32((_GREYS - 1) / 255)).astype(np.uint8)
+    else:
+        reference = Image.new("P", (1, 1))
+        reference.putpalette(palette)
+        reduced = Image.fromarray(rgb).quantize(palette=reference, dither=Image.Dither.NONE)
+        indices = np.array(reduced, np.uint8)
+    packed = _packed(rgb)
+    for offset, mark in enumerate(_MARKS):
+        indices[packed == _packed(np.array(mark, np.uint8))] = _GREYS + offset
+    return indices
 
 
 def _packed(rgb: NDArray[np.uint8]) -> NDArray[np.uint32]:
@@ -115,19 +106,18 @@ def write_gif(
     check_fps(fps)
     first = frame(0)
     check_frames(first.shape[1], first.shape[0], count)
-    if grey:
-        palette = Palette.grey()
-    else:
-        sample = sorted({round(i * (count - 1) / 7) for i in range(8)})
-        palette = Palette.of(frame(index) for index in sample)
+    sample = sorted({round(i * (count - 1) / 7) for i in range(8)})
+    colours = _grey_levels() if grey else _colours(frame(index) for index in sample)
+    # 256 colours: greys or those of the frames, and the marks (windows, gaps) exactly.
+    palette = np.concatenate([colours, np.array(_MARKS, np.uint8)]).tobytes()
     indices = np.empty((count, *first.shape[:2]), np.uint8)
     for index in range(count):
-        indices[index] = palette.indices(first if index == 0 else frame(index))
+        indices[index] = _indices(first if index == 0 else frame(index), palette, grey)
         advance()
     duration = round(100 / fps) * 10  # milliseconds, in GIF's unit
     last = max(duration, round(hold * 100) * 10)
     options = {
-        "palette": palette.flat,
+        "palette": palette,
         "duration": [duration] * (count - 1) + [last] if count > 1 else last,
         "loop": 0,
         "optimize": False,  # it would merge and reorder the palette

@@ -32,9 +32,8 @@ class Prepared:
 
     image: NDArray[np.float32]  # [C, H, W] in [0, 1]
     ink: str = LIGHT  # "light" or "dark": what the ink was
-    steps: tuple[
-        str, ...
-    ] = ()  # what was done, in order; nothing where the picture was the model's input already
+    # What was done, in order; nothing where the picture was the model's input already.
+    steps: tuple[str, ...] = ()
     warning: str = ""  # what lies outside of what the model knows
 
     def __str__(self) -> str:

@@ -126,10 +126,8 @@ def cover(picture: Image.Image, width: int, height: int) -> NDArray[np.uint8]:
 
     factor = min(picture.width / width, picture.height / height)
     # Rounding must not push the box over the picture's edge.
-    left, top = (
-        max((picture.width - factor * width) / 2, 0.0),
-        max((picture.height - factor * height) / 2, 0.0),
-    )
+    left = max((picture.width - factor * width) / 2, 0.0)
+    top = max((picture.height - factor * height) / 2, 0.0)
     box = left, top, min(left + factor * width, picture.width), min(top + factor * height, picture.height)
     resized = picture.resize((width, height), Image.Resampling.BILINEAR, box=box)
     return np.atleast_3d(np.asarray(resized)).transpose(2, 0, 1)
@@ -270,15 +268,13 @@ def _reduced(picture: Image.Image, shape: Shape) -> Image.Image:
 
 def _in_plain_mode(picture: Image.Image) -> Image.Image:
     """As L, LA, RGB or RGBA; deeper ones as they are."""
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+    if picture.mode[0] in "IF":
         return picture
     if picture.mode == "P" or "transparency" in picture.info:
         return picture.convert("RGBA")
-    if picture.mode == "1":
-        return picture.convert("L")
-    if picture.mode in ("La", "RGBa"):
-        return picture.convert({"La": "LA", "RGBa": "RGBA"}[picture.mode])
-    return picture if picture.mode in ("L", "LA", "RGB", "RGBA") else picture.convert("RGB")
+    if picture.mode in ("L", "LA", "RGB", "RGBA"):
+        return picture
+    return picture.convert({"1": "L", "La": "LA", "RGBa": "RGBA"}.get(picture.mode, "RGB"))
 
 
 def _channels(picture: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:

@@ -115,16 +115,16 @@ def picture_paths(arguments: Iterable[str | os.PathLike[str]]) -> list[Path]:
     Raises:
         DrawError: nothing there, or a folder without pictures.
     """
-    return [path for part in walks(arguments) for path in (part.files if isinstance(part, Walk) else [part])]
+    return [path for part in walks(arguments) for path in part.files]
 
 
-def walks(arguments: Iterable[str | os.PathLike[str]]) -> list[Walk | Path]:
-    """Each argument: a file, or what a folder holds.
+def walks(arguments: Iterable[str | os.PathLike[str]]) -> list[Walk]:
+    """Of each argument: what a folder holds, or a file alone.
 
     Raises:
         DrawError: nothing there, or a folder without pictures.
     """
-    found: list[Walk | Path] = []
+    found: list[Walk] = []
     for argument in map(Path, arguments):
         if argument.is_dir():
             part = walk(argument)
@@ -134,7 +134,7 @@ def walks(arguments: Iterable[str | os.PathLike[str]]) -> list[Walk | Path]:
         elif not argument.exists():
             raise DrawError(f"no picture at {argument}")
         else:
-            found.append(argument)
+            found.append(Walk(argument.parent, (argument,), {}))
     return found
 
 
