@@ -2,7 +2,7 @@
 
 Subnormals are flushed for all of them. Cells as in sampling.py; the peer is the plain loop of bench/plain.py. The floors are
 the matrix products of the LSTMs, the heads and the windows alone, forward and twice for the backward pass, in float32;
-bfloat16 can pass 100 %, because its products are cheaper. A CPU without such products, which would emulate them, leaves it out.
+bfloat16 can pass 100 %, because its products are cheaper. It is left out on a CPU that would emulate them.
 
     python bench/training.py --models mnist-paper cluttered-mnist --rounds 3 --seconds 10
 """
