@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from floors import onnx_floor, torch_floor, write_floor
@@ -20,14 +19,13 @@ from floors import update as products
 from measure import (
     ORT_FLOOR,
     TORCH_FLOOR,
-    again,
     best_of,
     common,
-    in_turns,
     instruction_set,
     save_json,
     shares_table,
     work_or_compare,
+    workers_in_turns,
 )
 
 PLAIN = "plain loop"
@@ -45,22 +43,18 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["mnist-paper", "cluttered-mnist"], help="presets")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--without", nargs="*", default=[], choices=WAYS, help="ways to leave out")
-    arguments = parser.parse_args()
-    work_or_compare(arguments, worker, compare)
+    work_or_compare(parser, worker, compare)
 
 
-def compare(arguments: argparse.Namespace, folder: Path) -> None:
+def compare(arguments: argparse.Namespace) -> None:
     """All ways of all presets in turns, and the table."""
     from draw_onnx.train.presets import find_preset
 
     ways = [name for name in (ORT_FLOOR, TORCH_FLOOR, PLAIN, *WAYS) if name not in arguments.without]
-    commands = {}
     for preset in arguments.models:
-        write_floor(products(find_preset(preset).model), folder / f"{preset}.onnx")
-        for name in ways:
-            command = again(__file__, arguments, folder, preset, name)
-            commands[f"{preset}: {name}"] = [*command, "--threads", str(arguments.threads)]
-    raw, failed = in_turns(commands, arguments.rounds, arguments.threads)
+        write_floor(products(find_preset(preset).model), arguments.folder / f"{preset}.onnx")
+    workers = {f"{preset}: {name}": [preset, name] for preset in arguments.models for name in ways}
+    raw, failed = workers_in_turns(arguments, workers, arguments.threads)
     save_json(arguments.json, raw)
     seconds: dict[str, dict[str, float]] = {name: {} for name in ways}
     for label, values in raw.items():
@@ -72,23 +66,20 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def worker(arguments: argparse.Namespace) -> float:
-    preset, name = arguments.worker
-    if name == ORT_FLOOR:
-        from draw_onnx.train.presets import find_preset
+    from draw_onnx.train.presets import find_preset
 
-        batch = find_preset(preset).settings.batch_size
-        return best_of(
-            onnx_floor(arguments.folder / f"{preset}.onnx", batch, arguments.threads), arguments.seconds
-        )
+    preset, name = arguments.worker
+    chosen = find_preset(preset)
+    batch = chosen.settings.batch_size
+    if name == ORT_FLOOR:
+        run = onnx_floor(arguments.folder / f"{preset}.onnx", batch, arguments.threads)
+        return best_of(run, arguments.seconds)
     import torch
 
     torch.set_flush_denormal(True)
     torch.set_num_threads(arguments.threads)
     if name == TORCH_FLOOR:
-        from draw_onnx.train.presets import find_preset
-
-        chosen = find_preset(preset)
-        run = torch_floor(products(chosen.model), chosen.settings.batch_size)
+        run = torch_floor(products(chosen.model), batch)
     else:
         run = plain(preset) if name == PLAIN else update(preset, *WAYS[name])
     return best_of(run, arguments.seconds)
