@@ -28,6 +28,8 @@ from measure import (
     workers_in_turns,
 )
 
+from draw_onnx.models.config import DrawConfig
+
 FLOATS: dict[str, dict[str, Any]] = {
     "unrolled": {},
     "lstm": {"recurrence": "lstm"},
@@ -44,8 +46,6 @@ def main() -> None:
 
 def prepare(folder: Path, models: list[str]) -> dict[str, list[str]]:
     """Lean files of every kind, ``MODEL/KIND.onnx``; the kinds of each model."""
-    from draw_onnx.models.config import DrawConfig
-
     found = {}
     for name in models:
         checkpoint = packaged(name)

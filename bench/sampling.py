@@ -27,6 +27,8 @@ from measure import (
     work_or_compare,
 )
 
+from draw_onnx.models.config import DrawConfig
+
 # The paper's MNIST decoder (table 3).
 T, HIDDEN, LATENT, WRITE, SIDE = 64, 256, 100, 5, 28
 
@@ -83,13 +85,11 @@ def worker(arguments: argparse.Namespace) -> dict[str, float]:
     return result
 
 
-def model_config(time_steps: int, hidden: int = HIDDEN, side: int = SIDE) -> Any:
-    from draw_onnx.models.config import DrawConfig
-
+def model_config(time_steps: int, hidden: int = HIDDEN, side: int = SIDE) -> DrawConfig:
     return DrawConfig(1, side, side, time_steps, hidden, LATENT, 2, WRITE)
 
 
-def prepare(folder: Path, config: Any, files: dict[str, dict[str, Any]]) -> None:
+def prepare(folder: Path, config: DrawConfig, files: dict[str, dict[str, Any]]) -> None:
     """A checkpoint with random weights, our files and the floor's."""
     import torch
 

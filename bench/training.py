@@ -28,6 +28,9 @@ from measure import (
     workers_in_turns,
 )
 
+from draw_onnx.models.config import DrawConfig
+from draw_onnx.train.presets import find_preset
+
 PLAIN = "plain loop"
 # Name -> (precision, time steps compiled).
 WAYS: dict[str, tuple[str, bool]] = {
@@ -48,8 +51,6 @@ def main() -> None:
 
 def compare(arguments: argparse.Namespace) -> None:
     """All ways of all presets in turns, and the table."""
-    from draw_onnx.train.presets import find_preset
-
     ways = [name for name in (ORT_FLOOR, TORCH_FLOOR, PLAIN, *WAYS) if name not in arguments.without]
     for preset in arguments.models:
         write_floor(products(find_preset(preset).model), arguments.folder / f"{preset}.onnx")
@@ -66,8 +67,6 @@ def compare(arguments: argparse.Namespace) -> None:
 
 
 def worker(arguments: argparse.Namespace) -> float:
-    from draw_onnx.train.presets import find_preset
-
     preset, name = arguments.worker
     chosen = find_preset(preset)
     batch = chosen.settings.batch_size
@@ -89,9 +88,6 @@ def plain(preset: str) -> Callable[[], Any]:
     """An update of the plain loop: forward, backward, clip and Adam's step."""
     import torch
     from plain import PlainClassifier, PlainDraw
-
-    from draw_onnx.models.config import DrawConfig
-    from draw_onnx.train.presets import find_preset
 
     chosen = find_preset(preset)
     config, batch = chosen.model, chosen.settings.batch_size
@@ -133,7 +129,6 @@ def update(
     from draw_onnx.train.cuda_graph import CapturedUpdate
     from draw_onnx.train.objective import make_objective
     from draw_onnx.train.optimizer import make_optimizer
-    from draw_onnx.train.presets import find_preset
 
     chosen = find_preset(preset)
     settings, image = chosen.settings, chosen.model.image
