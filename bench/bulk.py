@@ -7,12 +7,12 @@ One process streams the packaged decoder's finished pictures and looks at its ow
 
 from __future__ import annotations
 
-import json
+import argparse
 import sys
 import time
 from pathlib import Path
 
-from measure import common, in_turns, instruction_set, save_json, table
+from measure import common, instruction_set, save_json, table, work_or_compare, workers_in_turns
 
 LARGEST_GROWTH = 16.0  # MiB between the first tenth and the last: allocators settle, a leak goes on
 
@@ -22,20 +22,11 @@ def main() -> None:
     parser.add_argument("--model", default="mnist", help="a packaged decoder, or a file")
     parser.add_argument("--pictures", type=int, default=100_000)
     parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    if arguments.worker:
-        print(json.dumps(stream(arguments.model, arguments.pictures, arguments.threads)))
-        return
-    command = [
-        sys.executable,
-        str(Path(__file__).resolve()),
-        "--worker",
-        "stream",
-        "--model",
-        arguments.model,
-    ]
-    command += ["--pictures", str(arguments.pictures), "--threads", str(arguments.threads)]
-    raw, failed = in_turns({"stream": command}, arguments.rounds, arguments.threads)
+    work_or_compare(parser, stream, compare)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    raw, failed = workers_in_turns(arguments, {"stream": ["stream"]}, arguments.threads)
     if failed:
         sys.exit(failed["stream"])
     save_json(arguments.json, raw)
@@ -56,11 +47,12 @@ def main() -> None:
     sys.exit(0 if flat else 1)
 
 
-def stream(model: str, pictures: int, threads: int) -> list[dict[str, float]]:
+def stream(arguments: argparse.Namespace) -> list[dict[str, float]]:
     """After each tenth: pictures so far, seconds for it, and resident memory in MiB."""
     from draw_onnx import Sampler
 
-    sampler = Sampler(model, "cpu", threads)
+    pictures = arguments.pictures
+    sampler = Sampler(arguments.model, "cpu", arguments.threads)
     sampler.sample(1)
     tenths: list[dict[str, float]] = []
     done, start = 0, time.perf_counter()

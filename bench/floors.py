@@ -1,20 +1,27 @@
 """The two floors: a model's matrix products and nothing else, through ONNX Runtime and through torch's SGEMM.
 
-With one picture at a time the cost of torch's calls is part of its floor, so that a graph can pass it.
+And the files that are measured beside them. With one picture at a time the cost of torch's calls is part of its floor,
+so that a graph can pass it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from measure import ORT_FLOOR, TORCH_FLOOR
 
 from draw_onnx.models.config import ClassifierConfig, DrawConfig
 
+if TYPE_CHECKING:
+    from draw_onnx.models.checkpoint import Checkpoint
+
 Shape = tuple[int, ...]
+Step = Callable[[int], Callable[[], Any]]  # pictures at a time -> a call that is timed
 
 
 class Product(NamedTuple):
@@ -50,11 +57,15 @@ def classifier(config: ClassifierConfig) -> list[Product]:
     ]
 
 
+def forward(config: DrawConfig | ClassifierConfig) -> list[Product]:
+    """Of drawing, or of classifying."""
+    return decoder(config) if isinstance(config, DrawConfig) else classifier(config)
+
+
 def update(config: DrawConfig | ClassifierConfig) -> list[Product]:
     """Of a training step: the forward pass, and twice as much for the backward one."""
     if isinstance(config, ClassifierConfig):
-        forward = classifier(config)
-        return [product._replace(times=3 * product.times) for product in forward]
+        return [product._replace(times=3 * product.times) for product in classifier(config)]
     t, h, z, c = config.time_steps, config.hidden_size, config.latent_size, config.image_channels
     height, width = config.image_height, config.image_width
     products = [(1, config.read_length + 2 * h, 4 * h), (1, z + h, 4 * h), (1, h, 2 * z)]
@@ -148,12 +159,59 @@ def onnx_floor(path: Path, batch: int, threads: int) -> Callable[[], Any]:
     return lambda: session.run(None, feed)
 
 
-def open_session(path: Path, threads: int) -> Any:
-    """As the runtime opens a file, on the CPU."""
+def write_files(checkpoint: Checkpoint, folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
+    """``NAME.onnx`` for each name and its export options, not compared with PyTorch, and ``floor.onnx``."""
+    from draw_onnx.export import ExportOptions, build
+
+    folder.mkdir(exist_ok=True)
+    write_floor(forward(checkpoint.config), folder / "floor.onnx")
+    for name, options in files.items():
+        (folder / f"{name}.onnx").write_bytes(build(checkpoint, ExportOptions(**options)))
+
+
+def step_of(
+    name: str, folder: Path, threads: int, config: Callable[[], DrawConfig | ClassifierConfig]
+) -> Step:
+    """What is timed of a floor, or of a file of :func:`write_files`. Torch's floor alone asks for ``config``, with torch."""
+    if name == ORT_FLOOR:
+        return partial(onnx_floor, folder / "floor.onnx", threads=threads)
+    if name == TORCH_FLOOR:
+        import torch
+
+        torch.set_num_threads(threads)
+        return partial(torch_floor, forward(config()))
+    return partial(file_call, open_session(folder / f"{name}.onnx", threads))
+
+
+def file_call(session: Any, batch: int) -> Callable[[], Any]:
+    """A call of a decoder with noise, or of a classifier with pictures."""
+    given = session.get_inputs()[0]
+    shape = given.shape[1:]
+    if given.name == "noise":
+        values = np.random.default_rng(0).standard_normal((batch, *shape), np.float32)
+    else:
+        values = squares(batch, shape)
+    return lambda: session.run(None, {given.name: values})
+
+
+def squares(batch: int, shape: Any) -> np.ndarray:
+    """Pictures with a bright square each: random pixels would keep every window in the middle."""
+    generator = np.random.default_rng(0)
+    pictures = np.zeros((batch, *shape), np.float32)
+    for k in range(batch):
+        y, x = generator.integers(0, shape[1] - 20), generator.integers(0, shape[2] - 20)
+        pictures[k, :, y : y + 20, x : x + 8] = 1
+    return pictures
+
+
+def open_session(path: Path, threads: int, flush: bool = False) -> Any:
+    """As the runtime opens a file, on the CPU; ``flush`` takes subnormal numbers for zero, which the runtime never does."""
     from draw_onnx.runtime.providers import import_onnxruntime
 
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
+    if flush:
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
     return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])

@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from measure import best_of, instruction_set, reason
+
 BUDGET = 540.0  # seconds for everything
 
 # name -> (compiled, captured)
@@ -79,7 +81,7 @@ def run(part: str, arguments: argparse.Namespace, limit: float, *rest: str) -> R
     except subprocess.TimeoutExpired:
         return {"failed": f"not done after {limit:.0f} s"}
     if done.returncode:
-        return {"failed": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]}
+        return {"failed": reason(done)}
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -95,7 +97,6 @@ def shown(result: Result) -> str:
 
 def machine(device: str, seconds: float) -> Result:
     import torch
-    from measure import instruction_set
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -118,7 +119,6 @@ def tests(device: str, seconds: float) -> Result:
 def update(device: str, seconds: float, preset: str, way: str) -> Result:
     """Milliseconds an update on a random batch of the preset's size."""
     import torch
-    from measure import best_of
     from training import update as make_update
 
     compiled, captured = WAYS[way]
@@ -170,7 +170,7 @@ def draw_train(*options: str, stop_at: int | None = None) -> None:
     command = [sys.executable, "-c", program, *options]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode not in ((0,) if stop_at is None else (130,)):
-        raise SystemExit((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
+        raise SystemExit(reason(done))
 
 
 def parity(device: str, seconds: float) -> Result:
@@ -192,7 +192,6 @@ def drawing(device: str, seconds: float, recurrence: str) -> Result:
     """Pictures a second of a random decoder at the paper's sizes: one at a time, and in bulk by threads."""
     import numpy as np
     import torch
-    from measure import best_of
 
     from draw_onnx import Sampler
     from draw_onnx.export import ExportOptions, build

@@ -12,28 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import sampling
-from floors import decoder, onnx_floor, torch_floor, write_floor
+from floors import step_of
 from measure import (
     EAGER,
     ORT_FLOOR,
     TORCH_FLOOR,
-    again,
     best_of,
     common,
-    in_turns,
     instruction_set,
     medians,
     save_json,
     shares_table,
     work_or_compare,
+    workers_in_turns,
 )
 
 AXES = {"T": (8, 16, 32, 64, 128), "h": (64, 128, 256, 512), "side": (28, 56, 112)}
-START = {"T": 64, "h": 256, "side": 28}
-FILES: dict[str, dict[str, Any]] = {
-    "image": {"outputs": "image"},
-    "lstm": {"outputs": "image", "recurrence": "lstm"},
-}
+START = {"T": 64, "h": 256, "side": 28}  # as sampling.model_config takes them
+FILES = {name: sampling.ONNX_FILES[name] for name in ("image", "lstm")}
 
 
 def main() -> None:
@@ -42,28 +38,23 @@ def main() -> None:
     parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES), help="what is varied")
     parser.add_argument("--points", type=int, default=5, help="at most so many points on an axis, the first")
     parser.add_argument("--plot", type=Path, help="a PNG of it")
-    arguments = parser.parse_args()
-    work_or_compare(arguments, worker, compare)
+    work_or_compare(parser, worker, compare)
 
 
-def points(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
-    """``"T 8"`` -> the sizes of that point."""
+def points(arguments: argparse.Namespace) -> dict[str, Any]:
+    """``"T 8"`` -> the model of that size."""
     return {
-        f"{axis} {value}": {**START, axis: value}
+        f"{axis} {value}": sampling.model_config(*{**START, axis: value}.values())
         for axis in arguments.axes
         for value in AXES[axis][: arguments.points]
     }
 
 
-def compare(arguments: argparse.Namespace, folder: Path) -> None:
-    for name, sizes in points(arguments).items():
-        prepare(folder, name, sizes)
-    options = ["--batch", str(arguments.batch), "--points", str(arguments.points), "--axes", *arguments.axes]
-    commands = {
-        name: [*again(__file__, arguments, folder, name), *options]
-        for name in (ORT_FLOOR, TORCH_FLOOR, EAGER, *FILES)
-    }
-    raw, failed = in_turns(commands, arguments.rounds)
+def compare(arguments: argparse.Namespace) -> None:
+    for name, config in points(arguments).items():
+        sampling.prepare(arguments.folder / name, config, FILES)
+    contenders = (ORT_FLOOR, TORCH_FLOOR, EAGER, *FILES)
+    raw, failed = workers_in_turns(arguments, {name: [name] for name in contenders})
     save_json(arguments.json, raw)
     seconds = medians(raw)
     print(f"decoder, {arguments.batch} at a time, 1 thread, {instruction_set()}\n")
@@ -75,37 +66,17 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
         print(f"plotted: {arguments.plot}")
 
 
-def prepare(folder: Path, name: str, sizes: dict[str, int]) -> None:
-    from draw_onnx.export import ExportOptions, build
-    from draw_onnx.models.checkpoint import Checkpoint, build_model, save_checkpoint
-
-    config = sampling.model_config(sizes["T"], sizes["h"], sizes["side"])
-    checkpoint = Checkpoint(config, "mnist", build_model(config).state_dict())
-    save_checkpoint(folder / f"{name}.ckpt", checkpoint)
-    for kind, options in FILES.items():
-        (folder / f"{name}.{kind}.onnx").write_bytes(build(checkpoint, ExportOptions(**options)))
-    write_floor(decoder(config), folder / f"{name}.floor.onnx")
-
-
 def worker(arguments: argparse.Namespace) -> dict[str, float]:
     """Seconds a picture of one contender, at every point."""
-    kind, folder, batch = arguments.worker[0], arguments.folder, arguments.batch
-    if kind in (TORCH_FLOOR, EAGER):
-        import torch
-
-        torch.set_num_threads(1)
+    (kind,), batch = arguments.worker, arguments.batch
     found = {}
-    for name, sizes in points(arguments).items():
-        if kind in FILES:
-            step, _ = sampling.onnx_sampler(folder / f"{name}.{kind}.onnx", 1)
-            run = step(batch)
-        elif kind == ORT_FLOOR:
-            run = onnx_floor(folder / f"{name}.floor.onnx", batch, 1)
-        elif kind == TORCH_FLOOR:
-            run = torch_floor(decoder(sampling.model_config(sizes["T"], sizes["h"], sizes["side"])), batch)
+    for name, config in points(arguments).items():
+        folder = arguments.folder / name
+        if kind == EAGER:
+            step = sampling.torch_sampler(folder, 1)
         else:
-            run = sampling.torch_sampler(sampling.torch_model(folder / f"{name}.ckpt", 1), False)(batch)
-        found[name] = best_of(run, arguments.seconds) / batch
+            step = step_of(kind, folder, 1, lambda config=config: config)
+        found[name] = best_of(step(batch), arguments.seconds) / batch
     return found
 
 

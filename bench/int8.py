@@ -13,22 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from classifying import packaged
-from floors import classifier, decoder, onnx_floor, torch_floor, write_floor
+from floors import step_of, write_files
 from measure import (
     ORT_FLOOR,
     TORCH_FLOOR,
-    again,
     best_of,
     common,
-    in_turns,
     instruction_set,
     medians,
     save_json,
     shares,
     table,
     work_or_compare,
+    workers_in_turns,
 )
-from subnormals import worker as time_file
+
+from draw_onnx.models.config import DrawConfig
 
 FLOATS: dict[str, dict[str, Any]] = {
     "unrolled": {},
@@ -41,59 +41,39 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["mnist", "mnist-no-attention", "cluttered-mnist"])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32, 256], help="pictures at a time")
     parser.add_argument("--threads", type=int, default=1, help="threads of each process")
-    arguments = parser.parse_args()
-    work_or_compare(arguments, worker, compare)
+    work_or_compare(parser, worker, compare)
 
 
 def prepare(folder: Path, models: list[str]) -> dict[str, list[str]]:
-    """Lean files of every kind, ``MODEL.KIND.onnx``, not compared with PyTorch; the kinds of each model."""
-    from draw_onnx.export import ExportOptions, build
-    from draw_onnx.models.config import DrawConfig
-
+    """Lean files of every kind, ``MODEL/KIND.onnx``; the kinds of each model."""
     found = {}
     for name in models:
         checkpoint = packaged(name)
-        draws = isinstance(checkpoint.config, DrawConfig)
         kinds = {**FLOATS, "int8": {"dtype": "int8"}}
-        if not draws:
+        if not isinstance(checkpoint.config, DrawConfig):
             del kinds["lstm"]
-        for kind, options in kinds.items():
-            data = build(checkpoint, ExportOptions(outputs="image", **options))
-            (folder / f"{name}.{kind}.onnx").write_bytes(data)
-        write_floor(products(checkpoint.config), folder / f"{name}.{ORT_FLOOR}.onnx")
+        files = {kind: {"outputs": "image", **options} for kind, options in kinds.items()}
+        write_files(checkpoint, folder / name, files)
         found[name] = list(kinds)
     return found
 
 
-def products(config: Any) -> Any:
-    return decoder(config) if hasattr(config, "latent_size") else classifier(config)
-
-
 def worker(arguments: argparse.Namespace) -> dict[str, float]:
     """Seconds a call of one contender, by batch size."""
-    (model, kind), folder, threads = arguments.worker, arguments.folder, arguments.threads
-    path, seconds = folder / f"{model}.{kind}.onnx", arguments.seconds
-    if kind == ORT_FLOOR:
-        return {str(n): best_of(onnx_floor(path, n, threads), seconds) for n in arguments.batch}
-    if kind == TORCH_FLOOR:
-        import torch
-
-        torch.set_num_threads(threads)
-        bare = products(packaged(model).config)
-        return {str(n): best_of(torch_floor(bare, n), seconds) for n in arguments.batch}
-    return {str(n): time_file(path, False, n, seconds, threads) for n in arguments.batch}
+    model, kind = arguments.worker
+    step = step_of(kind, arguments.folder / model, arguments.threads, lambda: packaged(model).config)
+    return {str(n): best_of(step(n), arguments.seconds) for n in arguments.batch}
 
 
-def compare(arguments: argparse.Namespace, folder: Path) -> None:
+def compare(arguments: argparse.Namespace) -> None:
     """Time all files in turns and print the table."""
-    kinds = prepare(folder, arguments.models)
-    options = ["--threads", str(arguments.threads), "--batch", *map(str, arguments.batch)]
-    commands = {
-        f"{model}: {kind}": [*again(__file__, arguments, folder, model, kind), *options]
+    kinds = prepare(arguments.folder, arguments.models)
+    workers = {
+        f"{model}: {kind}": [model, kind]
         for model in arguments.models
         for kind in (ORT_FLOOR, TORCH_FLOOR, *kinds[model])
     }
-    raw, failed = in_turns(commands, arguments.rounds, arguments.threads)
+    raw, failed = workers_in_turns(arguments, workers, arguments.threads)
     save_json(arguments.json, raw)
     seconds = medians(raw)
     print(f"int8 beside the faster float file, {arguments.threads} thread(s), {instruction_set()}\n")
@@ -102,7 +82,7 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
         floats = [kind for kind in FLOATS if kind in has]
         of = {kind: seconds[f"{model}: {kind}"] for kind in (ORT_FLOOR, TORCH_FLOOR, *has)}
         of["float"] = {n: min(of[kind][n] for kind in floats) for n in map(str, arguments.batch)}
-        sizes = {kind: (folder / f"{model}.{kind}.onnx").stat().st_size for kind in has}
+        sizes = {kind: (arguments.folder / model / f"{kind}.onnx").stat().st_size for kind in has}
         share = sizes["int8"] / min(sizes[kind] for kind in floats)
         rows.append([model, f"{share:.0%}", *(shares(of, str(n), "int8", "float") for n in arguments.batch)])
     print(table(["", "size", *(f"{n} at a time" for n in arguments.batch)], rows))

@@ -33,7 +33,7 @@ def common(description: str | None, *, rounds: int, seconds: float) -> argparse.
     )
     parser.add_argument("--json", type=Path, help="also write the raw figures here")
     parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)  # the files that the workers measure
     return parser
 
 
@@ -87,11 +87,16 @@ def in_turns(
             _progress(f"round {turn + 1} of {rounds}: {name} …")
             done = subprocess.run(command, capture_output=True, text=True, env=environment)
             if done.returncode:
-                failed[name] = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+                failed[name] = reason(done)
             else:
                 results[name].append(json.loads(done.stdout.splitlines()[-1]))
     _progress("")
     return {name: values for name, values in results.items() if values and name not in failed}, failed
+
+
+def reason(done: subprocess.CompletedProcess[str]) -> str:
+    """The last line of what a process that failed said."""
+    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
 
 
 def _progress(line: str) -> None:
@@ -99,23 +104,41 @@ def _progress(line: str) -> None:
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
 
-def again(script: str, arguments: argparse.Namespace, folder: Path, *worker: str) -> list[str]:
-    """The command of a script's own worker."""
-    command = [sys.executable, str(Path(script).resolve()), "--folder", str(folder)]
-    return [*command, "--seconds", str(arguments.seconds), "--worker", *worker]
+def workers_in_turns(
+    arguments: argparse.Namespace, workers: Mapping[str, Sequence[str]], threads: int | None = None
+) -> tuple[dict[str, list[Any]], dict[str, str]]:
+    """:func:`in_turns` of this script's own processes: what each is told with ``--worker``, beside the script's options."""
+    command = [sys.executable, *sys.argv, "--folder", str(arguments.folder)]
+    if threads is not None:
+        command += ["--threads", str(threads)]
+    commands = {name: [*command, "--worker", *words] for name, words in workers.items()}
+    return in_turns(commands, arguments.rounds, threads or 1)
 
 
 def work_or_compare(
-    arguments: argparse.Namespace,
+    parser: argparse.ArgumentParser,
     worker: Callable[[argparse.Namespace], Any],
-    compare: Callable[[argparse.Namespace, Path], None],
+    compare: Callable[[argparse.Namespace], None],
 ) -> None:
     """What a script does: as one of its own processes it measures, else it starts them with a folder for their files."""
+    arguments = parser.parse_args()
     if arguments.worker:
         print(json.dumps(worker(arguments)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        compare(arguments, Path(folder))
+        arguments.folder = Path(folder)
+        compare(arguments)
+
+
+def compare_batches(arguments: argparse.Namespace, contenders: Sequence[str], title: str) -> None:
+    """The workers of these names in turns, and for each number of threads a table with a column for each batch size."""
+    raw: dict[int, Any] = {}
+    columns = {str(n): f"{n} at a time" for n in arguments.batch}
+    for threads in arguments.threads:
+        raw[threads], failed = workers_in_turns(arguments, {name: [name] for name in contenders}, threads)
+        print(f"{title} {threads} thread(s), {instruction_set()}\n")
+        print(shares_table(medians(raw[threads]), columns, failed) + "\n", flush=True)
+    save_json(arguments.json, raw)
 
 
 def medians(results: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, dict[str, float]]:

@@ -9,6 +9,7 @@ About 20 minutes on a quiet machine; --short, with fewer turns and sizes, takes 
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 import time
@@ -45,7 +46,8 @@ def main() -> None:
     arguments = parser.parse_args()
     out = arguments.out or Path("runs/bench")
     out.mkdir(parents=True, exist_ok=True)
-    page = ["# Figures\n", f"Measured with `{command()}` on {instruction_set()}.\n"]
+    command = " ".join(["python bench/report.py", *sys.argv[1:]])
+    page = ["# Figures\n", f"Measured with `{command}` on {instruction_set()}.\n"]
     page.append(
         "Cells: share of the floor through ONNX Runtime · of the floor through torch · times the speed of the peer"
         " (eager PyTorch unless it says otherwise). [How to read them](../performance.md).\n"
@@ -68,8 +70,6 @@ def main() -> None:
 
 def run(part: str, options: str, out: Path) -> tuple[str, int]:
     """What the part printed, line by line as it does, and its exit code."""
-    import shlex
-
     words = [sys.executable, str(HERE / f"{part}.py"), *shlex.split(options)]
     words += ["--plot", str(out / "growth.png")] if part == "growth" else []
     lines = []
@@ -82,10 +82,6 @@ def run(part: str, options: str, out: Path) -> tuple[str, int]:
     if process.returncode:
         lines.append(f"failed, exit code {process.returncode}\n")
     return "".join(lines), process.returncode
-
-
-def command() -> str:
-    return " ".join(["python bench/report.py", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

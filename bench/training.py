@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from floors import onnx_floor, torch_floor, write_floor
@@ -20,15 +19,17 @@ from floors import update as products
 from measure import (
     ORT_FLOOR,
     TORCH_FLOOR,
-    again,
     best_of,
     common,
-    in_turns,
     instruction_set,
     save_json,
     shares_table,
     work_or_compare,
+    workers_in_turns,
 )
+
+from draw_onnx.models.config import DrawConfig
+from draw_onnx.train.presets import find_preset
 
 PLAIN = "plain loop"
 # Name -> (precision, time steps compiled).
@@ -45,24 +46,18 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["mnist-paper", "cluttered-mnist"], help="presets")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--without", nargs="*", default=[], choices=WAYS, help="ways to leave out")
-    arguments = parser.parse_args()
-    work_or_compare(arguments, worker, compare)
+    work_or_compare(parser, worker, compare)
 
 
-def compare(arguments: argparse.Namespace, folder: Path) -> None:
+def compare(arguments: argparse.Namespace) -> None:
     """All ways of all presets in turns, and the table."""
-    from draw_onnx.train.presets import find_preset
-
     cpu = instruction_set()
     without = {*arguments.without, *(name for name in WAYS if "bf16" in name and "BF16" not in cpu)}
     ways = [name for name in (ORT_FLOOR, TORCH_FLOOR, PLAIN, *WAYS) if name not in without]
-    commands = {}
     for preset in arguments.models:
-        write_floor(products(find_preset(preset).model), folder / f"{preset}.onnx")
-        for name in ways:
-            command = again(__file__, arguments, folder, preset, name)
-            commands[f"{preset}: {name}"] = [*command, "--threads", str(arguments.threads)]
-    raw, failed = in_turns(commands, arguments.rounds, arguments.threads)
+        write_floor(products(find_preset(preset).model), arguments.folder / f"{preset}.onnx")
+    workers = {f"{preset}: {name}": [preset, name] for preset in arguments.models for name in ways}
+    raw, failed = workers_in_turns(arguments, workers, arguments.threads)
     save_json(arguments.json, raw)
     seconds: dict[str, dict[str, float]] = {name: {} for name in ways}
     for label, values in raw.items():
@@ -75,22 +70,17 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
 
 def worker(arguments: argparse.Namespace) -> float:
     preset, name = arguments.worker
+    chosen = find_preset(preset)
+    batch = chosen.settings.batch_size
     if name == ORT_FLOOR:
-        from draw_onnx.train.presets import find_preset
-
-        batch = find_preset(preset).settings.batch_size
-        return best_of(
-            onnx_floor(arguments.folder / f"{preset}.onnx", batch, arguments.threads), arguments.seconds
-        )
+        run = onnx_floor(arguments.folder / f"{preset}.onnx", batch, arguments.threads)
+        return best_of(run, arguments.seconds)
     import torch
 
     torch.set_flush_denormal(True)
     torch.set_num_threads(arguments.threads)
     if name == TORCH_FLOOR:
-        from draw_onnx.train.presets import find_preset
-
-        chosen = find_preset(preset)
-        run = torch_floor(products(chosen.model), chosen.settings.batch_size)
+        run = torch_floor(products(chosen.model), batch)
     else:
         run = plain(preset) if name == PLAIN else update(preset, *WAYS[name])
     return best_of(run, arguments.seconds)
@@ -100,9 +90,6 @@ def plain(preset: str) -> Callable[[], Any]:
     """An update of the plain loop: forward, backward, clip and Adam's step."""
     import torch
     from plain import PlainClassifier, PlainDraw
-
-    from draw_onnx.models.config import DrawConfig
-    from draw_onnx.train.presets import find_preset
 
     chosen = find_preset(preset)
     config, batch = chosen.model, chosen.settings.batch_size
@@ -144,7 +131,6 @@ def update(
     from draw_onnx.train.cuda_graph import CapturedUpdate
     from draw_onnx.train.objective import make_objective
     from draw_onnx.train.optimizer import make_optimizer
-    from draw_onnx.train.presets import find_preset
 
     chosen = find_preset(preset)
     settings, image = chosen.settings, chosen.model.image

@@ -8,8 +8,10 @@ from __future__ import annotations
 import platform
 import re
 import shlex
+from pathlib import Path
 
 from results import EXPERIMENTS
+from run_folder import curve, curve_table, machine_of, stages
 
 from draw_onnx.console import format_duration
 from draw_onnx.export.model_card import front_matter
@@ -18,6 +20,7 @@ from draw_onnx.models.config import DrawConfig, config_to_dict
 from draw_onnx.train.machine import processor
 
 MNIST = "MNIST, by Yann LeCun and Corinna Cortes, usually stated as CC BY-SA 3.0"
+POINTS = 24  # of the curve's table
 Printed = list[tuple[list[str], str]]  # commands and what they printed
 
 
@@ -69,20 +72,18 @@ def page(
     name: str,
     best: Checkpoint,
     last: Checkpoint,
-    command: str,
+    words: list[str],
     printed: Printed,
-    points: list[tuple[int, str]],
-    ends: list[int],
-    machine: str,
+    metrics: Path,
 ) -> str:
     """The whole card.
 
     Args:
         last: of the same run, with its training state.
-        points: (iteration, validation figure), over the whole run.
-        ends: the stages' last iterations, empty for a run in one stage.
-        machine: what it computed on.
+        words: the command that made it.
+        metrics: its metrics.csv.
     """
+    ends = stages(metrics)
     config = ", ".join(f"{k} {v}" for k, v in config_to_dict(best.config).items() if k != "labels")
     draw = isinstance(best.config, DrawConfig)
     unit = "nats" if draw else "% error"
@@ -103,7 +104,7 @@ def page(
         else ""
     )
     diagram = f"\n![How often it is right against how sure it is](../docs/images/{name}-calibration.png)\n"
-    header, values = (" | ".join(str(p[i]) for p in points) for i in (0, 1))
+    table = "\n".join(curve_table(curve(metrics, POINTS), unit))
     return f"""{front_matter(name, best, figures_of(printed))}
 # {name}
 
@@ -120,19 +121,17 @@ def page(
 From random weights, by one command:
 
 ```sh
-{command}
+{shlex.join(words)}
 ```
 
-{staged}{format_duration(last.training["seconds"])} of updates (validations not counted) on {machine}.
+{staged}{format_duration(last.training["seconds"])} of updates (validations not counted) on {machine_of(last, words)}.
 Another processor gives the same figure within its interval, and not the same bits.
 
 Settings{" of the last stage" if ends else ""} as they were: {settings}.
 
 Validation ({unit}), the whole run:
 
-| iteration | {header} |
-|---|{"---|" * len(points)}
-| {unit} | {values} |
+{table}
 
 ![The validation curve](../docs/images/{name}-curve.png)
 

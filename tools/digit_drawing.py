@@ -62,22 +62,28 @@ def thinned(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
             return mask[1:-1, 1:-1]
 
 
-def put(sheet: Floats, ink: Floats, top: int, left: int) -> None:
-    """Lay ink on a sheet [h, w] in place; what would lie outside is cut off."""
-    height, width = sheet.shape
+def laid(size: tuple[int, int], ink: Floats, place: tuple[int, int]) -> Floats:
+    """A sheet (height, width) of nothing but this ink, its top and left at ``place``; what would lie outside is cut off."""
+    sheet = np.zeros(size)
+    (height, width), (top, left) = size, place
     y0, x0 = max(top, 0), max(left, 0)
     y1, x1 = min(top + ink.shape[0], height), min(left + ink.shape[1], width)
     if y1 > y0 and x1 > x0:
         part = ink[y0 - top : y1 - top, x0 - left : x1 - left]
-        sheet[y0:y1, x0:x1] = np.maximum(sheet[y0:y1, x0:x1], part)
+        sheet[y0:y1, x0:x1] = part
+    return sheet
+
+
+def within(rng: np.random.Generator, size: tuple[int, int], side: int, margin: int) -> tuple[int, int]:
+    """Top and left of a square that keeps a margin on a sheet (height, width), all in pixels."""
+    top, left = (int(rng.integers(margin, max(margin + 1, extent - side - margin))) for extent in size)
+    return top, left
 
 
 def somewhere(digit: Bytes, rng: np.random.Generator, size: tuple[int, int], side: int, **how: Any) -> Floats:
     """A sheet (height, width) of nothing but one digit, wholly inside."""
-    sheet = np.zeros(size)
     top, left = (int(rng.integers(0, max(1, extent - side + 1))) for extent in size)
-    put(sheet, strokes(digit, side, **how), top, left)
-    return sheet
+    return laid(size, strokes(digit, side, **how), (top, left))
 
 
 def coloured(ink: Floats, paper: Floats, pen: Floats) -> Floats:

@@ -17,15 +17,16 @@ from digit_drawing import (
     Bytes,
     camera,
     coloured,
+    laid,
     light,
     line,
     paper_colour,
     pen_colour,
-    put,
     smooth_noise,
     somewhere,
     strokes,
     to_image,
+    within,
 )
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -71,11 +72,9 @@ def transparent(digit: Bytes, rng: np.random.Generator) -> Drawn:
 
 def page(digit: Bytes, rng: np.random.Generator) -> Drawn:
     """A scanned sheet with one digit somewhere, dust, and a skew."""
-    size = (1100, 850)
-    ink = np.zeros(size)
-    side = int(rng.integers(60, 170))
-    top, left = (int(rng.integers(40, extent - side - 40)) for extent in size)
-    put(ink, strokes(digit, side, thin=rng.uniform(0, 0.6)), top, left)
+    size, side = (1100, 850), int(rng.integers(60, 170))
+    place = within(rng, size, side, 40)
+    ink = laid(size, strokes(digit, side, thin=rng.uniform(0, 0.6)), place)
     picture = to_image(coloured(ink, paper_colour(rng), pen_colour(rng)))
     draw = ImageDraw.Draw(picture)
     for _ in range(rng.integers(3, 15)):
@@ -93,11 +92,9 @@ def photo(digit: Bytes, rng: np.random.Generator) -> Drawn:
 
 
 def _photo(digit: Bytes, rng: np.random.Generator) -> Image.Image:
-    size = (480, 640)
-    side = int(rng.integers(130, 330))
-    sheet = np.zeros(size)
-    top, left = (int(rng.integers(50, max(51, extent - side - 50))) for extent in size)
-    put(sheet, strokes(digit, side, thin=rng.uniform(0, 0.7)), top, left)
+    size, side = (480, 640), int(rng.integers(130, 330))
+    place = within(rng, size, side, 50)
+    sheet = laid(size, strokes(digit, side, thin=rng.uniform(0, 0.7)), place)
     grain = 1 - 0.04 * smooth_noise(rng, size, 40)
     scene = coloured(sheet, paper_colour(rng), pen_colour(rng)) * (grain * light(rng, size, 0.4))[..., None]
     return camera(scene, rng, rng.uniform(0.8, 2.5), rng.uniform(4, 10))
@@ -135,8 +132,7 @@ def squared(digit: Bytes, rng: np.random.Generator) -> Drawn:
         scene[k::gap] = [165, 185, 205]
         scene[:, k::gap] = [165, 185, 205]
     side = int(rng.integers(140, 300))
-    sheet = np.zeros(size)
-    put(sheet, strokes(digit, side), *(int(rng.integers(50, max(51, extent - side - 50))) for extent in size))
+    sheet = laid(size, strokes(digit, side), within(rng, size, side, 50))
     scene = coloured(sheet, scene, pen_colour(rng)) * light(rng, size, 0.5)[..., None]
     return Drawn(camera(scene, rng, rng.uniform(0.8, 1.8), 5), ".jpg", {"quality": 80})
 
@@ -146,9 +142,8 @@ def blackboard(digit: Bytes, rng: np.random.Generator) -> Drawn:
     size = (480, 640)
     boards = [[40, 60, 50], [45, 45, 48], [25, 50, 40]]
     board = np.array(boards[rng.integers(3)]) + 45 * smooth_noise(rng, size, 7)[..., None]  # wiped
-    ink = np.zeros(size)
     side = int(rng.integers(150, 330))
-    put(ink, strokes(digit, side), *(int(rng.integers(40, max(41, extent - side - 40))) for extent in size))
+    ink = laid(size, strokes(digit, side), within(rng, size, side, 40))
     ink *= 0.55 + 0.45 * rng.random(size)  # chalk leaves gaps
     scene = coloured(ink, board, np.array([225.0, 225, 215])) * light(rng, size, 0.6)[..., None]
     return Drawn(camera(scene, rng, rng.uniform(0.8, 1.6), 6), ".jpg", {"quality": 80})
@@ -157,8 +152,8 @@ def blackboard(digit: Bytes, rng: np.random.Generator) -> Drawn:
 def pencil(digit: Bytes, rng: np.random.Generator) -> Drawn:
     """Faint and fine, on grey-white paper, scanned."""
     size, side = (300, 300), int(rng.integers(110, 260))
-    ink = np.zeros(size)
-    put(ink, line(digit, side, rng.uniform(2, 5)), *(int(rng.integers(0, 301 - side)) for _ in range(2)))
+    drawn = line(digit, side, rng.uniform(2, 5))
+    ink = laid(size, drawn, (int(rng.integers(0, 301 - side)), int(rng.integers(0, 301 - side))))
     pen = np.full(3, rng.uniform(120, 165))
     picture = coloured(ink * (0.7 + 0.3 * rng.random(size)), paper_colour(rng), pen)
     return Drawn(to_image(picture + rng.normal(0, 3, (*size, 1))), ".jpg", {"quality": 80})
@@ -205,8 +200,7 @@ def at_the_edge(digit: Bytes, rng: np.random.Generator) -> Drawn:
     size, side = (300, 400), int(rng.integers(150, 260))
     ink = strokes(digit, side)
     rows = np.flatnonzero((ink > 0.5).any(1))
-    sheet = np.zeros(size)
-    put(sheet, ink, -int(rows[0]), int(rng.integers(20, size[1] - side - 10)))
+    sheet = laid(size, ink, (-int(rows[0]), int(rng.integers(20, size[1] - side - 10))))
     scene = coloured(sheet, paper_colour(rng), pen_colour(rng)) * light(rng, size, 0.6)[..., None]
     picture = to_image(scene + rng.normal(0, 5, (*size, 1))).filter(ImageFilter.GaussianBlur(1))
     return Drawn(picture, ".jpg", {"quality": 80})
@@ -217,8 +211,8 @@ def on_a_desk(digit: Bytes, rng: np.random.Generator) -> Drawn:
     size, side = (480, 640), int(rng.integers(130, 220))
     card = np.zeros(size)
     card[80:400, 130:510] = 1
-    sheet = np.zeros(size)
-    put(sheet, strokes(digit, side), int(rng.integers(110, 370 - side)), int(rng.integers(170, 470 - side)))
+    place = int(rng.integers(110, 370 - side)), int(rng.integers(170, 470 - side))
+    sheet = laid(size, strokes(digit, side), place)
     wood = np.array([90.0, 60, 40]) * (0.7 + 0.5 * smooth_noise(rng, size, 12)[..., None])
     scene = coloured(sheet, coloured(card, wood, paper_colour(rng)), pen_colour(rng))
     return Drawn(camera(scene * light(rng, size, 0.7)[..., None], rng, 1.2, 5), ".jpg", {"quality": 80})
@@ -227,8 +221,7 @@ def on_a_desk(digit: Bytes, rng: np.random.Generator) -> Drawn:
 def hard_shadow(digit: Bytes, rng: np.random.Generator) -> Drawn:
     """The photographer's shadow falls over the sheet, its edge across the digit."""
     size, side = (480, 640), int(rng.integers(150, 300))
-    sheet = np.zeros(size)
-    put(sheet, strokes(digit, side), int(rng.integers(50, 430 - side)), int(rng.integers(50, 590 - side)))
+    sheet = laid(size, strokes(digit, side), within(rng, size, side, 50))
     y, x = np.mgrid[0:480, 0:640]
     angle = rng.uniform(0, 2 * math.pi)
     away = (x - 320) * math.cos(angle) + (y - 240) * math.sin(angle) + rng.uniform(-100, 100)

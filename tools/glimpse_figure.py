@@ -12,16 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from draw_onnx import Classifier
-from draw_onnx.runtime.pictures.drawing import (
-    READ_COLOUR,
-    arrange,
-    draw_windows,
-    gap_width,
-    to_rgb,
-    write_png,
-)
+from draw_onnx.runtime.pictures.drawing import write_png
 from draw_onnx.train.data.registry import load_dataset
-from draw_onnx.train.sheets import enlarged
+from draw_onnx.train.sheets import glimpse_rows
 
 
 def main() -> None:
@@ -35,18 +28,10 @@ def main() -> None:
     data_dir = Path(arguments.data_dir) if arguments.data_dir else None
     test = load_dataset("cluttered-mnist", data_dir, "cpu").evaluation("test")
     images = np.concatenate([test.slice(k, k + 1).images.numpy() for k in arguments.pictures])
-    classifier = Classifier("cluttered-mnist")
-    result = classifier(images)
+    result = Classifier("cluttered-mnist")(images)
     assert result.glimpses is not None
     assert result.read_attention is not None
-    n, steps = classifier.metadata.read_size, classifier.metadata.time_steps
-    tiles = []
-    for k in range(len(images)):
-        for t in range(steps):
-            tiles.append(draw_windows(to_rgb(images[k]), result.read_attention[k, t], n, READ_COLOUR, 1))
-        for t in range(steps):
-            tiles.append(enlarged(result.glimpses[k, t], *tiles[0].shape[:2]))
-    write_png(arguments.out, arrange(tiles, steps, gap_width(4)))
+    write_png(arguments.out, glimpse_rows(images, result.read_attention, result.glimpses, 1, 4))
     labels = test.labels[arguments.pictures].tolist() if test.labels is not None else []
     print(f"wrote {arguments.out}; answers {' '.join(result.answers)}, labels {labels}")
 

@@ -12,19 +12,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import shlex
 from pathlib import Path
 
 from card import Printed, figures_of, page
-from run_folder import ROOT, command_of, curve, machine_of, option, run, stages, validations
+from run_folder import ROOT, command_of, finished, option, run, stages, validations
 
 from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint, save_weights
 from draw_onnx.models.config import DrawConfig
 from draw_onnx.train.evaluation.plots import plot_curve
 from draw_onnx.train.evaluation.recognisability import DATASETS as DIGITS
 from draw_onnx.train.presets import find_preset
-
-POINTS = 24  # of the curve's table
 
 
 def main() -> None:
@@ -73,19 +70,7 @@ def package(
     words, metrics = command_of(folder), folder / "metrics.csv"
     unit = "nats" if isinstance(best.config, DrawConfig) else "% error"
     plot_curve(validations(metrics), f"validation, {unit}", name, root / f"docs/images/{name}-curve.png")
-    (root / card).write_text(
-        page(
-            name,
-            best,
-            last,
-            shlex.join(words),
-            printed,
-            curve(metrics, POINTS),
-            stages(metrics),
-            machine_of(last, words),
-        ),
-        encoding="utf-8",
-    )
+    (root / card).write_text(page(name, best, last, words, printed, metrics), encoding="utf-8")
     return root / card
 
 
@@ -110,12 +95,8 @@ def commands(
 
 def check_run(folder: Path) -> None:
     """Raises SystemExit unless the command in the folder, and nothing else, made the weights."""
-    if not (folder / "test.txt").exists():
-        raise SystemExit(f"{folder} holds no finished run: it has no test.txt")
+    settings = finished(folder)[1]["settings"]
     words = command_of(folder)
-    last = load_checkpoint(folder / "last.ckpt")
-    assert last.training is not None
-    settings = last.training["settings"]
     if settings.get("init_from") or option(words, "--init-from") is not None:
         raise SystemExit(
             f"{folder} began from other weights ({settings.get('init_from') or 'see its command'}):"

@@ -19,14 +19,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from run_folder import command_of, curve, machine_of, run
+from run_folder import ROOT, command_of, curve, curve_table, finished, machine_of, option, run
 
 from draw_onnx.console import format_duration
-from draw_onnx.models.checkpoint import load_checkpoint
 from draw_onnx.models.config import DrawConfig
 from draw_onnx.train.presets import PRESETS
 
-ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "docs" / "results"
 IMAGES = ROOT / "docs" / "images" / "results"
 FRAMES = 32 * 12  # steps times pictures of the page's GIFs: a longer drawing shows fewer pictures
@@ -80,11 +78,8 @@ class Run:
 def take_in(folder: Path) -> None:
     """Write a run's record and pictures. Raises SystemExit for a folder without a finished run."""
     folder = folder.resolve()
-    if not (folder / "test.txt").exists():
-        raise SystemExit(f"{folder} holds no finished run: it has no test.txt")
-    last = load_checkpoint(folder / "last.ckpt")
-    assert last.training is not None
-    settings = last.training["settings"]
+    last, training = finished(folder)
+    settings = training["settings"]
     preset = PRESETS[settings["preset"]]
     last_stage = preset.stages[-1] if preset.stages else {}
     theirs = {**vars(preset.model), **last_stage}
@@ -100,15 +95,15 @@ def take_in(folder: Path) -> None:
         figure=(folder / "test.txt").read_text(encoding="utf-8").strip(),
         command=shlex.join(words),
         iterations=last.iteration,
-        epochs=last.iteration * settings["batch_size"] / last.training["train_size"],
-        seconds=last.training["seconds"],
+        epochs=last.iteration * settings["batch_size"] / training["train_size"],
+        seconds=training["seconds"],
         hardware=machine_of(last, words),
         # ClassifierConfig and DrawConfig compare field by field.
         sizes=", ".join(
             f"{k} {v} (preset {theirs[k]})" for k, v in vars(last.config).items() if v != theirs.get(k)
         ),
         curve=[list(point) for point in curve(folder / "metrics.csv")],
-        starts_from=words[words.index("--init-from") + 1] if "--init-from" in words else "",
+        starts_from=option(words, "--init-from") or "",
         starts_sha256=settings.get("init_from", ""),
         remark=remark(folder.name, shlex.join(words)),
     )
@@ -199,14 +194,7 @@ def section(experiment: Experiment, one: Run, which: str) -> list[str]:
         lines += [f"*{one.remark}*"]
     if one.sizes:
         lines += [f"Sizes, beside the preset's of that day: {one.sizes}."]
-    header, values = (" | ".join(str(point[i]) for point in one.curve) for i in (0, 1))
-    lines += [
-        "",
-        f"| iteration | {header} |",
-        f"|---|{'---|' * len(one.curve)}",
-        f"| validation | {values} |",
-        "",
-    ]
+    lines += ["", *curve_table(one.curve, "validation"), ""]
     if (IMAGES / f"{one.name}.png").exists():
         lines += [f"![{experiment.title}, step by step](images/results/{one.name}.png)", ""]
     if (IMAGES / f"{one.name}.gif").exists():

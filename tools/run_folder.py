@@ -6,9 +6,11 @@ import csv
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from draw_onnx.models.checkpoint import Checkpoint
+from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint
 from draw_onnx.train.machine import processor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +24,15 @@ def run(command: list[str], hidden: list[str], folder: Path = ROOT) -> str:
         [script, *command[1:], *hidden], check=True, text=True, stdout=subprocess.PIPE, cwd=folder
     )
     return done.stdout.strip()
+
+
+def finished(folder: Path) -> tuple[Checkpoint, dict[str, Any]]:
+    """The last checkpoint of a run and its training state. Raises SystemExit for one that has not come to its end."""
+    if not (folder / "test.txt").exists():
+        raise SystemExit(f"{folder} holds no finished run: it has no test.txt")
+    last = load_checkpoint(folder / "last.ckpt")
+    assert last.training is not None
+    return last, last.training
 
 
 def command_of(folder: Path) -> list[str]:
@@ -50,8 +61,7 @@ def option(words: list[str], name: str) -> str | None:
 
 def validations(metrics: Path) -> list[tuple[int, float]]:
     """(iteration, figure) of every validation: nats, or the error in percent. Iterations count the whole run."""
-    with metrics.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["valid_best"]]
+    rows = [row for row in _rows(metrics) if row["valid_best"]]
     kind = "valid_bound" if "valid_bound" in rows[0] else "valid_error"
     return [(int(row["iteration"]), float(row[kind])) for row in rows]
 
@@ -63,14 +73,24 @@ def curve(metrics: Path, points: int = 12) -> list[tuple[int, str]]:
     return [(rows[i][0], f"{rows[i][1]:.2f}") for i in chosen]
 
 
+def curve_table(points: Sequence[Sequence[Any]], label: str) -> list[str]:
+    """Points of a :func:`curve` as two rows of Markdown, the figures' beginning with ``label``."""
+    header, values = (" | ".join(str(point[i]) for point in points) for i in (0, 1))
+    return [f"| iteration | {header} |", f"|---|{'---|' * len(points)}", f"| {label} | {values} |"]
+
+
 def stages(metrics: Path) -> list[int]:
     """The last iteration of each stage of a run made in stages; empty where metrics.csv knows of none, or of one."""
     ends: dict[int, int] = {}
-    with metrics.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if row.get("stage"):
-                ends[int(row["stage"])] = int(row["iteration"])
+    for row in _rows(metrics):
+        if row.get("stage"):
+            ends[int(row["stage"])] = int(row["iteration"])
     return [ends[stage] for stage in sorted(ends)] if len(ends) > 1 else []
+
+
+def _rows(metrics: Path) -> list[dict[str, str]]:
+    with metrics.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def machine_of(last: Checkpoint, words: list[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,14 +12,16 @@ from .command_options import DATA, MACHINE, DataDir, Device, Threads
 from .settings import GlimpseLoss, Precision
 
 if TYPE_CHECKING:
-    from .ranks import Rank
-    from .run_lock import RunLock
-    from .settings import Hardware, RunFolder
     from .stages import Start
 
 app = make_app()
 
 _RUN, _MODEL, _OPTIMISER = "Run", "Model", "Optimisation"
+
+
+def _preset_option(text: str, panel: str, *names: str, **more: Any) -> Any:
+    """An option whose default is the preset's."""
+    return option(f"{text} Default: the preset's.", panel, *names, **more)
 
 
 @app.command()
@@ -60,84 +62,61 @@ def command(
             _RUN,
         ),
     ] = None,
-    iterations: Annotated[int | None, option("Weight updates in all. Default: the preset's.", _RUN)] = None,
+    iterations: Annotated[int | None, _preset_option("Weight updates in all.", _RUN)] = None,
     seed: Annotated[int | None, option("Of weights, data order and noise. Default: 0.", _RUN)] = None,
     eval_every: Annotated[
-        int | None, option("Iterations between validations and sample sheets. Default: the preset's.", _RUN)
+        int | None, _preset_option("Iterations between validations and sample sheets.", _RUN)
     ] = None,
-    save_every: Annotated[
-        int | None, option("Iterations between checkpoints. Default: the preset's.", _RUN)
-    ] = None,
-    time_steps: Annotated[
-        int | None, option("T: steps of the canvas, or glimpses. Default: the preset's.", _MODEL)
-    ] = None,
-    hidden_size: Annotated[
-        int | None, option("LSTM units. Default: the preset's.", _MODEL, "--hidden")
-    ] = None,
-    latent_size: Annotated[
-        int | None, option("Z: latents a step. Default: the preset's.", _MODEL, "--latent")
-    ] = None,
-    read_size: Annotated[
-        int | None, option("N of the N×N read window, in filters. Default: the preset's.", _MODEL)
-    ] = None,
+    save_every: Annotated[int | None, _preset_option("Iterations between checkpoints.", _RUN)] = None,
+    time_steps: Annotated[int | None, _preset_option("T: steps of the canvas, or glimpses.", _MODEL)] = None,
+    hidden_size: Annotated[int | None, _preset_option("LSTM units.", _MODEL, "--hidden")] = None,
+    latent_size: Annotated[int | None, _preset_option("Z: latents a step.", _MODEL, "--latent")] = None,
+    read_size: Annotated[int | None, _preset_option("N of the N×N read window, in filters.", _MODEL)] = None,
     write_size: Annotated[
-        int | None, option("N of the N×N write window, in filters. Default: the preset's.", _MODEL)
+        int | None, _preset_option("N of the N×N write window, in filters.", _MODEL)
     ] = None,
-    attention: Annotated[
-        bool | None, option("Windows, or whole images. Default: the preset's.", _MODEL)
-    ] = None,
+    attention: Annotated[bool | None, _preset_option("Windows, or whole images.", _MODEL)] = None,
     batch_size: Annotated[
-        int | None, option("Pictures an update, over all devices. Default: the preset's.", _OPTIMISER)
+        int | None, _preset_option("Pictures an update, over all devices.", _OPTIMISER)
     ] = None,
     learning_rate: Annotated[
-        float | None,
-        option(
-            "Adam's peak learning rate; a cosine takes it to 0. Default: the preset's.", _OPTIMISER, "--lr"
-        ),
+        float | None, _preset_option("Adam's peak learning rate; a cosine takes it to 0.", _OPTIMISER, "--lr")
     ] = None,
-    warmup: Annotated[
-        int | None, option("Iterations of linear warm-up. Default: the preset's.", _OPTIMISER)
-    ] = None,
+    warmup: Annotated[int | None, _preset_option("Iterations of linear warm-up.", _OPTIMISER)] = None,
     attention_lr_scale: Annotated[
         float | None,
-        option(
-            "Learning rate of the layers that place the windows, relative to --lr. Default: the preset's.",
-            _OPTIMISER,
-        ),
+        _preset_option("Learning rate of the layers that place the windows, relative to --lr.", _OPTIMISER),
     ] = None,
     write_window: Annotated[
         float | None,
-        option(
+        _preset_option(
             "Hold the write windows at this width: for pictures of several things, one is then painted after"
-            " the other. 0 leaves them free. Default: the preset's.",
+            " the other. 0 leaves them free.",
             _OPTIMISER,
             metavar="PIXELS",
         ),
     ] = None,
     clip_norm: Annotated[
-        float | None,
-        option("Largest norm of the gradient, 0 for any. Default: the preset's.", _OPTIMISER, "--clip"),
+        float | None, _preset_option("Largest norm of the gradient, 0 for any.", _OPTIMISER, "--clip")
     ] = None,
     ema_decay: Annotated[
         float | None,
         option("Decay of the weights' moving average, 0 for none. Default: 0.999.", _OPTIMISER, "--ema"),
     ] = None,
     weight_decay: Annotated[
-        float | None, option("Of matrices, as AdamW takes it. Default: the preset's.", _OPTIMISER)
+        float | None, _preset_option("Of matrices, as AdamW takes it.", _OPTIMISER)
     ] = None,
     deform: Annotated[
         float | None,
-        option(
-            "cluttered-mnist: training digits are rotated, stretched, slanted and shifted, 1 by up to 12° and 12 %."
-            " Default: the preset's.",
+        _preset_option(
+            "cluttered-mnist: training digits are rotated, stretched, slanted and shifted, 1 by up to 12° and 12 %.",
             _OPTIMISER,
         ),
     ] = None,
     all_digits: Annotated[
         bool | None,
-        option(
-            "cluttered-mnist: train on the 10,000 validation digits as well; the last weights are then the best."
-            " Default: the preset's.",
+        _preset_option(
+            "cluttered-mnist: train on the 10,000 validation digits as well; the last weights are then the best.",
             _OPTIMISER,
         ),
     ] = None,
@@ -193,8 +172,8 @@ def command(
     image_channels: Annotated[int | None, option("1 (grey) or 3 (colour).", DATA, "--channels")] = None,
     shift: Annotated[
         int | None,
-        option(
-            "labelled-images: move each training picture by up to this much, 0 for not at all. Default: the preset's.",
+        _preset_option(
+            "labelled-images: move each training picture by up to this much, 0 for not at all.",
             DATA,
             metavar="PIXELS",
         ),
@@ -243,28 +222,11 @@ def command(
             start = go_on(load_checkpoint(folder.last), changes, sizes, folder)
         elif rank.main:
             folder.require_fresh()
-        code = _train(start, folder, hardware, data_dir, lock, rank)
+        from .launch import train
+
+        code = train(start, folder, hardware, data_dir, lock, rank)
     if code:
         raise typer.Exit(code)
-
-
-def _train(
-    start: Start, folder: RunFolder, hardware: Hardware, data_dir: Path | None, lock: RunLock, rank: Rank
-) -> int:
-    """Everything that needs the trainer, with PyTorch's own words for a full memory turned into ours."""
-    import torch
-
-    from ..errors import DrawError
-    from .launch import train
-
-    try:
-        return train(start, folder, hardware, data_dir, lock, rank)
-    except torch.OutOfMemoryError as error:
-        raise DrawError(f"out of GPU memory ({error}); try a smaller --batch-size") from error
-    except RuntimeError as error:
-        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
-            raise DrawError("out of memory; try a smaller --batch-size") from error
-        raise
 
 
 def main() -> None:

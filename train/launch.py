@@ -35,7 +35,7 @@ def train(
     """Train, then print the test figure and the next commands. Gives the exit code (130 or 143 if interrupted).
 
     Raises:
-        DrawError: no device, no data, a diverged loss, a folder that cannot be written.
+        DrawError: no device, no data, no memory, a diverged loss, a folder that cannot be written.
     """
     for stage in start.place.plan:
         if stage.settings.batch_size % rank.count:
@@ -45,13 +45,21 @@ def train(
             )
     if not rank.main:
         be_quiet()
-    with flushed_subnormals(), Crew(rank) as crew:
-        try:
-            return _train(start, folder, hardware, data_dir, lock, rank, crew)
-        except RuntimeError as error:
-            if rank.count > 1 and is_about_others(error):
-                raise crew.failure(error) from error
-            raise
+    try:
+        with flushed_subnormals(), Crew(rank) as crew:
+            try:
+                return _train(start, folder, hardware, data_dir, lock, rank, crew)
+            except RuntimeError as error:
+                if rank.count > 1 and is_about_others(error):
+                    raise crew.failure(error) from error
+                raise
+    except torch.OutOfMemoryError as error:
+        raise DrawError(f"out of GPU memory ({error}); try a smaller --batch-size") from error
+    except RuntimeError as error:
+        # PyTorch's own words for a full memory.
+        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
+            raise DrawError("out of memory; try a smaller --batch-size") from error
+        raise
 
 
 def _train(
@@ -224,7 +232,7 @@ def _finish(dataset: Dataset, folder: RunFolder, trainer: Trainer) -> None:
     best = load_checkpoint(folder.best)
     test = dataset.evaluation("test")
     with progress("test", len(test)) as bar:
-        figures = evaluate(best.build().to(trainer.fabric.device), test, bar=bar)
+        figures = evaluate(best.build().to(trainer.fabric.device), test, advance=bar.advance)
     about = f" [{dataset.note}]" if dataset.note else ""
     hours = format_duration(trainer.clock.seconds)
     write_text(folder.test, f"{figures}{about}\n")
@@ -234,10 +242,7 @@ def _finish(dataset: Dataset, folder: RunFolder, trainer: Trainer) -> None:
     print(f"test: {figures}{about}; weights of iteration {best.iteration:,}, trained for {hours}")
     checkpoint = printable(shlex.quote(str(folder.best)))
     if isinstance(trainer.config, DrawConfig):
-        print(
-            f"next: draw-export --ckpt {checkpoint} -o draw.onnx && draw-gen --onnx draw.onnx --gif out.gif"
-        )
+        onnx, use = "draw.onnx", "draw-gen --onnx draw.onnx --gif out.gif"
     else:
-        print(
-            f"next: draw-export --ckpt {checkpoint} -o classifier.onnx && draw-classify --onnx classifier.onnx PICTURE"
-        )
+        onnx, use = "classifier.onnx", "draw-classify --onnx classifier.onnx PICTURE"
+    print(f"next: draw-export --ckpt {checkpoint} -o {onnx} && {use}")

@@ -132,11 +132,8 @@ def decide_compile(seconds: float, device: torch.device) -> bool:
 
 def emulates_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 products are known to be emulated here: they then take many times as long as float32's."""
-    info = Path("/proc/cpuinfo")
-    if device.type != "cpu" or not info.exists():
-        return False
-    text = info.read_text(encoding="utf-8")
-    return "flags" in text and "avx512_bf16" not in text and "amx_bf16" not in text
+    text = _cpu_info()
+    return device.type == "cpu" and "flags" in text and "avx512_bf16" not in text and "amx_bf16" not in text
 
 
 def describe_machine(device: torch.device, count: int) -> str:
@@ -149,9 +146,13 @@ def describe_machine(device: torch.device, count: int) -> str:
 
 def processor() -> str:
     """The processor's name, where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+    for line in _cpu_info().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _cpu_info() -> str:
+    """What Linux says of the processor; elsewhere nothing."""
+    info = Path("/proc/cpuinfo")
+    return info.read_text(encoding="utf-8") if info.exists() else ""

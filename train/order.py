@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,7 +23,8 @@ class Order:
 
     def __init__(self, size: int, batch: int, seed: int, device: torch.device) -> None:
         self.size, self.batch, self.seed, self.device = size, batch, seed, device
-        self._shuffled: dict[int, Tensor] = {}
+        # The one before may still be needed: a batch spans two epochs.
+        self._shuffled = functools.lru_cache(maxsize=2)(self._shuffle)
 
     def indices(self, iteration: int) -> Tensor:
         """int64 [batch], on the device; ``iteration`` counts from 0."""
@@ -29,16 +32,12 @@ class Order:
         parts = []
         for epoch in range(first // size, (first + self.batch - 1) // size + 1):
             low, high = max(first - epoch * size, 0), min(first + self.batch - epoch * size, size)
-            parts.append(self._shuffle(epoch)[low:high])
+            parts.append(self._shuffled(epoch)[low:high])
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _shuffle(self, epoch: int) -> Tensor:
-        if epoch not in self._shuffled:
-            generator = torch.Generator().manual_seed(derived_seed(self.seed, 1, epoch))
-            order = torch.randperm(self.size, generator=generator).to(self.device)
-            # The one before may still be needed: a batch spans two epochs.
-            self._shuffled = {k: v for k, v in self._shuffled.items() if k == epoch - 1} | {epoch: order}
-        return self._shuffled[epoch]
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, 1, epoch))
+        return torch.randperm(self.size, generator=generator).to(self.device)
 
 
 def derived_seed(seed: int, purpose: int, counter: int) -> int:

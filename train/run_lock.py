@@ -8,14 +8,12 @@ import platform
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 from ..console import note
 from ..errors import DrawError
 from ..files import make_folder, remove_parts
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)  # what file systems without them say
 
@@ -39,8 +37,6 @@ class RunLock:
         """
         if self._lock is not None:
             return
-        from filelock import FileLock, Timeout
-
         lock = FileLock(self._file, timeout=0)
         try:
             make_folder(self._folder)

@@ -64,34 +64,43 @@ class TrainSettings:
         for name in positive:
             if getattr(self, name) < 1:
                 raise DrawError(f"{name.replace('_', ' ')} must be at least 1, not {getattr(self, name)}")
-        if not 0 < self.learning_rate < 1:
-            raise DrawError(f"the learning rate must be between 0 and 1, not {self.learning_rate}")
-        if not 0 < self.attention_lr_scale <= 1:
-            raise DrawError(
-                f"the attention heads' learning rate scale must be above 0 and at most 1, not {self.attention_lr_scale}"
-            )
-        if self.attention_lr_settle < 0:
-            raise DrawError(f"attention_lr_settle must be at least 0, not {self.attention_lr_settle}")
-        if self.warmup < 0:
-            raise DrawError(f"the warm-up must be at least 0 iterations, not {self.warmup}")
-        if not self.clip_norm >= 0:
-            raise DrawError(f"the largest gradient norm must be at least 0, not {self.clip_norm}")
-        if not 0 <= self.weight_decay < 1:
-            raise DrawError(f"the weight decay must be at least 0 and below 1, not {self.weight_decay}")
-        if not 0 <= self.deform <= 3:
-            raise DrawError(f"the deformation must be between 0 and 3, not {self.deform}")
-        if not 0 <= self.shift <= 1000:
-            raise DrawError(f"the shift must be between 0 and 1,000 pixels, not {self.shift}")
-        if not 0 <= self.write_window < math.inf:
-            raise DrawError(f"the write window must be at least 0 pixels wide, not {self.write_window}")
-        if not 0 <= self.ema_decay < 1:
-            raise DrawError(f"the EMA decay must be at least 0 and below 1, not {self.ema_decay}")
-        if not 0 <= self.seed < 2**63:
-            raise DrawError(f"the seed must be between 0 and 2^63 - 1, not {self.seed}")
-        if self.glimpse_loss not in get_args(GlimpseLoss):
-            raise DrawError(f"unknown glimpse loss {self.glimpse_loss!r}: {', '.join(get_args(GlimpseLoss))}")
-        if self.precision not in get_args(Precision):
-            raise DrawError(f"unknown precision {self.precision!r}: {', '.join(get_args(Precision))}")
+        for is_valid, must, value in (
+            (0 < self.learning_rate < 1, "the learning rate must be between 0 and 1", self.learning_rate),
+            (
+                0 < self.attention_lr_scale <= 1,
+                "the attention heads' learning rate scale must be above 0 and at most 1",
+                self.attention_lr_scale,
+            ),
+            (
+                self.attention_lr_settle >= 0,
+                "attention_lr_settle must be at least 0",
+                self.attention_lr_settle,
+            ),
+            (self.warmup >= 0, "the warm-up must be at least 0 iterations", self.warmup),
+            (self.clip_norm >= 0, "the largest gradient norm must be at least 0", self.clip_norm),
+            (
+                0 <= self.weight_decay < 1,
+                "the weight decay must be at least 0 and below 1",
+                self.weight_decay,
+            ),
+            (0 <= self.deform <= 3, "the deformation must be between 0 and 3", self.deform),
+            (0 <= self.shift <= 1000, "the shift must be between 0 and 1,000 pixels", self.shift),
+            (
+                0 <= self.write_window < math.inf,
+                "the write window must be at least 0 pixels wide",
+                self.write_window,
+            ),
+            (0 <= self.ema_decay < 1, "the EMA decay must be at least 0 and below 1", self.ema_decay),
+            (0 <= self.seed < 2**63, "the seed must be between 0 and 2^63 - 1", self.seed),
+        ):
+            if not is_valid:
+                raise DrawError(f"{must}, not {value}")
+        for what, value, known in (
+            ("glimpse loss", self.glimpse_loss, get_args(GlimpseLoss)),
+            ("precision", self.precision, get_args(Precision)),
+        ):
+            if value not in known:
+                raise DrawError(f"unknown {what} {value!r}: {', '.join(known)}")
 
     def replace(self, **changes: Any) -> TrainSettings:
         return dataclasses.replace(self, **changes)
@@ -125,42 +134,19 @@ class Hardware:
     threads: int | None = None  # of the CPU; None is PyTorch's choice
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """The files of one run."""
 
-    path: Path
-
-    @property
-    def last(self) -> Path:
-        return self.path / "last.ckpt"
-
-    @property
-    def best(self) -> Path:
-        return self.path / "best.ckpt"
-
-    @property
-    def weights(self) -> Path:
-        """The weights of :attr:`best` to share, written after it: where they differ, ``best.ckpt`` is right."""
-        return self.path / "best.safetensors"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.csv"
-
-    @property
-    def command(self) -> Path:
-        """The command line that started the run: what a model card quotes."""
-        return self.path / "command.txt"
-
-    @property
-    def samples(self) -> Path:
-        return self.path / "samples"
-
-    @property
-    def test(self) -> Path:
-        """The test figure: the last file that a run writes."""
-        return self.path / "test.txt"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.last = path / "last.ckpt"
+        self.best = path / "best.ckpt"
+        # The weights of `best` to share, written after it: where they differ, best.ckpt is right.
+        self.weights = path / "best.safetensors"
+        self.metrics = path / "metrics.csv"
+        self.command = path / "command.txt"  # the command line that started the run: what a model card quotes
+        self.samples = path / "samples"
+        self.test = path / "test.txt"  # the test figure: the last file that a run writes
 
     @property
     def finished(self) -> bool:
@@ -172,11 +158,10 @@ class RunFolder:
 
     def require_fresh(self) -> None:
         """Raises DrawError where a run already lives: what has no checkpoint yet may be begun again."""
-        for file in (self.last, self.best):
-            if file.exists():
-                raise DrawError(
-                    f"{self.path} already holds a run: continue it with --resume, or choose another --out"
-                )
+        if self.last.exists() or self.best.exists():
+            raise DrawError(
+                f"{self.path} already holds a run: continue it with --resume, or choose another --out"
+            )
 
     def require_run(self) -> None:
         """Raises DrawError where there is nothing to resume."""

@@ -40,10 +40,10 @@ def write_sheet(model: Draw | GlimpseClassifier, dataset: Dataset, folder: Path,
 
 
 @torch.no_grad()
-def sample_sheet(model: Draw, count: int = PICTURES) -> Rgb:
+def sample_sheet(model: Draw) -> Rgb:
     """One row per generated picture, one column per chosen step, with the write windows."""
     config = model.config
-    drawn = model.generate(image_noise(model, EVALUATION_SEED, 0, count))
+    drawn = model.generate(image_noise(model, EVALUATION_SEED, 0, PICTURES))
     windows = (
         None if drawn.write_params is None else window_rows(drawn.write_params, config.write_size, config)
     )
@@ -52,26 +52,28 @@ def sample_sheet(model: Draw, count: int = PICTURES) -> Rgb:
 
 
 @torch.no_grad()
-def glimpse_sheet(model: GlimpseClassifier, dataset: Dataset, count: int = PICTURES) -> Rgb:
+def glimpse_sheet(model: GlimpseClassifier, dataset: Dataset) -> Rgb:
     """Two rows per validation picture: the window moving over it, and what each glimpse sees, enlarged."""
     config = model.config
-    images = dataset.evaluation("valid").slice(0, count).images
+    images = dataset.evaluation("valid").slice(0, PICTURES).images
     output = model(images)
     rows = window_rows(output.attention, config.read_size, config)
-    glimpses = output.glimpses.cpu().numpy()
     scale = max(1, round(100 / config.image_width))
+    return glimpse_rows(images.cpu().numpy(), rows, output.glimpses.cpu().numpy(), scale, 2 * scale)
+
+
+def glimpse_rows(
+    images: np.ndarray, windows: np.ndarray, glimpses: np.ndarray, scale: int, gap_scale: int
+) -> Rgb:
+    """The sheet of pictures [K, C, H, W], windows [K, T, 5] and glimpses [K, T, C, N, N], each's brightest value white."""
+    steps, n = glimpses.shape[1], glimpses.shape[-1]
     tiles = []
-    for k, image in enumerate(images.cpu().numpy()):
-        for t in range(config.time_steps):
-            tiles.append(draw_windows(to_rgb(image, scale), rows[k, t], config.read_size, READ_COLOUR, scale))
-        for t in range(config.time_steps):
-            tiles.append(enlarged(glimpses[k, t], *tiles[0].shape[:2]))
-    return arrange(tiles, config.time_steps, gap_width(2 * scale))
-
-
-def enlarged(glimpse: np.ndarray, height: int, width: int) -> Rgb:
-    """A glimpse [C, N, N], brightest value white, in the middle of a tile."""
-    return centred(glimpse / max(float(glimpse.max()), 1e-6), height, width)
+    for k, image in enumerate(images):
+        for t in range(steps):
+            tiles.append(draw_windows(to_rgb(image, scale), windows[k, t], n, READ_COLOUR, scale))
+        for glimpse in glimpses[k]:
+            tiles.append(centred(glimpse / max(float(glimpse.max()), 1e-6), *tiles[0].shape[:2]))
+    return arrange(tiles, steps, gap_width(gap_scale))
 
 
 def window_rows(params: Tensor, n: int, config: ModelConfig) -> np.ndarray:

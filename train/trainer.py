@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -23,6 +23,7 @@ from ..models.classifier import GlimpseClassifier
 from ..models.draw import Draw
 from .clock import Clock
 from .cuda_graph import CapturedUpdate
+from .data.dataset import Dataset
 from .evaluation.figures import (
     EVALUATION_SEED,
     BoundFigures,
@@ -41,9 +42,6 @@ from .report import figures, line
 from .settings import Hardware, RunFolder
 from .stages import Start
 from .write_window import hold_write_windows, start_write_windows
-
-if TYPE_CHECKING:
-    from .data.dataset import Dataset
 
 LOG_EVERY = 50  # iterations between rows of metrics.csv and updates of the bar
 
@@ -248,7 +246,8 @@ class Trainer:
     def validation(self) -> BoundFigures | ErrorFigures:
         """The figures of the evaluated weights as they are now."""
         split = self.dataset.evaluation("valid")
-        return evaluate(self.refresh_evaluated(), split, self.settings.eval_images, noise=self._noise)
+        limit = self.settings.eval_images
+        return evaluate(self.refresh_evaluated(), split, limit=limit, noise=self._noise)
 
     def _validate(self) -> dict[str, Any]:
         row = {f"valid_{k}": v for k, v in figures_to_terms(self.validation()).items()}

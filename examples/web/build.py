@@ -23,18 +23,7 @@ HERE = Path(__file__).resolve().parent
 SHARED = HERE.parent / "js"
 PRETRAINED = HERE.parent.parent / "pretrained"
 
-PAGE = (
-    "index.html",
-    "style.css",
-    "main.js",
-    "panel.js",
-    "player.js",
-    "picture.js",
-    "writing.js",
-    "reading.js",
-    "clutter.js",
-    "runtime.js",
-)
+PAGE = (HERE / "index.html", HERE / "style.css", *HERE.glob("*.js"))
 SHARED_MODULES = (
     *("web.js", "models.js", "model.js", "model_file.js", "noise.js"),
     *("image_file.js", "cover.js", "prepare.js", "ink.js", "figure.js", "fit.js"),
@@ -76,8 +65,8 @@ def build(out: Path, decoder: str | None, classifier: str | None, ort: Path | No
         raise ValueError("the two models need different file names")
     for folder in (out, out / "js", out / "ort"):
         folder.mkdir(parents=True, exist_ok=True)
-    for name in PAGE:
-        shutil.copyfile(HERE / name, out / name)
+    for file in PAGE:
+        shutil.copyfile(file, out / file.name)
     for name in SHARED_MODULES:
         shutil.copyfile(SHARED / name, out / "js" / name)
     for model in filter(None, models.values()):
@@ -91,17 +80,8 @@ def build(out: Path, decoder: str | None, classifier: str | None, ort: Path | No
             npm = shutil.which("npm")
             if npm is None:
                 raise ValueError("npm is not installed; give ONNX Runtime's files with --ort FOLDER")
-            package = f"onnxruntime-web@{ORT_VERSION}"
-            command = [
-                npm,
-                "install",
-                "--ignore-scripts",
-                "--no-audit",
-                "--no-fund",
-                "--prefix",
-                folder,
-                package,
-            ]
+            command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund"]
+            command += ["--prefix", folder, f"onnxruntime-web@{ORT_VERSION}"]
             subprocess.run(command, check=True)
             copy_ort(Path(folder, "node_modules", "onnxruntime-web", "dist"), out / "ort")
 

@@ -118,8 +118,7 @@ def test_a_run_in_stages(tool: Any, copy: Path) -> None:
     tool.check_run(copy)
     assert tool.stages(copy / "metrics.csv") == [24, 60]
     best, last = (load_checkpoint(copy / name) for name in ("best.ckpt", "last.ckpt"))
-    points = tool.curve(copy / "metrics.csv", 24)
-    text = tool.page("tiny", best, last, "draw-train", [], points, [24, 60], "a machine")
+    text = tool.page("tiny", best, last, ["draw-train"], [], copy / "metrics.csv")
     assert "It trains in 2 stages, which end at iterations 24, 60." in text
     assert "Settings of the last stage as they were" in text
 

@@ -10,7 +10,7 @@ import torch
 from ...errors import DrawError
 from ...models.config import ImageSize
 from ...runtime.metadata import COVER
-from .dataset import Dataset, Split
+from .dataset import Dataset, Pictures
 from .downloads import CIFAR10, find_folder
 from .gzipped import open_maybe_gzip, read_at_most
 from .stream import CIFAR_SPLIT, permutation
@@ -45,29 +45,24 @@ def load_cifar10(root: Path, device: torch.device) -> Dataset:
         raise DrawError(
             f"{folder} holds no training batch: {TRAIN_FILES[0]} to {TRAIN_FILES[-1]} belong there"
         )
-    images = np.concatenate([part[0] for part in parts])
-    labels = np.concatenate([part[1] for part in parts])
-    test_images, test_labels = read_cifar(folder / "test_batch.bin")
-    order = permutation(CIFAR_SPLIT, len(images))
-    valid = max(1, len(images) // 10)
-
-    def split(indices: np.ndarray) -> Split:
-        return Split(torch.tensor(images[indices]).to(device), torch.tensor(labels[indices]).to(device))
-
-    train = split(order[valid:])
+    given = Pictures(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    test = Pictures(*read_cifar(folder / "test_batch.bin"))
+    order = permutation(CIFAR_SPLIT, len(given))
+    valid = max(1, len(given) // 10)
+    train = given[order[valid:]].on(device)
     notes = []
-    if len(images) < RECORDS * len(TRAIN_FILES):
-        notes.append(f"{len(images):,} of 50,000 training images")
-    if len(test_images) < RECORDS:
-        notes.append(f"first {len(test_images):,} test images")
+    if len(given) < RECORDS * len(TRAIN_FILES):
+        notes.append(f"{len(given):,} of 50,000 training images")
+    if len(test) < RECORDS:
+        notes.append(f"first {len(test):,} test images")
     return Dataset(
         name="cifar10",
         image=IMAGE,
         train=train,
         evaluations={
             "train": lambda: train,
-            "valid": lambda: split(order[:valid]),
-            "test": lambda: Split(torch.tensor(test_images).to(device), torch.tensor(test_labels).to(device)),
+            "valid": lambda: given[order[:valid]].on(device),
+            "test": lambda: test.on(device),
         },
         binary=False,
         picture_fit=COVER,

@@ -27,9 +27,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from ...models.config import ImageSize
-from .dataset import Batch, Dataset, Split
+from .dataset import Batch, Dataset, Pictures, Split
 from .deform import deform
-from .mnist import Digits, test_digits, training_digits, training_note
+from .mnist import test_digits, training_digits, training_note
 from .placing import add_square, add_squares
 from .stream import CLUTTER_TEST, CLUTTER_VALID, below, draws
 
@@ -104,7 +104,7 @@ def draw_cluttered(train: Split, indices: Tensor, generator: torch.Generator, st
     return Batch(images, None if train.labels is None else train.labels[indices])
 
 
-def clutter_fixed(digits: Digits, seed: int) -> Digits:
+def clutter_fixed(digits: Pictures, seed: int) -> Pictures:
     """The fixed pictures, uint8 [n, 1, 100, 100], of a split: see the top of this file."""
     count = len(digits)
     integers = draws(seed, 0, count * DRAWS).reshape(count, DRAWS)
@@ -125,4 +125,4 @@ def clutter_fixed(digits: Digits, seed: int) -> Digits:
             patch = windows[source[part, i], crop[part, i, 0], crop[part, i, 1]]
             add_square(canvas, patch, piece_place[part, i])
         images[part, 0] = np.minimum(canvas, 255)
-    return Digits(images, digits.labels, names=digits.names)
+    return Pictures(images, digits.labels, names=digits.names)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import DrawError
 from ...models.config import ImageSize
 from ...runtime.metadata import PAD
+from .stream import binarise
+
+_Rows = Tensor | slice
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,11 @@ class Split:
 
     def take(self, indices: Tensor) -> Batch:
         """The pictures at ``indices`` (int64 [k], on the device)."""
-        labels = None if self.labels is None else self.labels[indices]
-        return Batch(self.intensities(self.images[indices]), labels)
+        return self._part(indices)._batch()
 
     def slice(self, start: int, stop: int) -> Batch:
         """Pictures ``start`` to ``stop`` - 1 (fewer at the end of the set)."""
-        labels = None if self.labels is None else self.labels[start:stop]
-        return Batch(self.intensities(self.images[start:stop]), labels)
+        return self._part(slice(start, stop))._batch()
 
     def spread(self, count: int) -> Split:
         """``count`` pictures evenly spread over the set: files sorted by class hold no sample at their start.
@@ -51,14 +53,52 @@ class Split:
         """
         if count >= len(self):
             return self
-        chosen = torch.arange(count, device=self.images.device) * len(self) // count
-        labels = None if self.labels is None else self.labels[chosen]
-        return Split(self.images[chosen], labels, self.maximum)
+        return self._part(torch.arange(count, device=self.images.device) * len(self) // count)
 
     def intensities(self, images: Tensor) -> Tensor:
         """Stored values 0..maximum to float32 in [0, 1]."""
         # Division rounds correctly everywhere; a product with the reciprocal would not.
         return images.to(torch.float32).div_(self.maximum)
+
+    def arrays(self) -> Pictures:
+        """The same as NumPy arrays."""
+        labels = torch.empty(0, dtype=torch.int64) if self.labels is None else self.labels
+        return Pictures(self.images.cpu().numpy(), labels.cpu().numpy(), self.maximum)
+
+    def _part(self, part: _Rows) -> Split:
+        labels = None if self.labels is None else self.labels[part]
+        return replace(self, images=self.images[part], labels=labels)
+
+    def _batch(self) -> Batch:
+        return Batch(self.intensities(self.images), self.labels)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures and their labels as NumPy arrays: what sets are read and made as, before they are kept on a device."""
+
+    images: np.ndarray  # uint8 [n, C, H, W], 0..maximum
+    # int64 [n]; [0] where there are none
+    labels: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    maximum: int = 255
+    names: tuple[str, ...] = ()  # of the classes
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, part: slice | np.ndarray) -> Pictures:
+        labels = self.labels[part] if len(self.labels) else self.labels
+        return replace(self, images=self.images[part], labels=labels)
+
+    def on(self, device: torch.device) -> Split:
+        # What is not writable, as arrays of a .npz may be, is copied: PyTorch would warn of it.
+        arrays = [np.require(array, requirements=["C", "W"]) for array in (self.images, self.labels)]
+        images, labels = (torch.from_numpy(array).to(device) for array in arrays)
+        return Split(images, labels if len(labels) else None, self.maximum)
+
+    def binarised(self, seed: int) -> Pictures:
+        """Each pixel drawn once from the fixed stream of ``seed``."""
+        return replace(self, images=binarise(self.images, seed), maximum=1)
 
 
 DrawBatch = Callable[[Split, Tensor, torch.Generator], Batch]
@@ -69,17 +109,19 @@ def draw_stored(train: Split, indices: Tensor, generator: torch.Generator) -> Ba
     return train.take(indices)
 
 
+@dataclass(kw_only=True, eq=False)
 class Dataset:
     """Training pictures, what is drawn afresh from them, and fixed evaluation sets, all on one device.
 
     Attributes:
         name: the name it is loaded by.
         image: size of the pictures that :meth:`batch` and :meth:`evaluation` give.
-        labels: names of the classes, empty where there are none.
+        train: the pictures as they are stored, of which ``draw`` makes batches.
+        evaluations: what makes each split that :meth:`evaluation` knows, ``"valid"`` and ``"test"`` among them.
+            ``"train"`` is there where training pictures are stored (not made afresh each time): what nearest
+            neighbours look at.
         binary: whether intensities are 0 and 1 only. If not they are Bernoulli means.
-        train_size: number of training pictures; indices for :meth:`batch` lie below it.
-        splits: names :meth:`evaluation` knows, ``"valid"`` and ``"test"`` among them. ``"train"`` is there
-            where training pictures are stored (not made afresh each time): what nearest neighbours look at.
+        labels: names of the classes, empty where there are none.
         picture_fit: how pictures of other sizes are made like these: "pad" (shrunk, centred on black) or "cover"
             (resized and cropped to fill the frame).
         figure_size: longer side of the one light figure on black that a picture is read for, in pixels; None where
@@ -87,55 +129,36 @@ class Dataset:
         note: what a result has to say about the data, e.g. "first 1,017 test images"; empty when complete.
     """
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        image: ImageSize,
-        train: Split,
-        evaluations: Mapping[str, Callable[[], Split]],
-        binary: bool,
-        labels: tuple[str, ...] = (),
-        draw: DrawBatch = draw_stored,
-        picture_fit: str = PAD,
-        figure_size: int | None = None,
-        note: str = "",
-    ) -> None:
-        if len(train) == 0:
-            raise DrawError(f"the data set {name} has no training pictures")
-        self.name = name
-        self.image = image
-        self.labels = labels
-        self.binary = binary
-        self.picture_fit = picture_fit
-        self.figure_size = figure_size
-        self.note = note
-        self._train = train
-        self._draw = draw
-        self._make = dict(evaluations)
+    name: str
+    image: ImageSize
+    train: Split
+    evaluations: Mapping[str, Callable[[], Split]]
+    binary: bool
+    labels: tuple[str, ...] = ()
+    draw: DrawBatch = draw_stored
+    picture_fit: str = PAD
+    figure_size: int | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.train) == 0:
+            raise DrawError(f"the data set {self.name} has no training pictures")
         self._made: dict[str, Split] = {}
 
     @property
     def train_size(self) -> int:
-        return len(self._train)
+        """Number of training pictures; indices for :meth:`batch` lie below it."""
+        return len(self.train)
 
     @cached_property
     def train_checksum(self) -> int:
         """CRC-32 of the training pictures and labels, of 65,536 of them spread evenly where there are more."""
-        some = self._train.spread(1 << 16)
+        some = self.train.spread(1 << 16)
         total = 0
         for tensor in (some.images, some.labels):
             for rows in tensor.split(1 << 12) if tensor is not None else ():
                 total = zlib.crc32(rows.cpu().contiguous().numpy().tobytes(), total)
         return total
-
-    @property
-    def device(self) -> torch.device:
-        return self._train.images.device
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self._make)
 
     def check_fits(self, wanted: ImageSize) -> None:
         """Raise DrawError unless a model that takes ``wanted`` can be given these pictures."""
@@ -154,7 +177,7 @@ class Dataset:
             generator: on the data's device. Crops, binarisation and clutter are drawn from it: the same
                 state and indices give the same batch.
         """
-        return self._draw(self._train, indices, generator)
+        return self.draw(self.train, indices, generator)
 
     def evaluation(self, split: str) -> Split:
         """The whole of a fixed set, always the same; made when first asked for, then kept.
@@ -163,7 +186,9 @@ class Dataset:
             DrawError: there is no such split, or its file is missing or damaged.
         """
         if split not in self._made:
-            if split not in self._make:
-                raise DrawError(f"{self.name} has no split {split!r}: choose from {', '.join(self.splits)}")
-            self._made[split] = self._make[split]()
+            if split not in self.evaluations:
+                raise DrawError(
+                    f"{self.name} has no split {split!r}: choose from {', '.join(self.evaluations)}"
+                )
+            self._made[split] = self.evaluations[split]()
         return self._made[split]

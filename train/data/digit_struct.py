@@ -7,7 +7,7 @@ references to k numbers. ``left`` and ``top`` count from 0, and the label 10 is 
 
 from __future__ import annotations
 
-import io
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
+from h5py import h5d, h5r, h5s, h5t  # pyright: ignore[reportAttributeAccessIssue]
 
 from ... import console
 from ...errors import DrawError
@@ -27,6 +29,7 @@ _FIELDS = (b"left", b"top", b"width", b"height", b"label")
 _LABELS = frozenset(range(1, 11))
 _MAX_DIGITS = 32  # in one photograph; the real maximum is 6
 _MAX_IMAGES = 1_000_000
+_REFERENCE = h5t.py_create(h5py.ref_dtype)
 _PART = 2_000  # entries that a process reads at a time
 
 
@@ -48,7 +51,8 @@ def read_digit_struct(path: Path) -> list[HouseNumber]:
     Raises:
         DrawError: missing, not HDF5, damaged, or not laid out as above; names the entry.
     """
-    count = _count(path)
+    with _opened(path) as (names, _, _):
+        count = len(names)
     with console.progress(f"reading {path.name}", count) as bar:
         processes = min(available_cpus(), count // _PART)
         if processes > 1 and sys.executable and not getattr(sys, "frozen", False):
@@ -78,38 +82,21 @@ def _in_processes(path: Path, count: int, processes: int, bar: console.Progress)
             raise
 
 
-def _pack(numbers: list[HouseNumber]) -> bytes:
-    content = io.BytesIO()
-    np.savez(
-        content,
-        names=np.array([number.name for number in numbers]),
-        counts=np.array([len(number.digits) for number in numbers]),
-        boxes=np.concatenate([number.boxes for number in numbers]),
-        digits=np.array([digit for number in numbers for digit in number.digits]),
-    )
-    return content.getvalue()
+def _pack(numbers: list[HouseNumber]) -> str:
+    return json.dumps([(number.name, number.boxes.tolist(), number.digits) for number in numbers])
 
 
 def _unpack(content: bytes) -> list[HouseNumber]:
-    with np.load(io.BytesIO(content)) as data:
-        ends = data["counts"].cumsum()[:-1]
-        boxes, digits = (np.split(data[name], ends) for name in ("boxes", "digits"))
-        rows = zip(data["names"].tolist(), boxes, digits, strict=True)
-        return [HouseNumber(name, box, tuple(digit.tolist())) for name, box, digit in rows]
-
-
-def _count(path: Path) -> int:
-    with _opened(path) as (names, _, _):
-        return len(names)
+    return [HouseNumber(name, np.array(boxes), tuple(digits)) for name, boxes, digits in json.loads(content)]
 
 
 def _read_part(path: Path, first: int, end: int, bar: console.Progress | None = None) -> list[HouseNumber]:
     """Entries ``first`` to ``end`` - 1, counted from 0; raises as :func:`read_digit_struct`."""
     numbers = []
-    with _opened(path) as (names, boxes, read):
+    with _opened(path) as (names, boxes, file):
         for i, (name, box) in enumerate(zip(names[first:end, 0], boxes[first:end, 0], strict=True), first):
             try:
-                numbers.append(read.entry(name, box))
+                numbers.append(_entry(file, name, box))
             except Exception as error:  # h5py turns damage into errors of every kind
                 raise _unusable(path, error, f", entry {i + 1}") from error
             if bar is not None:
@@ -118,17 +105,15 @@ def _read_part(path: Path, first: int, end: int, bar: console.Progress | None = 
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Any, _Reader]]:
-    """(names, boxes, what reads an entry): the tables of references [n, 1]."""
-    import h5py
-
+def _opened(path: Path) -> Iterator[tuple[Any, Any, Any]]:
+    """(names, boxes, the file's id): the tables of references [n, 1], and what they lead into."""
     try:
         with h5py.File(path, "r") as file:
             names: Any = file["digitStruct/name"]
             boxes: Any = file["digitStruct/bbox"]
             if names.shape != boxes.shape or names.ndim != 2 or not 0 < len(names) <= _MAX_IMAGES:
                 raise ValueError(f"{names.shape} names for {boxes.shape} boxes")
-            yield names, boxes, _Reader(file.id)
+            yield names, boxes, file.id
     except DrawError:
         raise
     except FileNotFoundError as error:
@@ -141,62 +126,46 @@ def _unusable(path: Path, error: Exception, where: str = "") -> DrawError:
     return DrawError(f"{path} is not a usable digitStruct.mat{where}: {' '.join(str(error).split())}")
 
 
-class _Reader:
-    """Reads what references of one file lead to, by HDF5's own functions."""
+def _entry(file: Any, name: Any, box: Any) -> HouseNumber:
+    """One photograph's name and digits, by HDF5's own functions, from the references to them.
 
-    def __init__(self, file: Any) -> None:
-        from h5py import h5d, h5r, h5s, h5t, ref_dtype  # pyright: ignore[reportAttributeAccessIssue]
+    Raises:
+        ValueError, or what h5py makes of damage.
+    """
+    letters = _small(h5r.dereference(name, file), 255, h5t.NATIVE_UINT16, np.uint16)
+    text = letters.tobytes().decode("utf-16-le")
+    if text in ("", "..") or Path(text).name != text or "\\" in text or "\0" in text:
+        raise ValueError(f"{text!r} is not a file name")
+    group = h5r.dereference(box, file)
+    columns = [_numbers(file, h5d.open(group, key)) for key in _FIELDS]
+    if len({len(column) for column in columns}) != 1:
+        raise ValueError("its boxes and labels differ in number")
+    table = np.array(columns).T
+    boxes, labels = table[:, :4], table[:, 4]
+    if not np.isfinite(boxes).all() or (np.abs(boxes) > 1e6).any() or (boxes[:, 2:] <= 0).any():
+        raise ValueError("a box has no size or is out of range")
+    if not all(label in _LABELS for label in labels.tolist()):
+        raise ValueError("a label is not 1 to 10")
+    return HouseNumber(text, boxes, tuple(int(label) % 10 for label in labels))
 
-        self._file, self._ref = file, ref_dtype
-        self._open, self._follow, self._all = h5d.open, h5r.dereference, h5s.ALL
-        self._double, self._short, self._object = (
-            h5t.NATIVE_DOUBLE,
-            h5t.NATIVE_UINT16,
-            h5t.py_create(ref_dtype),
-        )
-        self._references = h5t.REFERENCE
 
-    def entry(self, name: Any, box: Any) -> HouseNumber:
-        """One photograph's name and digits.
+def _numbers(file: Any, dataset: Any) -> np.ndarray:
+    if dataset.get_type().get_class() != h5t.REFERENCE:
+        return _small(dataset, _MAX_DIGITS, h5t.NATIVE_DOUBLE, np.float64)
+    references = _small(dataset, _MAX_DIGITS, _REFERENCE, h5py.ref_dtype)
+    found = [_small(h5r.dereference(r, file), 1, h5t.NATIVE_DOUBLE, np.float64)[0] for r in references]
+    return np.array(found)
 
-        Raises:
-            ValueError, or what h5py makes of damage.
-        """
-        text = (
-            self._small(self._follow(name, self._file), 255, self._short, np.uint16)
-            .tobytes()
-            .decode("utf-16-le")
-        )
-        if text in ("", "..") or Path(text).name != text or "\\" in text or "\0" in text:
-            raise ValueError(f"{text!r} is not a file name")
-        group = self._follow(box, self._file)
-        columns = [self._numbers(self._open(group, key)) for key in _FIELDS]
-        if len({len(column) for column in columns}) != 1:
-            raise ValueError("its boxes and labels differ in number")
-        table = np.array(columns).T
-        boxes, labels = table[:, :4], table[:, 4]
-        if not np.isfinite(boxes).all() or (np.abs(boxes) > 1e6).any() or (boxes[:, 2:] <= 0).any():
-            raise ValueError("a box has no size or is out of range")
-        if not all(label in _LABELS for label in labels.tolist()):
-            raise ValueError("a label is not 1 to 10")
-        return HouseNumber(text, boxes, tuple(int(label) % 10 for label in labels))
 
-    def _numbers(self, dataset: Any) -> np.ndarray:
-        if dataset.get_type().get_class() != self._references:
-            return self._small(dataset, _MAX_DIGITS, self._double, np.float64)
-        references = self._small(dataset, _MAX_DIGITS, self._object, self._ref)
-        found = [self._small(self._follow(r, self._file), 1, self._double, np.float64)[0] for r in references]
-        return np.array(found)
-
-    def _small(self, dataset: Any, limit: int, kind: Any, dtype: Any) -> np.ndarray:
-        """A short array, flat; its size is looked at before it is read."""
-        size = dataset.get_space().get_simple_extent_npoints()
-        if not 0 < size <= limit:
-            raise ValueError(f"an array has {size} values; between 1 and {limit} are expected")
-        values = np.empty(size, dtype)
-        dataset.read(self._all, self._all, values, kind)
-        return values
+def _small(dataset: Any, limit: int, kind: Any, dtype: Any) -> np.ndarray:
+    """A short array, flat; its size is looked at before it is read."""
+    size = dataset.get_space().get_simple_extent_npoints()
+    if not 0 < size <= limit:
+        raise ValueError(f"an array has {size} values; between 1 and {limit} are expected")
+    values = np.empty(size, dtype)
+    dataset.read(h5s.ALL, h5s.ALL, values, kind)
+    return values
 
 
 if __name__ == "__main__":  # a part, for _in_processes
-    sys.stdout.buffer.write(_pack(_read_part(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))
+    print(_pack(_read_part(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ...models.config import ImageSize
-from .dataset import Dataset, Split
+from .dataset import Dataset, Pictures
 from .stream import DIGITS_SPLIT, permutation
 
 LABELS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
@@ -19,21 +19,12 @@ def load_digits(device: torch.device) -> Dataset:
 
     images, labels = load(return_X_y=True)
     order = permutation(DIGITS_SPLIT, len(images))
-    pictures = images.reshape(-1, 1, 8, 8).astype(np.uint8)[order]
-    numbers = labels.astype(np.int64)[order]
-    train = len(pictures) - VALID_SIZE - TEST_SIZE
-
-    def split(start: int, stop: int) -> Split:
-        return Split(
-            torch.from_numpy(pictures[start:stop]).to(device),
-            torch.from_numpy(numbers[start:stop]).to(device),
-            maximum=16,
-        )
-
+    pictures = images.reshape(-1, 1, 8, 8).astype(np.uint8)
+    shuffled = Pictures(pictures, labels.astype(np.int64), maximum=16)[order]
     parts = {
-        "train": split(0, train),
-        "valid": split(train, train + VALID_SIZE),
-        "test": split(train + VALID_SIZE, len(pictures)),
+        "train": shuffled[: -VALID_SIZE - TEST_SIZE].on(device),
+        "valid": shuffled[-VALID_SIZE - TEST_SIZE : -TEST_SIZE].on(device),
+        "test": shuffled[-TEST_SIZE:].on(device),
     }
     return Dataset(
         name="digits",

@@ -9,13 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pooch.hashes
+import requests
 
 from ... import console
 from ...errors import DrawError
-
-if TYPE_CHECKING:
-    import requests
 
 TIMEOUT = 15  # seconds without an answer or a byte
 ELSEWHERE = "if you have it elsewhere, set --data-dir or DRAW_DATA"
@@ -34,50 +34,31 @@ class Source:
     digest: str
 
 
-def _mnist(file: str, sha256: str) -> Source:
-    # Mirrors of the four files of yann.lecun.com, which no longer serves them; SHA-256 of the official files.
-    return Source(
-        (
-            f"https://ossci-datasets.s3.amazonaws.com/mnist/{file}",
-            f"https://storage.googleapis.com/cvdf-datasets/mnist/{file}",
-        ),
-        f"sha256:{sha256}",
-    )
-
-
-def _binarised(split: str, sha256: str) -> Source:
-    # SHA-256 of the plain text files, the values that TensorFlow Datasets lists too.
-    return Source(
-        (
-            "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
-            f"binarized_mnist_{split}.amat",
-        ),
-        f"sha256:{sha256}",
-    )
-
-
+# Mirrors of the four files of yann.lecun.com, which no longer serves them; SHA-256 of the official files.
+_MNIST_MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist",
+    "https://storage.googleapis.com/cvdf-datasets/mnist",
+)
+_MNIST = {
+    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+}
+# SHA-256 of the plain text files, the values that TensorFlow Datasets lists too.
+_BINARISED_MIRRORS = ("http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist",)
+_BINARISED = {
+    "binarized_mnist_train.amat": "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d",
+    "binarized_mnist_valid.amat": "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2",
+    "binarized_mnist_test.amat": "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c",
+}
 SOURCES: dict[str, Source] = {
-    "mnist/train-images-idx3-ubyte.gz": _mnist(
-        "train-images-idx3-ubyte.gz", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
-    ),
-    "mnist/train-labels-idx1-ubyte.gz": _mnist(
-        "train-labels-idx1-ubyte.gz", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
-    ),
-    "mnist/t10k-images-idx3-ubyte.gz": _mnist(
-        "t10k-images-idx3-ubyte.gz", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
-    ),
-    "mnist/t10k-labels-idx1-ubyte.gz": _mnist(
-        "t10k-labels-idx1-ubyte.gz", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
-    ),
-    "binarized_mnist/binarized_mnist_train.amat": _binarised(
-        "train", "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d"
-    ),
-    "binarized_mnist/binarized_mnist_valid.amat": _binarised(
-        "valid", "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2"
-    ),
-    "binarized_mnist/binarized_mnist_test.amat": _binarised(
-        "test", "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c"
-    ),
+    f"{folder}/{file}": Source(tuple(f"{mirror}/{file}" for mirror in mirrors), f"sha256:{sha256}")
+    for folder, mirrors, files in (
+        ("mnist", _MNIST_MIRRORS, _MNIST),
+        ("binarized_mnist", _BINARISED_MIRRORS, _BINARISED),
+    )
+    for file, sha256 in files.items()
 }
 
 # The md5 sums of CIFAR-10 and SVHN are those that torchvision's and other public loaders check.
@@ -130,8 +111,6 @@ def is_official(root: Path, relative: str) -> bool:
     source, path = SOURCES.get(relative), root / relative
     if source is None or not path.is_file():
         return False
-    import pooch.hashes
-
     return pooch.hashes.hash_matches(str(path), source.digest)
 
 
@@ -144,8 +123,6 @@ def find_folder(root: Path, relative: str, marker: str, source: Source, only: bo
     Raises:
         DrawError: it is missing and could not be downloaded; the line says where it belongs.
     """
-    import pooch.hashes
-
     looked = [*places(root, relative), *([root] if only else [])]
     for folder in looked:
         if (folder / marker).is_file():
@@ -203,9 +180,6 @@ def fetch(source: Source, path: Path, looked: str) -> None:
     Raises:
         DrawError: no address answered, what came is not the official file, or it cannot be written.
     """
-    import pooch
-    import requests
-
     downloader: Any = _download  # pooch's types describe something else
     pooch.get_logger().setLevel("WARNING")
     reason = "no address is known"
@@ -234,8 +208,6 @@ def fetch(source: Source, path: Path, looked: str) -> None:
 
 def _download(url: str, output_file: str, pooch: object) -> None:
     """A pooch downloader with our progress bar and timeout."""
-    import requests
-
     # "identity": a server that compresses on the way would have a .gz unpacked before it is checked.
     headers = {"Accept-Encoding": "identity"}
     with requests.get(url, stream=True, timeout=TIMEOUT, headers=headers) as response:
@@ -250,8 +222,6 @@ def _download(url: str, output_file: str, pooch: object) -> None:
 
 def _reason(error: requests.RequestException) -> str:
     """What went wrong, in a few words."""
-    import requests
-
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answered {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):

@@ -19,7 +19,7 @@ from ...models.config import ImageSize
 from ...runtime.metadata import COVER
 from ...runtime.pictures.reading import cover, open_picture
 from ...runtime.pictures.walk import Walk, no_pictures, walk
-from .dataset import Dataset, Split
+from .dataset import Dataset, Pictures
 from .prepared import cached_arrays, each, listing
 from .stream import FOLDER_SPLIT, permutation
 
@@ -36,18 +36,14 @@ def load_folder(folder: Path, size: ImageSize, device: torch.device) -> Dataset:
     Raises:
         DrawError: no such folder, fewer than three readable pictures, or more than fit 16 GiB.
     """
-    if not folder.is_dir():
-        raise DrawError(f"--image-dir: the folder {folder} does not exist")
-    found = walk(folder)
-    if not found.files:
-        raise DrawError(no_pictures(found))
+    found = find_pictures(folder, "--image-dir")
     images, files = prepared_pictures(found, found.files, size)
     order = permutation(FOLDER_SPLIT, len(images))
     held = max(1, len(images) // 20)
     if len(images) < 3:
         raise DrawError(f"{folder} holds {len(images)} readable pictures: at least three are needed")
     parts = {"train": order[2 * held :], "valid": order[:held], "test": order[held : 2 * held]}
-    splits = {name: Split(torch.from_numpy(images[part]).to(device)) for name, part in parts.items()}
+    splits = {name: Pictures(images[part]).on(device) for name, part in parts.items()}
     left_out = len(found.files) - len(files)
     return Dataset(
         name="images",
@@ -58,6 +54,16 @@ def load_folder(folder: Path, size: ImageSize, device: torch.device) -> Dataset:
         picture_fit=COVER,
         note=f"{left_out:,} unreadable pictures left out" if left_out else "",
     )
+
+
+def find_pictures(folder: Path, option: str) -> Walk:
+    """The picture files of a folder that ``option`` names. Raises DrawError where there is no such folder, or none in it."""
+    if not folder.is_dir():
+        raise DrawError(f"{option}: the folder {folder} does not exist")
+    found = walk(folder)
+    if not found.files:
+        raise DrawError(no_pictures(found))
+    return found
 
 
 def prepared_pictures(

@@ -52,16 +52,16 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def read_pictures(path: Path, *, rows: int = 28, columns: int = 28) -> np.ndarray:
-    """An idx image file: uint8 [n, 1, rows, columns].
+def read_pictures(path: Path) -> np.ndarray:
+    """An idx image file: uint8 [n, 1, 28, 28].
 
     Raises:
         DrawError: as :func:`read_idx`; or pictures of another size.
     """
     pictures = read_idx(path, 3)
-    if pictures.shape[1:] != (rows, columns):
+    if pictures.shape[1:] != (28, 28):
         size = " x ".join(map(str, pictures.shape[1:]))
-        raise DrawError(f"{path} holds pictures of {size} pixels; expected {rows} x {columns}")
+        raise DrawError(f"{path} holds pictures of {size} pixels; expected 28 x 28")
     return pictures[:, None]
 
 

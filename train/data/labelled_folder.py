@@ -7,8 +7,7 @@ in, however deep; classes are numbered in the order of their names.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +18,20 @@ from ... import console
 from ...errors import DrawError
 from ...models.config import ImageSize
 from ...runtime.metadata import COVER
-from ...runtime.pictures.walk import Walk, no_pictures, walk
-from .dataset import Batch, Dataset, Split
-from .folder import prepared_pictures
+from .dataset import Batch, Dataset, Pictures, Split
+from .folder import find_pictures, prepared_pictures
 from .stream import LABELLED_SPLIT, permutation
 
 _SHOWN = 8  # classes in a message
 
 
-def class_names(folder: Path, option: str = "--image-dir") -> tuple[str, ...]:
+def class_names(folder: Path) -> tuple[str, ...]:
     """Names of the folders in ``folder`` that hold pictures, sorted.
 
     Raises:
         DrawError: no such folder, fewer than two classes, or names that cannot be stored.
     """
-    found = _walk(folder, option)
+    found = find_pictures(folder, "--image-dir")
     names = sorted({name for name in map(found.label, found.files) if name})
     if len(names) < 2:
         raise DrawError(
@@ -44,19 +42,6 @@ def class_names(folder: Path, option: str = "--image-dir") -> tuple[str, ...]:
         if "," in name or not name.isprintable() or any("\ud800" <= letter <= "\udfff" for letter in name):
             raise DrawError(f"{folder}: the class {name!r} has a comma or an unprintable letter in its name")
     return tuple(names)
-
-
-@dataclass(frozen=True)
-class _Labelled:
-    """Pictures uint8 [n, C, H, W] and their classes int64 [n]."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    def take(self, rows: np.ndarray, device: torch.device) -> Split:
-        return Split(
-            torch.from_numpy(self.images[rows]).to(device), torch.from_numpy(self.labels[rows]).to(device)
-        )
 
 
 def load_labelled_folder(
@@ -84,38 +69,30 @@ def load_labelled_folder(
     """
     names = labels or class_names(folder)
     data = _read(folder, "--image-dir", names, size)
+    evaluations: dict[str, Callable[[], Split]]
     if whole:
-        every = data.take(np.arange(len(data.images)), device)
-        return _dataset(names, size, every, {"all": lambda: every})
-    if validation is None:
-        parts = _split(data, names, {"valid": 10, "test": 10}, str(folder))
-        train, held = parts.pop("train"), data
+        stored = data.on(device)
+        evaluations = {"all": lambda: stored}
     else:
-        held = _read(validation, "--validation-dir", names, size)
-        parts = _split(held, names, {"valid": 2}, str(validation))
-        parts["test"] = parts.pop("train")
-        train = np.arange(len(data.images))
-    stored = data.take(train, device)
-    console.note(_balance(names, data.labels[train]))
-    evaluations = {
-        "train": lambda: stored,
-        "valid": lambda: held.take(parts["valid"], device),
-        "test": lambda: held.take(parts["test"], device),
-    }
-    return _dataset(names, size, stored, evaluations, shift)
-
-
-def _dataset(
-    names: tuple[str, ...],
-    size: ImageSize,
-    train: Split,
-    evaluations: Mapping[str, Callable[[], Split]],
-    shift: int = 0,
-) -> Dataset:
+        if validation is None:
+            parts = _split(data, names, {"valid": 10, "test": 10}, str(folder))
+            train, held = parts.pop("train"), data
+        else:
+            held = _read(validation, "--validation-dir", names, size)
+            parts = _split(held, names, {"valid": 2}, str(validation))
+            parts["test"] = parts.pop("train")
+            train = np.arange(len(data))
+        stored = data[train].on(device)
+        console.note(_balance(names, data.labels[train]))
+        evaluations = {
+            "train": lambda: stored,
+            "valid": lambda: held[parts["valid"]].on(device),
+            "test": lambda: held[parts["test"]].on(device),
+        }
     return Dataset(
         name="labelled-images",
         image=size,
-        train=train,
+        train=stored,
         evaluations=evaluations,
         binary=False,
         labels=names,
@@ -142,17 +119,8 @@ def draw_shifted(train: Split, indices: Tensor, generator: torch.Generator, shif
     )
 
 
-def _walk(folder: Path, option: str) -> Walk:
-    if not folder.is_dir():
-        raise DrawError(f"{option}: the folder {folder} does not exist")
-    found = walk(folder)
-    if not found.files:
-        raise DrawError(no_pictures(found))
-    return found
-
-
-def _read(folder: Path, option: str, names: tuple[str, ...], size: ImageSize) -> _Labelled:
-    found = _walk(folder, option)
+def _read(folder: Path, option: str, names: tuple[str, ...], size: ImageSize) -> Pictures:
+    found = find_pictures(folder, option)
     inside = [path for path in found.files if found.label(path)]
     unknown = sorted({str(found.label(path)) for path in inside} - set(names))
     if unknown:
@@ -160,12 +128,10 @@ def _read(folder: Path, option: str, names: tuple[str, ...], size: ImageSize) ->
     beside = len(found.files) - len(inside)
     images, files = prepared_pictures(found, inside, size, {"beside the class folders": beside})
     numbers = {name: k for k, name in enumerate(names)}
-    return _Labelled(images, np.array([numbers[str(found.label(path))] for path in files], np.int64))
+    return Pictures(images, np.array([numbers[str(found.label(path))] for path in files], np.int64))
 
 
-def _split(
-    data: _Labelled, names: Sequence[str], shares: dict[str, int], where: str
-) -> dict[str, np.ndarray]:
+def _split(data: Pictures, names: Sequence[str], shares: dict[str, int], where: str) -> dict[str, np.ndarray]:
     """Rows of each part, one ``share``-th of every class; ``train`` is what is left, never nothing."""
     parts: dict[str, list[np.ndarray]] = {name: [] for name in (*shares, "train")}
     order = permutation(LABELLED_SPLIT, len(data.labels))

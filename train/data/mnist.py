@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 from zlib import crc32
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import DrawError
 from ...models.config import ImageSize
 from .amat import read_amat
-from .dataset import Batch, Dataset, Split
+from .dataset import Batch, Dataset, Pictures, Split
 from .downloads import find_file
 from .mnist_files import TEST, TRAIN, read_part
-from .stream import BINARISE_TEST, BINARISE_VALID, binarise
+from .stream import BINARISE_TEST, BINARISE_VALID
 
 IMAGE = ImageSize(1, 28, 28)
-LABELS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 TRAIN_SIZE = 50_000
 MNIST_CRC32 = 0xEDB3D0B3  # of the first 1,000 training pictures
 
@@ -51,7 +48,7 @@ def load_binarised(root: Path, device: torch.device) -> Dataset:
 def read_fixed(root: Path, split: str, device: torch.device) -> Split:
     """One of the three fixed binarised files."""
     path = find_file(root, f"binarized_mnist/binarized_mnist_{split}.amat")
-    return Split(torch.from_numpy(read_amat(path)).to(device), maximum=1)
+    return Pictures(read_amat(path), maximum=1).on(device)
 
 
 def load_dynamic(root: Path, device: torch.device) -> Dataset:
@@ -98,52 +95,23 @@ def draw_binarised(train: Split, indices: Tensor, generator: torch.Generator) ->
     return Batch(torch.bernoulli(grey.images, generator=generator), grey.labels)
 
 
-@dataclass(frozen=True)
-class Digits:
-    """Digits and their labels as NumPy arrays: what the sets made from MNIST start from."""
-
-    images: np.ndarray  # uint8 [n, 1, 28, 28], 0..maximum
-    labels: np.ndarray  # int64 [n]; [0] where there are none
-    maximum: int = 255
-    names: tuple[str, ...] = LABELS  # of the classes; () where there are no labels
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, part: slice) -> Digits:
-        return replace(self, images=self.images[part], labels=self.labels[part])
-
-    def on(self, device: torch.device) -> Split:
-        images, labels = torch.tensor(self.images), torch.tensor(self.labels)
-        return Split(images.to(device), labels.to(device) if self.names else None, self.maximum)
-
-    def binarised(self, seed: int) -> Digits:
-        """Each pixel drawn once from the fixed stream of ``seed``."""
-        return replace(self, images=binarise(self.images, seed), maximum=1)
-
-
-def training_digits(root: Path, labelled: bool = True) -> tuple[Digits, Digits]:
+def training_digits(root: Path, labelled: bool = True) -> tuple[Pictures, Pictures]:
     """Training digits (the first 50,000 of the training file) and validation digits (the last 10,000).
 
     A file that is not the full one is split 5 : 1 likewise. Without ``labelled`` there need be no labels.
     """
-    digits = _digits(root, TRAIN, labelled)
+    digits = read_part(root, TRAIN, labelled)
     if len(digits) < 6:
         raise DrawError(f"{root}: {len(digits)} training digits are too few to split")
     cut = len(digits) - len(digits) // 6
     return digits[:cut], digits[cut:]
 
 
-def test_digits(root: Path, labelled: bool = True) -> Digits:  # noqa: PT028
+def test_digits(root: Path, labelled: bool = True) -> Pictures:  # noqa: PT028
     """All digits of the test file (10,000)."""
-    return _digits(root, TEST, labelled)
+    return read_part(root, TEST, labelled)
 
 
-def _digits(root: Path, part: str, labelled: bool) -> Digits:
-    images, labels, names = read_part(root, part, labelled)
-    return Digits(images, np.empty(0, np.int64) if labels is None else labels, names=names)
-
-
-def training_note(train: Digits | Split) -> str:
+def training_note(train: Pictures | Split) -> str:
     """What to say about a training set that is not the full one."""
     return "" if len(train) == TRAIN_SIZE else f"{len(train):,} of {TRAIN_SIZE:,} training images"

@@ -12,13 +12,16 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import DrawError
+from ...files import reading
 from ...runtime.pictures.labelled import read_arrays
+from .dataset import Pictures
 from .downloads import fetch_file, is_official, places
 from .idx import read_labels, read_pictures
 
@@ -39,13 +42,13 @@ class _Place:
     npz: bool = False
 
 
-def read_part(root: Path, part: str, labelled: bool) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
-    """The training (:data:`TRAIN`) or test (:data:`TEST`) pictures: uint8 [n, 1, 28, 28], labels [n], names of the classes.
+def read_part(root: Path, part: str, labelled: bool) -> Pictures:
+    """The training (:data:`TRAIN`) or test (:data:`TEST`) pictures [n, 1, 28, 28], their labels and names of the classes.
 
     All files are taken from the first place that has any. Where there is none MNIST's own are downloaded.
 
     Args:
-        labelled: labels are needed. Otherwise they may be missing, and are then None.
+        labelled: labels are needed. Otherwise they may be missing.
 
     Raises:
         DrawError: several sets in one place, a file is missing (and could not be downloaded) or damaged.
@@ -65,7 +68,7 @@ def read_part(root: Path, part: str, labelled: bool) -> tuple[np.ndarray, np.nda
     if place.prefix:
         pictures = np.ascontiguousarray(pictures.swapaxes(2, 3))
     if not labelled and (part, "labels") not in place.files:
-        return pictures, None, ()
+        return Pictures(pictures)
     path = _file(place, part, "labels")
     numbers = read_labels(path, len(pictures), _MAX_CLASSES)
     names = _names(place.prefix, int(numbers.max()))
@@ -73,7 +76,7 @@ def read_part(root: Path, part: str, labelled: bool) -> tuple[np.ndarray, np.nda
         numbers = numbers - 1  # a is 1
         if numbers.min() < 0:
             raise DrawError(f"{path} has the label 0; EMNIST's letters are 1 to 26")
-    return pictures, numbers, names
+    return Pictures(pictures, numbers, names=names)
 
 
 def _names(prefix: str, largest: int) -> tuple[str, ...]:
@@ -112,17 +115,13 @@ def _find(root: Path) -> _Place | None:
 
 def _listed(folder: Path) -> Iterator[tuple[str, Path]]:
     """Names and files; Kaggle's archive has folders of a file's name around it."""
-    try:
+    with reading(folder), suppress(FileNotFoundError):
         for path in sorted(folder.iterdir()):
             inner = path / path.name
             if path.is_file():
                 yield path.name, path
             elif inner.is_file():
                 yield path.name, inner
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise DrawError(f"cannot read {folder}: {error.strerror or error}") from error
 
 
 def _folders(root: Path) -> list[Path]:
@@ -145,7 +144,7 @@ def _file(place: _Place, part: str, kind: str) -> Path:
     return path
 
 
-def _from_npz(path: Path, part: str, labelled: bool) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+def _from_npz(path: Path, part: str, labelled: bool) -> Pictures:
     ending = "train" if part == TRAIN else "test"
     x, y = f"x_{ending}", f"y_{ending}"
     arrays = read_arrays(path, [x, y]) if labelled else read_arrays(path, [x], [y])
@@ -158,8 +157,8 @@ def _from_npz(path: Path, part: str, labelled: bool) -> tuple[np.ndarray, np.nda
     ):
         raise DrawError(f"{path}: {x} must be bytes [n, 28, 28], not {pictures.dtype} {list(pictures.shape)}")
     if y not in arrays:
-        return pictures[:, None], None, ()
+        return Pictures(pictures[:, None])
     numbers = arrays[y]
     if numbers.shape != (len(pictures),) or numbers.dtype.kind not in "iu" or numbers.min() < 0:
         raise DrawError(f"{path}: {y} must be {len(pictures):,} class numbers")
-    return pictures[:, None], numbers.astype(np.int64), _names("", int(numbers.max()))
+    return Pictures(pictures[:, None], numbers.astype(np.int64), names=_names("", int(numbers.max())))

@@ -16,7 +16,7 @@ import numpy as np
 
 from ... import console
 from ...errors import DrawError
-from ...files import atomic_write
+from ...files import atomic_write, reading
 from ...runtime.cpus import available_cpus
 from .places import cache_root
 
@@ -87,10 +87,8 @@ def listing(folder: Path, paths: Iterable[Path]) -> list[list[str | int]]:
     """Name within ``folder``, size and time of change of each file, sorted by name: what a cache key goes by."""
     rows: list[list[str | int]] = []
     for path in paths:
-        try:
+        with reading(path):
             stat = path.stat()
-        except OSError as error:
-            raise DrawError(f"cannot read {path}: {error.strerror or error}") from error
         rows.append([path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns])
     return sorted(rows)
 

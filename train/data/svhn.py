@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from ...errors import DrawError
 from ...models.config import ImageSize
 from ...runtime.metadata import COVER
 from ...runtime.pictures.reading import open_picture
-from .dataset import Batch, Dataset, Split
+from .dataset import Batch, Dataset, Pictures, Split
 from .digit_struct import HouseNumber, read_digit_struct
 from .downloads import SVHN_TEST, SVHN_TRAIN, find_folder
 from .prepared import cached_arrays, each, listing
@@ -40,27 +41,27 @@ def load_svhn(root: Path, device: torch.device) -> Dataset:
         DrawError: files could not be downloaded, or are damaged.
     """
     images = prepare_folder(find_folder(root, "svhn/train", "digitStruct.mat", SVHN_TRAIN))
-    note = "" if len(images) == TRAIN_IMAGES else f"{len(images):,} of {TRAIN_IMAGES:,} training images"
+    notes = [] if len(images) == TRAIN_IMAGES else [f"{len(images):,} of {TRAIN_IMAGES:,} training images"]
     extra = root / "svhn" / "extra"
     if (extra / "digitStruct.mat").is_file():
         more = prepare_folder(extra)
         images = np.concatenate([images, more])
-        note = ", ".join(filter(None, [note, f"with {len(more):,} extra training images"]))
+        notes.append(f"with {len(more):,} extra training images")
     order = permutation(SVHN_SPLIT, len(images))
     count = max(1, min(MAX_VALID, len(images) // 10))
-    train = Split(torch.from_numpy(images[order[count:]]).to(device))
-    valid = Split(torch.from_numpy(images[order[:count]]).to(device))
+    train = Pictures(images[order[count:]]).on(device)
+    valid = Pictures(images[order[:count]]).on(device)
 
     def test() -> Split:
         folder = find_folder(root, "svhn/test", "digitStruct.mat", SVHN_TEST)
-        return centre_crops(Split(torch.from_numpy(prepare_folder(folder)).to(device)))
+        return centre_crops(Pictures(prepare_folder(folder)).on(device))
 
     # The test pictures are prepared when they are asked for, but the note must be known now.
     test_folder = root / "svhn" / "test"
     if (test_folder / "digitStruct.mat").is_file():
         found = sum(1 for _ in test_folder.glob("*.png"))
         if found != TEST_IMAGES:
-            note = ", ".join(filter(None, [note, f"{found:,} of {TEST_IMAGES:,} test images"]))
+            notes.append(f"{found:,} of {TEST_IMAGES:,} test images")
     return Dataset(
         name="svhn",
         image=ImageSize(3, CROP, CROP),
@@ -73,7 +74,7 @@ def load_svhn(root: Path, device: torch.device) -> Dataset:
         binary=False,
         picture_fit=COVER,
         draw=draw_crops,
-        note=note,
+        note=", ".join(notes),
     )
 
 
@@ -106,8 +107,6 @@ def prepare_folder(folder: Path) -> np.ndarray:
 
 def prepare_picture(folder: Path, number: HouseNumber) -> np.ndarray:
     """One photograph's enlarged box, resized: uint8 [3, 64, 64]."""
-    from PIL import Image
-
     picture = open_picture(folder / number.name, channels=3)
     box = enlarged_box(number.boxes, picture.width, picture.height)
     if box is None:

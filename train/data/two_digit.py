@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from ...models.config import ImageSize
-from .dataset import Batch, Dataset, Split
-from .mnist import Digits, test_digits, training_digits, training_note
+from .dataset import Batch, Dataset, Pictures, Split
+from .mnist import test_digits, training_digits, training_note
 from .placing import add_square, add_squares
 from .stream import BINARISE_TEST, BINARISE_VALID, TWO_DIGIT_TEST, TWO_DIGIT_VALID, below, draws
 
@@ -37,18 +37,15 @@ def load_two_digit(root: Path, device: torch.device) -> Dataset:
         DrawError: a file could not be downloaded, or is damaged.
     """
     train, valid = training_digits(root, labelled=False)
-
-    def test() -> Split:
-        digits = test_digits(root, labelled=False).binarised(BINARISE_TEST)
-        return pair_fixed(digits, TWO_DIGIT_TEST, device)
-
     return Dataset(
         name="mnist-two-digit",
         image=ImageSize(1, SIDE, SIDE),
         train=train.on(device),
         evaluations={
             "valid": lambda: pair_fixed(valid.binarised(BINARISE_VALID), TWO_DIGIT_VALID, device),
-            "test": test,
+            "test": lambda: pair_fixed(
+                test_digits(root, labelled=False).binarised(BINARISE_TEST), TWO_DIGIT_TEST, device
+            ),
         },
         binary=True,
         draw=draw_pairs,
@@ -69,13 +66,11 @@ def draw_pairs(train: Split, indices: torch.Tensor, generator: torch.Generator) 
     return Batch(add_squares(SIDE, [(torch.bernoulli(grey, generator=generator), places)], maximum=1))
 
 
-def pair_fixed(digits: Digits, seed: int, device: torch.device) -> Split:
+def pair_fixed(digits: Pictures, seed: int, device: torch.device) -> Split:
     """The fixed pictures, uint8 0/1 [n, 1, 60, 60], of binarised digits: see the top of this file."""
     second, places = pair_draws(seed, len(digits))
     pictures = digits.images[:, 0]
-    return Split(
-        torch.from_numpy(paint_pairs(pictures, pictures[second], places)[:, None]).to(device), maximum=1
-    )
+    return Pictures(paint_pairs(pictures, pictures[second], places)[:, None], maximum=1).on(device)
 
 
 def pair_draws(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -48,19 +48,14 @@ class DigitReader:
                 self._members.append(network.fit(features, labels))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Of each class, in the order of :attr:`classes`: float64 [n, classes]."""
+        """Of each class, in the order of the sorted labels: float64 [n, classes]."""
         features = self._pca.transform(_blurred(images))
         return np.mean([network.predict_proba(features) for network in self._members], axis=0)
-
-    @property
-    def classes(self) -> np.ndarray:
-        """Labels, sorted."""
-        return self._members[0].classes_
 
     def read(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Labels [n] and their probabilities [n]."""
         found = self.probabilities(images)
-        return self.classes[found.argmax(1)], found.max(1)
+        return self._members[0].classes_[found.argmax(1)], found.max(1)
 
 
 def _blurred(images: np.ndarray) -> np.ndarray:

@@ -6,23 +6,19 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...console import Progress
 from ...errors import DrawError
 from ...models.classifier import GlimpseClassifier
 from ...models.draw import Draw
 from ...runtime.confusion import counted
 from ...runtime.error_rate import ErrorRate
 from ...runtime.noise import noise as stream_noise
+from ..data.dataset import Batch, Dataset, Split
 from .calibration import Calibration, calibrate
-
-if TYPE_CHECKING:
-    from ..data.dataset import Batch, Dataset, Split
 
 EVALUATION_SEED = 0  # of the noise stream; picture k of the set uses the stream's image k
 EVALUATION_BATCH = 100
@@ -34,13 +30,26 @@ Noise = Callable[[int, int], Tensor]  # (first image, count) to [count, T, Z]
 class BoundFigures:
     """Means over the images, in nats."""
 
-    images: int
-    bound: float
-    standard_error: float  # NaN for one image
-    reconstruction: float  # NaN where only the bound is known (an ONNX scorer)
-    kl: float
-    kl_per_step: tuple[float, ...]  # T values; empty where only the bound is known
-    per_image: np.ndarray  # float64 [images]
+    per_image: np.ndarray  # the bounds, float64 [images]
+    reconstruction: float = math.nan  # where only the bound is known (an ONNX scorer)
+    kl_per_step: tuple[float, ...] = ()  # T values; empty where only the bound is known
+
+    @property
+    def images(self) -> int:
+        return len(self.per_image)
+
+    @property
+    def bound(self) -> float:
+        return float(self.per_image.mean())
+
+    @property
+    def standard_error(self) -> float:
+        """NaN for one image."""
+        return _standard_error(self.per_image)
+
+    @property
+    def kl(self) -> float:
+        return sum(self.kl_per_step) if self.kl_per_step else math.nan
 
     def __str__(self) -> str:
         parts = f"reconstruction {self.reconstruction:.2f} + KL {self.kl:.2f}, " if self.kl_per_step else ""
@@ -67,15 +76,16 @@ class ErrorFigures(ErrorRate):
 def evaluate(
     model: Draw | GlimpseClassifier,
     evaluation: Split,
+    batch: int = EVALUATION_BATCH,
     limit: int | None = None,
-    bar: Progress | None = None,
+    seed: int = EVALUATION_SEED,
+    advance: Advance = lambda _: None,
     noise: Noise | None = None,
 ) -> BoundFigures | ErrorFigures:
     """The figures that fit the model, on ``limit`` images of a fixed set, evenly spread."""
-    advance = bar.advance if bar else (lambda _: None)
     if isinstance(model, Draw):
-        return evaluate_bound(model, evaluation, EVALUATION_BATCH, limit, advance=advance, noise=noise)
-    return evaluate_error(model, evaluation, EVALUATION_BATCH, limit, advance=advance)
+        return evaluate_bound(model, evaluation, batch, limit, seed, advance, noise)
+    return evaluate_error(model, evaluation, batch, limit, advance)
 
 
 def figures_to_terms(figures: BoundFigures | ErrorFigures) -> dict[str, float]:
@@ -133,22 +143,7 @@ def evaluate_bound(
         kls.append(output.kl.double().cpu())
         advance(len(part.images))
     kl_per_step = tuple(torch.cat(kls).mean(0).tolist())
-    return bound_figures(torch.cat(bounds).numpy(), float(torch.cat(reconstructions).mean()), kl_per_step)
-
-
-def bound_figures(
-    per_image: np.ndarray, reconstruction: float = math.nan, kl_per_step: tuple[float, ...] = ()
-) -> BoundFigures:
-    """Means and the standard error from the bounds of single images, float64 [images]."""
-    return BoundFigures(
-        images=len(per_image),
-        bound=float(per_image.mean()),
-        standard_error=_standard_error(per_image),
-        reconstruction=reconstruction,
-        kl=sum(kl_per_step) if kl_per_step else math.nan,
-        kl_per_step=kl_per_step,
-        per_image=per_image,
-    )
+    return BoundFigures(torch.cat(bounds).numpy(), float(torch.cat(reconstructions).mean()), kl_per_step)
 
 
 def _standard_error(values: np.ndarray) -> float:
@@ -205,14 +200,18 @@ def evaluate_error(
     advance: Advance = lambda _: None,
 ) -> ErrorFigures:
     """Error rate after the last glimpse."""
+    parts = slices(evaluation, batch, limit)
+    return error_figures(answers(lambda images: model(images).answer, parts, advance))
 
-    def answers() -> Iterator[tuple[Tensor, Tensor]]:
-        for _, part in slices(evaluation, batch, limit):
-            assert part.labels is not None
-            yield model(part.images).answer, part.labels
-            advance(len(part.labels))
 
-    return error_figures(answers())
+def answers(
+    logits: Callable[[Tensor], Tensor], parts: Iterable[tuple[int, Batch]], advance: Advance
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits and right classes of batches with labels."""
+    for _, part in parts:
+        assert part.labels is not None
+        yield logits(part.images), part.labels
+        advance(len(part.labels))
 
 
 def error_figures(answers: Iterable[tuple[Tensor, Tensor]]) -> ErrorFigures:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,11 +28,10 @@ from .figures import (
     EVALUATION_SEED,
     BoundFigures,
     ErrorFigures,
-    bound_figures,
+    answers,
     check_labels,
     error_figures,
-    evaluate_bound,
-    evaluate_error,
+    evaluate,
     evaluate_importance,
     slices,
 )
@@ -89,17 +87,14 @@ def evaluate_checkpoint(request: Request) -> Result:
         checkpoint = rounded_to_int8(checkpoint)
     model = checkpoint.build().to(device)
     config = checkpoint.config
-    if not isinstance(model, Draw) and (
-        request.importance or request.plot or request.nearest or request.recognise
-    ):
+    if isinstance(model, Draw):
+        _check_no_classifier(request, "checkpoint is a DRAW network")
+    elif request.importance or request.plot or request.nearest or request.recognise:
         raise DrawError(
             "--importance, --plot, --nearest and --recognise are for DRAW; this checkpoint is a glimpse classifier"
         )
-    if isinstance(model, Draw):
-        _check_no_classifier(request, "checkpoint is a DRAW network")
-    shape = (config.image_channels, config.image_height, config.image_width)
     labels = None if isinstance(config, DrawConfig) else config.labels
-    dataset = _dataset(request, checkpoint.dataset, shape, device, labels)
+    dataset = _dataset(request, checkpoint.dataset, config.image, device, labels)
     if not isinstance(model, Draw):
         check_labels(dataset)
     if request.nearest is not None:
@@ -108,16 +103,12 @@ def evaluate_checkpoint(request: Request) -> Result:
     if request.recognise:
         check_recognise(dataset)
     evaluation, count, result = _begin(request, dataset)
-    batch, limit, seed = request.batch, request.limit, request.seed
     result.values["iteration"] = checkpoint.iteration
     if request.int8:
         result.lines[0] += " [weights rounded to int8]"
         result.values["dtype"] = "int8"
     with progress("evaluating", count) as bar:
-        if isinstance(model, Draw):
-            figures = evaluate_bound(model, evaluation, batch, limit, seed, bar.advance)
-        else:
-            figures = evaluate_error(model, evaluation, batch, limit, bar.advance)
+        figures = evaluate(model, evaluation, request.batch, request.limit, request.seed, bar.advance)
     _add_figures(result, figures, request, dataset)
     if isinstance(model, Draw) and isinstance(figures, BoundFigures):
         if request.importance:
@@ -197,9 +188,8 @@ def evaluate_onnx(request: Request) -> Result:
             f"{path} is a {metadata.model_type}: only a scorer or a classifier can be evaluated; give --ckpt with"
             " the checkpoint, or a file of draw-export --graph scorer"
         )
-    dataset = _dataset(
-        request, metadata.dataset, metadata.image_shape, torch.device("cpu"), metadata.labels or None
-    )
+    image = ImageSize(*metadata.image_shape)
+    dataset = _dataset(request, metadata.dataset, image, torch.device("cpu"), metadata.labels or None)
     if metadata.model_type == CLASSIFIER:
         check_labels(dataset)
     evaluation, count, result = _begin(request, dataset)
@@ -211,18 +201,14 @@ def evaluate_onnx(request: Request) -> Result:
             for start, part in parts:
                 bounds.append(scorer(part.images.numpy(), request.seed, start, steps=False).bound)
                 bar.advance(len(part.images))
-            figures = bound_figures(np.concatenate(bounds).astype(np.float64))
+            figures = BoundFigures(np.concatenate(bounds).astype(np.float64))
         else:
             classifier = Classifier(path, provider=request.provider, threads=request.threads)
 
-            def answers() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-                for _, part in parts:
-                    assert part.labels is not None
-                    logits = classifier(part.images.numpy(), steps=False).logits
-                    yield torch.from_numpy(logits), part.labels
-                    bar.advance(len(part.images))
+            def logits(images: torch.Tensor) -> torch.Tensor:
+                return torch.from_numpy(classifier(images.numpy(), steps=False).logits)
 
-            figures = error_figures(answers())
+            figures = error_figures(answers(logits, parts, bar.advance))
     _add_figures(result, figures, request, dataset)
     return result
 
@@ -230,13 +216,12 @@ def evaluate_onnx(request: Request) -> Result:
 def _dataset(
     request: Request,
     stored: str,
-    shape: tuple[int, int, int],
+    image: ImageSize,
     device: torch.device,
     labels: tuple[str, ...] | None = None,
 ) -> Dataset:
     """The one asked for, or the ``stored`` one that the file names, checked to fit the model."""
     name = request.dataset or stored
-    channels, height, width = shape
     if name in ("images", "labelled-images"):
         if request.image_dir is None:
             raise DrawError("this model was trained on a folder of pictures: name one with --image-dir")
@@ -245,14 +230,14 @@ def _dataset(
             request.data_dir,
             device,
             image_dir=request.image_dir,
-            image_size=(height, width),
-            channels=channels,
+            image_size=(image.height, image.width),
+            channels=image.channels,
             labels=labels,
             whole=name == "labelled-images" and request.split == "all",
         )
     else:
         dataset = load_dataset(name, request.data_dir, device)
-    dataset.check_fits(ImageSize(*shape))
+    dataset.check_fits(image)
     return dataset
 
 

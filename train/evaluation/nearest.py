@@ -17,7 +17,7 @@ from ...errors import DrawError
 from ...models.draw import Draw
 from ...runtime.pictures.drawing import MAX_SIDE, fitting_scale, gap_width, pairs
 from ..data.dataset import Dataset, Split
-from ..data.stream import BINARISE_TRAIN, binarise
+from ..data.stream import BINARISE_TRAIN
 from .figures import Advance, image_noise
 from .samples import BATCH, draw_samples
 
@@ -60,7 +60,7 @@ class Uniqueness:
 
 def check_nearest(dataset: Dataset) -> None:
     """Raises DrawError for training pictures that are made anew in every batch: none is kept to compare with."""
-    if "train" not in dataset.splits:
+    if "train" not in dataset.evaluations:
         raise DrawError(
             f"--nearest: {dataset.name} makes its training pictures anew in every batch and keeps none"
         )
@@ -81,8 +81,7 @@ def find_nearest(
     if (
         dataset.binary and train.maximum == 255
     ):  # kept grey and binarised afresh in every batch: draw them once
-        drawn = binarise(train.images.cpu().numpy(), BINARISE_TRAIN)
-        train = Split(torch.from_numpy(drawn).to(train.images.device), train.labels, maximum=1)
+        train = train.arrays().binarised(BINARISE_TRAIN).on(train.images.device)
     # Test sets may be sorted by class: take every k-th picture.
     chosen = torch.arange(0, len(test), max(len(test) // max(count, 200), 1), device=test.images.device)
     fresh = test.take(chosen).images

@@ -20,7 +20,6 @@ from torch.nn import functional
 
 from ..data.torn import torn_digits
 from ..data.two_digit import DIGIT, PLACES, SIDE, paint_pairs
-from .figures import Advance
 
 NONE = 10  # the class of windows with no digit in the middle
 TORN = 0.25  # share of the training pairs' digits
@@ -49,17 +48,8 @@ class PairReading:
 class PairReader:
     """Reads two digits in pictures uint8 0/1 [n, 60, 60]."""
 
-    def __init__(
-        self,
-        images: np.ndarray,
-        labels: np.ndarray,
-        seed: int = 0,
-        advance: Advance = lambda _: None,
-    ) -> None:
-        """Trains on binarised digits uint8 [n, 28, 28], labels int64 [n]: 100 s on one core for 50,000.
-
-        ``advance`` counts to ``EPOCHS``.
-        """
+    def __init__(self, images: np.ndarray, labels: np.ndarray, seed: int = 0) -> None:
+        """Trains on binarised digits uint8 [n, 28, 28], labels int64 [n]: 100 s on one core for 50,000."""
         random = np.random.default_rng(seed)
         with torch.random.fork_rng(devices=[]):  # the caller's generator is none of our business
             torch.manual_seed(seed)
@@ -82,7 +72,6 @@ class PairReader:
                 optimizer.step()
                 if schedule.last_epoch < schedule.total_steps:
                     schedule.step()
-            advance(1)
 
     def read(self, pictures: np.ndarray) -> PairReading:
         """The two likeliest digits of each picture; the second at least five pixels from the first."""

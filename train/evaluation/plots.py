@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from ...files import atomic_write
 from .calibration import Calibration
@@ -12,21 +13,15 @@ from .calibration import Calibration
 
 def plot_kl(kl_per_step: tuple[float, ...], title: str, path: Path) -> None:
     """Bars of the KL of each step, in nats: where the network puts its information."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(6.4, 3.2), layout="constrained")
     axes = figure.subplots()
     axes.bar(range(1, len(kl_per_step) + 1), kl_per_step, color="#3b6ea5")
     axes.set(xlabel="step", ylabel="KL (nats)", title=title)
-    axes.spines[["top", "right"]].set_visible(False)
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=120)
+    _save(figure, path)
 
 
 def plot_reliability(calibration: Calibration, title: str, path: Path) -> None:
     """A reliability diagram: the share of right answers in each bin of confidence, and how many answers it has."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(4.8, 5.2), layout="constrained")
     axes, below = figure.subplots(2, sharex=True, height_ratios=(4, 1))
     bins = len(calibration.count)
@@ -46,16 +41,11 @@ def plot_reliability(calibration: Calibration, title: str, path: Path) -> None:
     axes.legend(frameon=False, loc="upper left")
     below.bar(edges, calibration.count[some], 1 / bins, align="edge", color="0.6", edgecolor="white")
     below.set(xlabel="probability of the answer", ylabel="answers", xlim=(0, 1), yscale="log")
-    for each in (axes, below):
-        each.spines[["top", "right"]].set_visible(False)
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=120)
+    _save(figure, path)
 
 
 def plot_curve(points: list[tuple[int, float]], label: str, title: str, path: Path) -> None:
     """A run's validations, (iteration, figure), each of them; lower is better."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(6.4, 3.2), layout="constrained")
     axes = figure.subplots()
     iterations, values = zip(*points, strict=True)
@@ -67,6 +57,12 @@ def plot_curve(points: list[tuple[int, float]], label: str, title: str, path: Pa
     )
     axes.set(xlabel="iteration", ylabel=label, title=title)
     axes.grid(axis="y", alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """As a PNG, its plots open at the top and on the right."""
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=120)

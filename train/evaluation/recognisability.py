@@ -22,8 +22,8 @@ from ...models.draw import Draw
 from ...runtime.error_rate import ErrorRate
 from ...runtime.pictures.captions import captioned
 from ...runtime.pictures.drawing import Rgb, arrange, fitting_scale, gap_width, to_rgb
-from ..data.dataset import Dataset
-from ..data.mnist import Digits, test_digits, training_digits
+from ..data.dataset import Dataset, Pictures
+from ..data.mnist import test_digits, training_digits
 from ..data.registry import data_root
 from ..data.stream import BINARISE_TEST, BINARISE_TRAIN, TWO_DIGIT_TEST
 from ..data.torn import torn_digits
@@ -145,24 +145,17 @@ def recognise(
     return Recognisability(samples, samples_read, real, torn, right)
 
 
-def _digits(dataset: Dataset, data_dir: Path | None) -> tuple[Digits, Digits]:
+def _digits(dataset: Dataset, data_dir: Path | None) -> tuple[Pictures, Pictures]:
     """Training and test digits of a set of single ones, as its pictures are: the fixed files have no labels."""
     if dataset.binary:
         root = data_root(data_dir)
         train, test = training_digits(root)[0], test_digits(root)
         return train.binarised(BINARISE_TRAIN), test.binarised(BINARISE_TEST)
-    splits = (dataset.evaluation("train"), dataset.evaluation("test"))
-    for split in splits:
-        assert split.labels is not None
-    train, test = (
-        Digits(split.images.cpu().numpy(), split.labels.cpu().numpy(), split.maximum)  # type: ignore[union-attr]
-        for split in splits
-    )
-    return train, test
+    return dataset.evaluation("train").arrays(), dataset.evaluation("test").arrays()
 
 
 def _read_digits(
-    samples: np.ndarray, train: Digits, test: Digits
+    samples: np.ndarray, train: Pictures, test: Pictures
 ) -> tuple[Readings, Readings, Readings, np.ndarray]:
     """Of samples, real and torn digits, and the labels of the real ones [m, 1]."""
     reader = DigitReader(_intensities(train), train.labels, SEED)
@@ -201,7 +194,7 @@ def _read_pairs(
     return read(samples[:, 0].astype(np.uint8)), read(real), read(both), truth
 
 
-def _intensities(digits: Digits) -> np.ndarray:
+def _intensities(digits: Pictures) -> np.ndarray:
     """float32 [n, H, W] in [0, 1]"""
     return digits.images[:, 0].astype(np.float32) / digits.maximum
 

@@ -9,17 +9,16 @@ import pytest
 import torch
 
 from draw_onnx.train.data import cluttered, two_digit
-from draw_onnx.train.data.dataset import Split
-from draw_onnx.train.data.mnist import Digits
+from draw_onnx.train.data.dataset import Pictures, Split
 from draw_onnx.train.data.registry import load_dataset
 from draw_onnx.train.data.stream import draws
 
 CPU = torch.device("cpu")
 
 
-def random_digits(count: int) -> Digits:
+def random_digits(count: int) -> Pictures:
     rng = np.random.default_rng(4)
-    return Digits(rng.integers(0, 256, (count, 1, 28, 28), np.uint8), np.arange(count) % 10)
+    return Pictures(rng.integers(0, 256, (count, 1, 28, 28), np.uint8), np.arange(count) % 10)
 
 
 def constant_digits(values: list[int]) -> np.ndarray:
@@ -77,7 +76,7 @@ def test_fixed_clutter_follows_its_definition() -> None:
 
 
 def test_one_whole_digit_and_eight_pieces_always_inside() -> None:
-    ones = Digits(np.ones((50, 1, 28, 28), np.uint8), np.zeros(50, np.int64))
+    ones = Pictures(np.ones((50, 1, 28, 28), np.uint8), np.zeros(50, np.int64))
     batch = cluttered.draw_cluttered(ones.on(CPU), torch.arange(50), torch.Generator().manual_seed(1))
     sums = (batch.images * 255).round().sum((1, 2, 3))
     assert (sums == 28 * 28 + 8 * 64).all()  # nothing falls off the edge, nothing is clipped below 255
@@ -85,7 +84,7 @@ def test_one_whole_digit_and_eight_pieces_always_inside() -> None:
 
 
 def test_sums_are_clipped_at_full_intensity() -> None:
-    full = Digits(np.full((20, 1, 28, 28), 255, np.uint8), np.zeros(20, np.int64))
+    full = Pictures(np.full((20, 1, 28, 28), 255, np.uint8), np.zeros(20, np.int64))
     batch = cluttered.draw_cluttered(full.on(CPU), torch.arange(20), torch.Generator().manual_seed(1)).images
     assert set(batch.unique().tolist()) == {0.0, 1.0}
     fixed = cluttered.clutter_fixed(full, 5).images
@@ -100,11 +99,11 @@ def test_places_are_uniform(fixed: bool) -> None:
     images = np.ones((count, 1, 28, 28), np.uint8)
     if fixed:
         images[:, 0, 0, 0] = 100  # the digit's corner; pieces show it only when cut at the corner: 1 in 441
-        digits = Digits(images, np.zeros(count, np.int64))
+        digits = Pictures(images, np.zeros(count, np.int64))
         pictures = cluttered.clutter_fixed(digits, 5).images[:, 0].astype(np.int64)
     else:
         images[:, 0, 0, 0] = 100
-        split = Digits(images, np.zeros(count, np.int64)).on(CPU)
+        split = Pictures(images, np.zeros(count, np.int64)).on(CPU)
         generator = torch.Generator().manual_seed(3)
         parts = [
             cluttered.draw_cluttered(split, part, generator).images[:, 0]

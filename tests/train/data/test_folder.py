@@ -78,7 +78,7 @@ def test_unreadable_files_are_named_up_to_five_and_left_out(
     with pytest.raises(DrawError, match="8001 x 8000 pixels, more than the 64 megapixels"):
         open_picture(folder / "bad6.png", 3)
     assert data.note == "7 unreadable pictures left out"
-    assert sum(len(data.evaluation(name)) for name in data.splits) == 5
+    assert sum(len(data.evaluation(name)) for name in data.evaluations) == 5
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -141,7 +141,7 @@ def test_the_runtime_prepares_pictures_as_training_does(tmp_path: Path, size: tu
     for name, alpha in (("a", 0), ("b", 1), ("c", 1)):
         save(folder / f"{name}.png", rng.integers(0, 256, (37, 64, 3 + alpha), np.uint8))
     data = load(folder, (height, width), channels)
-    stored = {split.images[0].numpy().tobytes() for split in map(data.evaluation, data.splits)}
+    stored = {split.images[0].numpy().tobytes() for split in map(data.evaluation, data.evaluations)}
     scored = [read_picture(path, size, picture_fit="cover") for path in folder.iterdir()]
     assert {np.round(picture * 255).astype(np.uint8).tobytes() for picture in scored} == stored
     for picture in scored:

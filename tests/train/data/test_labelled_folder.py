@@ -82,7 +82,7 @@ def test_another_folder_validates_and_tests(tmp_path: Path) -> None:
 def test_classes_of_a_trained_model_keep_their_numbers(tmp_path: Path) -> None:
     folder = make(tmp_path, {"y": 1, "b": 2})
     data = load_labelled_folder(folder, SIZE, CPU, labels=("a", "b", "y"), whole=True)
-    assert data.splits == ("all",)
+    assert list(data.evaluations) == ["all"]
     assert levels(data, "all") == {1: [1, 2], 2: [0]}
     with pytest.raises(DrawError, match=r"b is none of the classes a, y"):
         load_labelled_folder(folder, SIZE, CPU, labels=("a", "y"), whole=True)

@@ -65,10 +65,10 @@ LAYOUTS = {
 def test_layouts(tmp_path: Path, layout: str, part: str) -> None:
     folder, name = LAYOUTS[layout]
     write(tmp_path / folder, name)
-    images, labels, names = read_part(tmp_path, part, labelled=True)
-    np.testing.assert_array_equal(images[:, 0], IMAGES[part])
-    np.testing.assert_array_equal(labels, LABELS[part])
-    assert names == tuple("0123456789")
+    digits = read_part(tmp_path, part, labelled=True)
+    np.testing.assert_array_equal(digits.images[:, 0], IMAGES[part])
+    np.testing.assert_array_equal(digits.labels, LABELS[part])
+    assert digits.names == tuple("0123456789")
 
 
 def test_keras(tmp_path: Path) -> None:
@@ -81,11 +81,11 @@ def test_keras(tmp_path: Path) -> None:
     data = load_dataset("cluttered-mnist", tmp_path, "cpu")
     assert (data.train_size, len(data.evaluation("test"))) == (20, 6)
     assert load_dataset("mnist-dynamic", tmp_path, "cpu").labels == tuple("0123456789")
-    images, labels, _ = read_part(tmp_path, TEST, labelled=True)
-    np.testing.assert_array_equal(images[:, 0], IMAGES[TEST])
-    np.testing.assert_array_equal(labels, LABELS[TEST])
+    digits = read_part(tmp_path, TEST, labelled=True)
+    np.testing.assert_array_equal(digits.images[:, 0], IMAGES[TEST])
+    np.testing.assert_array_equal(digits.labels, LABELS[TEST])
     np.savez(tmp_path / "mnist.npz", x_train=IMAGES[TRAIN], z=LABELS[TRAIN])
-    assert len(read_part(tmp_path, TRAIN, labelled=False)[0]) == 24
+    assert len(read_part(tmp_path, TRAIN, labelled=False).images) == 24
     with pytest.raises(DrawError, match=r"mnist\.npz holds no array y_train: it holds x_train, z"):
         read_part(tmp_path, TRAIN, labelled=True)
     np.savez(tmp_path / "mnist.npz", x_train=IMAGES[TRAIN] / 255, y_train=LABELS[TRAIN])
@@ -98,9 +98,10 @@ def test_keras(tmp_path: Path) -> None:
 
 def test_emnist_lies_on_its_side_and_letters_begin_at_one(tmp_path: Path) -> None:
     write(tmp_path, "emnist-letters-{test}-{kind}-idx{axes}-ubyte.gz", shift=1)
-    images, labels, names = read_part(tmp_path, TEST, labelled=True)
-    np.testing.assert_array_equal(images[:, 0], IMAGES[TEST].swapaxes(1, 2))
-    np.testing.assert_array_equal(labels, LABELS[TEST])
+    digits = read_part(tmp_path, TEST, labelled=True)
+    names = digits.names
+    np.testing.assert_array_equal(digits.images[:, 0], IMAGES[TEST].swapaxes(1, 2))
+    np.testing.assert_array_equal(digits.labels, LABELS[TEST])
     assert (len(names), names[0], names[-1]) == (26, "a", "z")
     data = load_dataset("mnist-dynamic", tmp_path, "cpu")
     assert data.labels == names
@@ -114,7 +115,7 @@ def test_emnist_lies_on_its_side_and_letters_begin_at_one(tmp_path: Path) -> Non
 )
 def test_emnist_classes(tmp_path: Path, kind: str, count: int, last: str) -> None:
     write(tmp_path, f"emnist-{kind}-" + "{test}-{kind}-idx{axes}-ubyte")
-    names = read_part(tmp_path, TRAIN, labelled=True)[2]
+    names = read_part(tmp_path, TRAIN, labelled=True).names
     assert (len(names), len(set(names)), names[-1]) == (count, count, last)
 
 
@@ -164,6 +165,6 @@ def test_every_place_is_named(tmp_path: Path) -> None:
 
 
 def test_what_is_mnist_is_known_by_its_pictures(data_dir: Path) -> None:
-    images = read_part(data_dir, TRAIN, labelled=False)[0]
+    images = read_part(data_dir, TRAIN, labelled=False).images
     assert zlib.crc32(images[:1000].tobytes()) == mnist.MNIST_CRC32
     assert load_dataset("mnist-dynamic", data_dir, "cpu").note == ""

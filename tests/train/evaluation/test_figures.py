@@ -117,7 +117,7 @@ def test_grey_data_compare_means_with_means(model: Draw, bars: Dataset) -> None:
         name="grey",
         image=bars.image,
         train=bars.evaluation("train"),
-        evaluations={name: lambda name=name: bars.evaluation(name) for name in bars.splits},
+        evaluations={name: lambda name=name: bars.evaluation(name) for name in bars.evaluations},
         binary=False,
     )
     means, drawn = find_nearest(model, grey, 130), find_nearest(model, bars, 130)  # more than one batch

@@ -15,8 +15,7 @@ from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import Checkpoint, build_model, save_checkpoint
 from draw_onnx.models.config import DrawConfig
 from draw_onnx.models.draw import Draw
-from draw_onnx.train.data.dataset import Dataset
-from draw_onnx.train.data.mnist import Digits
+from draw_onnx.train.data.dataset import Dataset, Pictures
 from draw_onnx.train.data.registry import load_dataset
 from draw_onnx.train.data.torn import torn_digits
 from draw_onnx.train.data.two_digit import PLACES, paint_pairs
@@ -187,11 +186,11 @@ def test_real_pictures_pass_and_noise_does_not(
 ) -> None:
     images, labels = digits
     train, test = (
-        Digits(images[part][:, None], labels[part], 1) for part in (slice(1500), slice(1500, None))
+        Pictures(images[part][:, None], labels[part], 1) for part in (slice(1500), slice(1500, None))
     )
     monkeypatch.setattr(recognisability, "training_digits", lambda *_: (train, None))
     monkeypatch.setattr(recognisability, "test_digits", lambda *_: test)
-    monkeypatch.setattr(Digits, "binarised", lambda self, _: self)  # they are black and white already
+    monkeypatch.setattr(Pictures, "binarised", lambda self, _: self)  # they are black and white already
     monkeypatch.setattr(recognisability, "PairReader", lambda *_: pairs)
     if name == "digits":
         data = load_dataset("digits", None, "cpu")
