@@ -10,7 +10,7 @@ import re
 import shlex
 from pathlib import Path
 
-from results import EXPERIMENTS
+from results import EXPERIMENTS, Run
 from run_folder import curve, curve_table, machine_of, stages
 
 from draw_onnx.console import format_duration
@@ -75,6 +75,7 @@ def page(
     words: list[str],
     printed: Printed,
     metrics: Path,
+    before: Run | None = None,
 ) -> str:
     """The whole card.
 
@@ -82,12 +83,22 @@ def page(
         last: of the same run, with its training state.
         words: the command that made it.
         metrics: its metrics.csv.
+        before: the run that made the stages before its own.
     """
-    ends = stages(metrics)
+    ends, points, command = stages(metrics), curve(metrics, POINTS), shlex.join(words)
+    assert last.training is not None
+    took = f"{format_duration(last.training['seconds'])} of updates (validations not counted) on {machine_of(last, words)}."
+    if before is not None:
+        record = f"[an earlier run's](../docs/results.md#{before.name})"
+        took = (
+            f"Those up to iteration {before.iterations:,} are {record}: {format_duration(before.seconds)} on"
+            f" {before.hardware}.\nThe rest was trained from its weights by `{command}`: {took}"
+        )
+        points = [*before.curve, *curve(metrics, POINTS - len(before.curve))]
+        ends, command = [*before.ends, *ends], before.command
     config = ", ".join(f"{k} {v}" for k, v in config_to_dict(best.config).items() if k != "labels")
     draw = isinstance(best.config, DrawConfig)
     unit = "nats" if draw else "% error"
-    assert last.training is not None
     given = last.training["settings"]
     # Empty and image_* are for folders of pictures only, and a folder's place is nobody's business.
     settings = ", ".join(f"{k} {v}" for k, v in given.items() if v != "" and not k.startswith("image_"))
@@ -104,7 +115,7 @@ def page(
         else ""
     )
     diagram = f"\n![How often it is right against how sure it is](../docs/images/{name}-calibration.png)\n"
-    table = "\n".join(curve_table(curve(metrics, POINTS), unit))
+    table = "\n".join(curve_table(points, unit))
     return f"""{front_matter(name, best, figures_of(printed))}
 # {name}
 
@@ -121,10 +132,10 @@ def page(
 From random weights, by one command:
 
 ```sh
-{shlex.join(words)}
+{command}
 ```
 
-{staged}{format_duration(last.training["seconds"])} of updates (validations not counted) on {machine_of(last, words)}.
+{staged}{took}
 Another processor gives the same figure within its interval, and not the same bits.
 
 Settings{" of the last stage" if ends else ""} as they were: {settings}.

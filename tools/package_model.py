@@ -5,16 +5,20 @@
 Every figure on the card is what the command beside it printed when this was run. Nothing is copied from logs
 but the training time and the curve, which cannot be measured again. Nothing is packaged that its command did not
 make: a run that began from other weights, that was resumed with another length, or that has not finished is refused.
+A preset's later stages may be another run's than its first (draw-train --from-stage), on another machine: --before
+names the record of the run that made the first.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 from pathlib import Path
 
 from card import Printed, figures_of, page
+from results import Run
 from run_folder import ROOT, command_of, finished, option, run, stages, validations
 
 from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint, save_weights
@@ -34,8 +38,13 @@ def main() -> None:
     )
     parser.add_argument("--limit", type=int, default=1000, help="pictures that it is taken over")
     parser.add_argument("--recognise", type=int, default=1000, help="samples to have read")
+    parser.add_argument(
+        "--before", type=Path, help="docs/results/RUN.json of the run that made the stages before"
+    )
     given = parser.parse_args()
-    card = package(given.run, given.name, given.data_dir, given.importance, given.limit, given.recognise)
+    before = Run(**json.loads(given.before.read_text(encoding="utf-8"))) if given.before else None
+    how = given.importance, given.limit, given.recognise
+    card = package(given.run, given.name, given.data_dir, *how, before)
     print(f"wrote {card}")
 
 
@@ -46,6 +55,7 @@ def package(
     importance: int,
     limit: int,
     recognise: int,
+    before: Run | None = None,
     root: Path = ROOT,
 ) -> Path:
     """Write ``pretrained/NAME.safetensors``, ``.onnx`` and ``.md`` and ``docs/images/NAME-*.png`` below ``root``.
@@ -56,7 +66,7 @@ def package(
     Raises:
         SystemExit: a run whose weights its command did not make.
     """
-    check_run(folder)
+    check_run(folder, before)
     best, last = (load_checkpoint(folder / file) for file in ("best.ckpt", "last.ckpt"))
     weights, onnx, card = (f"pretrained/{name}{suffix}" for suffix in (".safetensors", ".onnx", ".md"))
     save_weights(root / weights, best)
@@ -69,8 +79,10 @@ def package(
     save_weights(root / weights, dataclasses.replace(best, metrics=best.metrics | figures_of(printed)))
     words, metrics = command_of(folder), folder / "metrics.csv"
     unit = "nats" if isinstance(best.config, DrawConfig) else "% error"
-    plot_curve(validations(metrics), f"validation, {unit}", name, root / f"docs/images/{name}-curve.png")
-    (root / card).write_text(page(name, best, last, words, printed, metrics), encoding="utf-8")
+    earlier = [(int(iteration), float(figure)) for iteration, figure in before.curve] if before else []
+    diagram = root / f"docs/images/{name}-curve.png"
+    plot_curve([*earlier, *validations(metrics)], f"validation, {unit}", name, diagram)
+    (root / card).write_text(page(name, best, last, words, printed, metrics, before), encoding="utf-8")
     return root / card
 
 
@@ -93,11 +105,19 @@ def commands(
     return [export, plain, weighted]
 
 
-def check_run(folder: Path) -> None:
-    """Raises SystemExit unless the command in the folder, and nothing else, made the weights."""
+def check_run(folder: Path, before: Run | None = None) -> None:
+    """Raises SystemExit unless the command in the folder, after that of ``before``, and nothing else made the weights."""
     settings = finished(folder)[1]["settings"]
     words = command_of(folder)
-    if settings.get("init_from") or option(words, "--init-from") is not None:
+    if before is not None:
+        theirs = before.preset, before.weights_sha256, True
+        if theirs != (
+            settings["preset"],
+            settings.get("init_from"),
+            option(words, "--from-stage") is not None,
+        ):
+            raise SystemExit(f"{folder} does not train later stages of {before.name} from that run's weights")
+    elif settings.get("init_from") or option(words, "--init-from") is not None:
         raise SystemExit(
             f"{folder} began from other weights ({settings.get('init_from') or 'see its command'}):"
             " nothing is packaged that its command did not make"

@@ -16,12 +16,14 @@ import json
 import shlex
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from run_folder import ROOT, command_of, curve, curve_table, finished, machine_of, option, run
+from run_folder import ROOT, command_of, curve, curve_table, finished, machine_of, option, run, stages
 
 from draw_onnx.console import format_duration
+from draw_onnx.models.checkpoint import load_checkpoint, weights_sha256
 from draw_onnx.models.config import DrawConfig
 from draw_onnx.train.presets import PRESETS
 
@@ -70,6 +72,8 @@ class Run:
     curve: list[list]  # [iteration, validation figure]
     starts_from: str = ""  # the model whose weights it started from, as the command names it
     starts_sha256: str = ""  # and which weights these were: a packaged model may be another by now
+    weights_sha256: str = ""  # of its best weights
+    ends: Sequence[int] = ()  # the last iterations of its stages
     parity: str = ""  # the lines of draw-export's report
     drawn: str = ""  # the options that draw-gen was given
     remark: str = ""  # written by hand: what the record cannot say, e.g. that the preset has changed since
@@ -83,6 +87,7 @@ def take_in(folder: Path) -> None:
     preset = PRESETS[settings["preset"]]
     last_stage = preset.stages[-1] if preset.stages else {}
     theirs = {**vars(preset.model), **last_stage}
+    best = load_checkpoint(folder / "best.ckpt")
     words = command_of(folder)
     RECORDS.mkdir(parents=True, exist_ok=True)
     IMAGES.mkdir(parents=True, exist_ok=True)
@@ -105,6 +110,8 @@ def take_in(folder: Path) -> None:
         curve=[list(point) for point in curve(folder / "metrics.csv")],
         starts_from=option(words, "--init-from") or "",
         starts_sha256=settings.get("init_from", ""),
+        weights_sha256=weights_sha256(best.weights, best.config),
+        ends=stages(folder / "metrics.csv"),
         remark=remark(folder.name, shlex.join(words)),
     )
     if isinstance(last.config, DrawConfig):

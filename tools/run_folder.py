@@ -80,12 +80,12 @@ def curve_table(points: Sequence[Sequence[Any]], label: str) -> list[str]:
 
 
 def stages(metrics: Path) -> list[int]:
-    """The last iteration of each stage of a run made in stages; empty where metrics.csv knows of none, or of one."""
+    """The last iteration of each stage that a run trained; empty where it has one, which is not a later one of several."""
     ends: dict[int, int] = {}
     for row in _rows(metrics):
         if row.get("stage"):
             ends[int(row["stage"])] = int(row["iteration"])
-    return [ends[stage] for stage in sorted(ends)] if len(ends) > 1 else []
+    return [ends[stage] for stage in sorted(ends)] if max(ends, default=1) > 1 else []
 
 
 def _rows(metrics: Path) -> list[dict[str, str]]:

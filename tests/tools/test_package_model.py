@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib
 import json
 import re
@@ -109,6 +110,31 @@ def test_a_card_is_what_the_commands_print(tool: Any, trained: Path, tmp_path: P
     assert "stages" not in text
     images = {p.name for p in (tmp_path / "docs" / "images").iterdir()}
     assert images == {"tiny-curve.png", "tiny-nearest.png", "tiny-recognised.png"}
+
+
+def test_the_first_stages_may_be_another_runs(tool: Any, copy: Path) -> None:
+    """Named by its record, whose weights this run began from; then the card has the command that makes it all."""
+    words = "draw-train --from-stage 2 --init-from first.safetensors"
+    (copy / "command.txt").write_text(f"{words}\n")
+    change_settings(copy, init_from="ab12")
+    add_stages(copy, 0)
+    of_first = {"figure": "25 nats", "command": "draw-train --threads 1", "iterations": 2, "epochs": 0.1}
+    of_first |= {"seconds": 7200.0, "hardware": "1 x cpu", "sizes": "", "curve": [[1, "30.00"], [2, "29.00"]]}
+    first = tool.Run(name="first", preset="digits", weights_sha256="ab12", ends=[2], **of_first)
+    tool.check_run(copy, first)
+    for other in ({"weights_sha256": "cd34"}, {"preset": "mnist"}):
+        with pytest.raises(SystemExit, match="does not train later stages of first"):
+            tool.check_run(copy, dataclasses.replace(first, **other))
+    with pytest.raises(SystemExit, match="began from other weights"):
+        tool.check_run(copy)
+    best, last = (load_checkpoint(copy / name) for name in ("best.ckpt", "last.ckpt"))
+    text = tool.page("tiny", best, last, words.split(), [], copy / "metrics.csv", first)
+    assert "```sh\ndraw-train --threads 1\n```" in text
+    assert "trains in 2 stages, which end at iterations 2, 60" in text
+    assert "[an earlier run's](../docs/results.md#first): 2.0 h on 1 x cpu." in text
+    assert f"trained from its weights by `{words}`" in text
+    assert "| iteration | 1 | 2 |" in text
+    assert "| nats | 30.00 | 29.00 |" in text
 
 
 def test_a_run_in_stages(tool: Any, copy: Path) -> None:
