@@ -45,7 +45,8 @@ def load_cifar10(root: Path, device: torch.device) -> Dataset:
         raise DrawError(
             f"{folder} holds no training batch: {TRAIN_FILES[0]} to {TRAIN_FILES[-1]} belong there"
         )
-    given = Pictures(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    given = Pictures(images, labels)
     test = Pictures(*read_cifar(folder / "test_batch.bin"))
     order = permutation(CIFAR_SPLIT, len(given))
     valid = max(1, len(given) // 10)
