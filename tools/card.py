@@ -115,6 +115,8 @@ def page(
         else ""
     )
     diagram = f"\n![How often it is right against how sure it is](../docs/images/{name}-calibration.png)\n"
+    seen = "; the last stage trains on these digits too, so that its figures say nothing of new ones"
+    seen = seen if given.get("all_digits") else ""
     table = "\n".join(curve_table(points, unit))
     return f"""{front_matter(name, best, figures_of(printed))}
 # {name}
@@ -140,7 +142,7 @@ Another processor gives the same figure within its interval, and not the same bi
 
 Settings{" of the last stage" if ends else ""} as they were: {settings}.
 
-Validation ({unit}), the whole run:
+Validation ({unit}), the whole run{seen}:
 
 {table}
 
