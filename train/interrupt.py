@@ -42,6 +42,11 @@ class Interrupt:
             raise KeyboardInterrupt
         self._heard = self._heard or number
 
+    @property
+    def heard(self) -> bool:
+        """Whether a signal has come, which the next :meth:`stop` says."""
+        return bool(self._heard)
+
     def stop(self, agree: Callable[[int], int] | None = None) -> bool:
         """Whether to stop here. ``agree`` makes one answer of those of all processes: the largest number."""
         number = self._heard if agree is None else agree(self._heard)

@@ -130,6 +130,11 @@ def decide_compile(seconds: float, device: torch.device) -> bool:
     return True
 
 
+def is_about_compiling(error: Exception) -> bool:
+    """Whether torch.compile has failed: by name, because importing its exceptions takes a second."""
+    return any(kind.__name__ == "TorchDynamoException" for kind in type(error).__mro__)
+
+
 def emulates_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 products are known to be emulated here: they then take many times as long as float32's."""
     text = _cpu_info()

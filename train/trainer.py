@@ -34,7 +34,7 @@ from .evaluation.figures import (
 )
 from .interrupt import Interrupt
 from .logbook import Logbook
-from .machine import agree_on_largest, describe_machine
+from .machine import agree_on_largest, describe_machine, is_about_compiling
 from .objective import Objective, make_objective
 from .optimizer import WeightAverage, learning_rate, load_optimizer, make_optimizer, set_rates
 from .order import Order, derived_seed
@@ -173,7 +173,14 @@ class Trainer:
             try:
                 while self.iteration < end and not interrupt.stop(self._agree):
                     self.clock.start()
-                    for name, value in self.step().items():
+                    try:
+                        terms = self.step()
+                    except Exception as error:
+                        # A terminal's Ctrl-C ends the C++ compiler as well, before anything is updated.
+                        if interrupt.heard and is_about_compiling(error):
+                            continue
+                        raise
+                    for name, value in terms.items():
                         self._sums[name] = self._sums[name] + value if name in self._sums else value
                     self._counted += 1
                     bar.advance()
@@ -197,6 +204,11 @@ class Trainer:
                         self.save()
                 if interrupt.signal is not None:
                     self.save()
+            except Exception as error:
+                # The same in a validation, whose row is then missing: what was saved before it counts.
+                if interrupt.heard and is_about_compiling(error):
+                    raise KeyboardInterrupt from error
+                raise
             finally:
                 self.clock.stop()
                 if logbook is not None:

@@ -211,6 +211,31 @@ def test_a_signal_finishes_the_step_and_saves(make_trainer: Make, name: str, cod
     assert signal.getsignal(number) is not interrupt._note
 
 
+@pytest.mark.usefixtures("heard_signals")
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_compiler_that_ctrl_c_ends_is_no_error(
+    make_trainer: Make, monkeypatch: pytest.MonkeyPatch, heard: bool
+) -> None:
+    """A terminal sends it to g++ as well, and torch.compile fails: the run stops as after any step, and saves."""
+    trainer = make_trainer(iterations=100, eval_every=100, save_every=100)
+    step = trainer.step
+
+    def stop_at_two() -> dict[str, torch.Tensor]:
+        if trainer.iteration == 2:
+            if heard:
+                signal.raise_signal(signal.SIGINT)
+            raise type("TorchDynamoException", (RuntimeError,), {})("g++")
+        return step()
+
+    monkeypatch.setattr(trainer, "step", stop_at_two)
+    if not heard:
+        with pytest.raises(RuntimeError, match="g\\+\\+"):
+            trainer.run(lambda _: None)
+        return
+    assert trainer.run(lambda _: None).exit_code == 130
+    assert load_checkpoint(trainer.folder.last).iteration == 2
+
+
 def test_a_nan_loss_is_named_and_the_checkpoint_survives(make_trainer: Make) -> None:
     trainer = make_trainer(iterations=100, eval_every=10, save_every=5)
     step = trainer.step
