@@ -110,12 +110,8 @@ def check_run(folder: Path, before: Run | None = None) -> None:
     settings = finished(folder)[1]["settings"]
     words = command_of(folder)
     if before is not None:
-        theirs = before.preset, before.weights_sha256, True
-        if theirs != (
-            settings["preset"],
-            settings.get("init_from"),
-            option(words, "--from-stage") is not None,
-        ):
+        theirs = before.preset, before.weights_sha256
+        if option(words, "--from-stage") is None or theirs != (settings["preset"], settings.get("init_from")):
             raise SystemExit(f"{folder} does not train later stages of {before.name} from that run's weights")
     elif settings.get("init_from") or option(words, "--init-from") is not None:
         raise SystemExit(

@@ -20,7 +20,7 @@ from ..streams import printable
 from .data.dataset import Dataset
 from .data.registry import load_dataset
 from .evaluation.figures import as_metrics, evaluate
-from .machine import decide_compile, emulates_bfloat16, flushed_subnormals, make_fabric
+from .machine import decide_compile, flushed_subnormals, has_bfloat16, make_fabric
 from .ranks import Crew, Rank, is_about_others
 from .run_lock import RunLock
 from .settings import Hardware, RunFolder, TrainSettings
@@ -82,8 +82,10 @@ def _train(
     crew.start()
     fabric.launch()
     start = dataclasses.replace(start, place=_with_compile(start, hardware, fabric))
-    if main and start.settings.precision == "bf16-mixed" and emulates_bfloat16(fabric.device):
-        note("this CPU has no bfloat16 instructions: --precision 32-true is much faster here")
+    if main and start.settings.precision == "bf16-mixed" and not has_bfloat16(fabric.device):
+        note(
+            "this CPU has no bfloat16 instructions that we know of: --precision 32-true may be much faster here"
+        )
     if main:
         make_folder(folder.samples)
         if start.fresh:

@@ -236,6 +236,21 @@ def test_a_compiler_that_ctrl_c_ends_is_no_error(
     assert load_checkpoint(trainer.folder.last).iteration == 2
 
 
+@pytest.mark.usefixtures("heard_signals")
+def test_in_a_validation_what_was_saved_counts(make_trainer: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its row is missing, so that the run goes on from before it, as after a second Ctrl-C."""
+    trainer = make_trainer(iterations=100, eval_every=4, save_every=3)
+
+    def stop() -> dict[str, float]:
+        signal.raise_signal(signal.SIGINT)
+        raise type("TorchDynamoException", (RuntimeError,), {})("g++")
+
+    monkeypatch.setattr(trainer, "_validate", stop)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(lambda _: None)
+    assert load_checkpoint(trainer.folder.last).iteration == 3
+
+
 def test_a_nan_loss_is_named_and_the_checkpoint_survives(make_trainer: Make) -> None:
     trainer = make_trainer(iterations=100, eval_every=10, save_every=5)
     step = trainer.step
