@@ -194,7 +194,17 @@ PRESETS: dict[str, Preset] = dict(
             ClassifierConfig(time_steps=8, attention_bound=3.0, position_bound=1.0),
             "cluttered-mnist",
             **_CLUTTERED,
-            stages=({}, {"iterations": 90_000, "warmup": 500, "attention_lr_settle": 0}),
+            stages=(
+                {"iterations": 15_000},
+                {
+                    "iterations": 80_000,
+                    "warmup": 500,
+                    "attention_lr_settle": 0,
+                    "weight_decay": 0.02,
+                    "eval_every": 2000,
+                    "all_digits": True,
+                },
+            ),
         ),
         _preset(
             "the same with 4 glimpses (the paper: 4.18 % error)",
