@@ -66,7 +66,7 @@ def filterbanks(window: Window, n: int, width: int, height: int) -> tuple[Tensor
         banks = filterbank(
             torch.cat([x, y]), torch.cat([delta, delta]), torch.cat([sigma2, sigma2]), n, width
         )
-        f_x, f_y = banks.chunk(2)
+        f_x, f_y = banks.unflatten(0, (2, -1)).unbind()  # torch.export cannot take chunk(2) for any K
         return f_x, f_y
     return filterbank(x, delta, sigma2, n, width), filterbank(y, delta, sigma2, n, height)
 

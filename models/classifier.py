@@ -80,7 +80,7 @@ class GlimpseClassifier(Chunked):
 
     def forward(self, x: Tensor, time_steps: int | None = None) -> ClassifierOutput:
         """x: [K, C, B, A] in [0, 1]; ``time_steps`` overrides the config's number of glimpses."""
-        batch, steps = len(x), time_steps or self.config.time_steps
+        batch, steps = x.shape[0], time_steps or self.config.time_steps
         products = (
             StepProduct(*joined(self.read_attention), steps, batch),
             lstm_product(self.lstm, steps, batch, self.product_dtype),

@@ -236,7 +236,7 @@ class Draw(Chunked):
 
     def _products(self, x: Tensor, steps: int) -> tuple[StepProduct, ...]:
         """The step's products in the order of :class:`Layers`, ready for a loop."""
-        batch, encoder = len(x), self.encoder
+        batch, encoder = x.shape[0], self.encoder
         weight, bias = encoder.weight_ih, encoder.bias_ih + encoder.bias_hh
         if not self.config.attention:
             # W_x x + W_e (x - m) = (W_x + W_e) x - W_e m, and only m changes from step to step.
