@@ -77,7 +77,7 @@ def compare(arguments: argparse.Namespace) -> None:
     save_json(arguments.json, raw)
     seconds = medians(raw)
     print(f"int8 beside the faster float file, {arguments.threads} thread(s), {instruction_set()}\n")
-    rows = [[name, f"failed: {reason}", *[""] * len(arguments.batch)] for name, reason in failed.items()]
+    rows = []
     for model, has in kinds.items():
         floats = [kind for kind in FLOATS if kind in has]
         of = {kind: seconds[f"{model}: {kind}"] for kind in (ORT_FLOOR, TORCH_FLOOR, *has)}
@@ -85,7 +85,7 @@ def compare(arguments: argparse.Namespace) -> None:
         sizes = {kind: (arguments.folder / model / f"{kind}.onnx").stat().st_size for kind in has}
         share = sizes["int8"] / min(sizes[kind] for kind in floats)
         rows.append([model, f"{share:.0%}", *(shares(of, str(n), "int8", "float") for n in arguments.batch)])
-    print(table(["", "size", *(f"{n} at a time" for n in arguments.batch)], rows))
+    print(table(["", "size", *(f"{n} at a time" for n in arguments.batch)], rows, failed))
 
 
 if __name__ == "__main__":
