@@ -17,7 +17,7 @@ def plot_kl(kl_per_step: tuple[float, ...], title: str, path: Path) -> None:
     axes = figure.subplots()
     axes.bar(range(1, len(kl_per_step) + 1), kl_per_step, color="#3b6ea5")
     axes.set(xlabel="step", ylabel="KL (nats)", title=title)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_reliability(calibration: Calibration, title: str, path: Path) -> None:
@@ -41,7 +41,7 @@ def plot_reliability(calibration: Calibration, title: str, path: Path) -> None:
     axes.legend(frameon=False, loc="upper left")
     below.bar(edges, calibration.count[some], 1 / bins, align="edge", color="0.6", edgecolor="white")
     below.set(xlabel="probability of the answer", ylabel="answers", xlim=(0, 1), yscale="log")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_curve(points: list[tuple[int, float]], label: str, title: str, path: Path) -> None:
@@ -57,10 +57,10 @@ def plot_curve(points: list[tuple[int, float]], label: str, title: str, path: Pa
     )
     axes.set(xlabel="iteration", ylabel=label, title=title)
     axes.grid(axis="y", alpha=0.3)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """As a PNG, its plots open at the top and on the right."""
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
