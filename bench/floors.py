@@ -68,14 +68,14 @@ def update(config: DrawConfig | ClassifierConfig) -> list[Product]:
         return [product._replace(times=3 * product.times) for product in classifier(config)]
     t, h, z, c = config.time_steps, config.hidden_size, config.latent_size, config.image_channels
     height, width = config.image_height, config.image_width
-    products = [(1, config.read_length + 2 * h, 4 * h), (1, z + h, 4 * h), (1, h, 2 * z)]
+    weights = [(config.read_length + 2 * h, 4 * h), (z + h, 4 * h), (h, 2 * z)]
     windows: list[tuple[int, int]] = []
     if config.attention:
-        products.append((1, h, 10 + c * config.write_size**2))
+        weights.append((h, 10 + c * config.write_size**2))
         windows += [(2 * c, config.read_size), (c, config.write_size)]
     else:
-        products.append((1, h, c * height * width))
-    found = [Product(3 * t, (rows, k), (k, n)) for rows, k, n in products]
+        weights.append((h, c * height * width))
+    found = [Product(3 * t, (1, k), (k, n)) for k, n in weights]
     for planes, n in windows:
         found.append(Product(3 * t, (planes, n, height), (planes, height, width)))
         found.append(Product(3 * t, (planes, n, width), (planes, width, n)))
