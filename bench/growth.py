@@ -89,14 +89,11 @@ def plot(seconds: dict[str, dict[str, float]], arguments: argparse.Namespace) ->
     panels = figure.subplots(1, len(arguments.axes), squeeze=False)[0]
     labels = {"T": "steps T", "h": "hidden size h", "side": "side of the picture, pixels"}
     for axes, axis in zip(panels, arguments.axes, strict=True):
-        for name, at in seconds.items():
-            keys = [key for key in points(arguments) if key.startswith(f"{axis} ")]
-            values = [1e3 * at[key] for key in keys]
-            style = "--" if name in (ORT_FLOOR, TORCH_FLOOR) else "-"
-            axes.plot(
-                [int(key.split()[1]) for key in keys], values, style, marker="o", markersize=3, label=name
-            )
         ticks = AXES[axis][: arguments.points]
+        for name, at in seconds.items():
+            values = [1e3 * at[f"{axis} {tick}"] for tick in ticks]
+            style = "--" if name in (ORT_FLOOR, TORCH_FLOOR) else "-"
+            axes.plot(ticks, values, style, marker="o", markersize=3, label=name)
         axes.set(xscale="log", yscale="log", xlabel=labels[axis])
         axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
         axes.xaxis.minorticks_off()
