@@ -7,7 +7,7 @@ so that a graph can pass it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -68,31 +68,32 @@ def update(config: DrawConfig | ClassifierConfig) -> list[Product]:
         return [product._replace(times=3 * product.times) for product in classifier(config)]
     t, h, z, c = config.time_steps, config.hidden_size, config.latent_size, config.image_channels
     height, width = config.image_height, config.image_width
-    products = [(1, config.read_length + 2 * h, 4 * h), (1, z + h, 4 * h), (1, h, 2 * z)]
+    weights = [(config.read_length + 2 * h, 4 * h), (z + h, 4 * h), (h, 2 * z)]
     windows: list[tuple[int, int]] = []
     if config.attention:
-        products.append((1, h, 10 + c * config.write_size**2))
+        weights.append((h, 10 + c * config.write_size**2))
         windows += [(2 * c, config.read_size), (c, config.write_size)]
     else:
-        products.append((1, h, c * height * width))
-    found = [Product(3 * t, (rows, k), (k, n)) for rows, k, n in products]
+        weights.append((h, c * height * width))
+    found = [Product(3 * t, (1, k), (k, n)) for k, n in weights]
     for planes, n in windows:
         found.append(Product(3 * t, (planes, n, height), (planes, height, width)))
         found.append(Product(3 * t, (planes, n, width), (planes, width, n)))
     return found
 
 
+def of_batch(shape: Sequence[int], batch: int) -> Shape:
+    """A shape whose first axis counts one picture's rows or planes, for ``batch`` pictures."""
+    return batch * shape[0], *shape[1:]
+
+
 def torch_floor(products: list[Product], batch: int) -> Callable[[], Any]:
     import torch
 
     def operands(product: Product) -> tuple[int, Any, Any, Any, Any]:
-        left = torch.randn(batch * product.left[0], *product.left[1:])
         weight = len(product.right) == 2
-        right = (
-            torch.randn(product.right)
-            if weight
-            else torch.randn(batch * product.right[0], *product.right[1:])
-        )
+        left = torch.randn(of_batch(product.left, batch))
+        right = torch.randn(product.right if weight else of_batch(product.right, batch))
         multiply = torch.mm if weight else torch.bmm
         return product.times, multiply, left, right, multiply(left, right)
 
@@ -121,18 +122,15 @@ def write_floor(products: list[Product], path: Path) -> None:
         return name
 
     for k, product in enumerate(products):
-        last = ""
+        ends: list[str] = []
         if len(product.right) == 2:
             weight = (generator.standard_normal(product.right) / 100).astype(np.float32)
             weights.append(numpy_helper.from_array(weight, f"weight_{k}"))
             left = feed(f"left_{k}", product.left)
             for t in range(product.times):
                 # Each adds to the one before, as a gate's sums do: equal products would be made once.
-                nodes.append(
-                    helper.make_node("Gemm", [left, f"weight_{k}", *([last] if t else [])], [f"{k}_{t}"])
-                )
-                last = f"{k}_{t}"
-            ends = [last]
+                nodes.append(helper.make_node("Gemm", [left, f"weight_{k}", *ends], [f"{k}_{t}"]))
+                ends = [f"{k}_{t}"]
         else:
             right = feed(f"right_{k}", product.right)
             ends = [f"{k}_{t}" for t in range(product.times)]
@@ -152,10 +150,7 @@ def onnx_floor(path: Path, batch: int, threads: int) -> Callable[[], Any]:
     session = open_session(path, threads)
     shapes: dict[str, list[int]] = json.loads(session.get_modelmeta().custom_metadata_map["shapes"])
     generator = np.random.default_rng(0)
-    feed = {
-        name: generator.standard_normal((batch * shape[0], *shape[1:]), np.float32)
-        for name, shape in shapes.items()
-    }
+    feed = {k: generator.standard_normal(of_batch(v, batch), np.float32) for k, v in shapes.items()}
     return lambda: session.run(None, feed)
 
 

@@ -83,27 +83,25 @@ def worker(arguments: argparse.Namespace) -> dict[str, float]:
 def plot(seconds: dict[str, dict[str, float]], arguments: argparse.Namespace) -> None:
     from matplotlib.figure import Figure
 
+    from draw_onnx.train.evaluation.plots import save_figure
+
     figure = Figure(figsize=(3.4 * len(arguments.axes), 3.4), layout="constrained")
     panels = figure.subplots(1, len(arguments.axes), squeeze=False)[0]
     labels = {"T": "steps T", "h": "hidden size h", "side": "side of the picture, pixels"}
     for axes, axis in zip(panels, arguments.axes, strict=True):
-        for name, at in seconds.items():
-            keys = [key for key in points(arguments) if key.startswith(f"{axis} ")]
-            values = [1e3 * at[key] for key in keys]
-            style = "--" if name in (ORT_FLOOR, TORCH_FLOOR) else "-"
-            axes.plot(
-                [int(key.split()[1]) for key in keys], values, style, marker="o", markersize=3, label=name
-            )
         ticks = AXES[axis][: arguments.points]
+        for name, at in seconds.items():
+            values = [1e3 * at[f"{axis} {tick}"] for tick in ticks]
+            style = "--" if name in (ORT_FLOOR, TORCH_FLOOR) else "-"
+            axes.plot(ticks, values, style, marker="o", markersize=3, label=name)
         axes.set(xscale="log", yscale="log", xlabel=labels[axis])
         axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
         axes.xaxis.minorticks_off()
         axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel(f"ms a picture, {arguments.batch} at a time")
     panels[0].legend(frameon=False, fontsize="small")
     figure.suptitle(instruction_set(), fontsize="small")
-    figure.savefig(arguments.plot, format="png", dpi=120)
+    save_figure(figure, arguments.plot)
 
 
 if __name__ == "__main__":

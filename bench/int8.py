@@ -30,10 +30,11 @@ from measure import (
 
 from draw_onnx.models.config import DrawConfig
 
-FLOATS: dict[str, dict[str, Any]] = {
-    "unrolled": {},
-    "lstm": {"recurrence": "lstm"},
-}  # a classifier has the first alone
+FILES: dict[str, dict[str, Any]] = {
+    "unrolled": {"outputs": "image"},
+    "lstm": {"outputs": "image", "recurrence": "lstm"},  # not of a classifier
+    "int8": {"outputs": "image", "dtype": "int8"},
+}
 
 
 def main() -> None:
@@ -49,12 +50,10 @@ def prepare(folder: Path, models: list[str]) -> dict[str, list[str]]:
     found = {}
     for name in models:
         checkpoint = packaged(name)
-        kinds = {**FLOATS, "int8": {"dtype": "int8"}}
-        if not isinstance(checkpoint.config, DrawConfig):
-            del kinds["lstm"]
-        files = {kind: {"outputs": "image", **options} for kind, options in kinds.items()}
+        draws = isinstance(checkpoint.config, DrawConfig)
+        files = {kind: options for kind, options in FILES.items() if draws or kind != "lstm"}
         write_files(checkpoint, folder / name, files)
-        found[name] = list(kinds)
+        found[name] = list(files)
     return found
 
 
@@ -77,15 +76,15 @@ def compare(arguments: argparse.Namespace) -> None:
     save_json(arguments.json, raw)
     seconds = medians(raw)
     print(f"int8 beside the faster float file, {arguments.threads} thread(s), {instruction_set()}\n")
-    rows = [[name, f"failed: {reason}", *[""] * len(arguments.batch)] for name, reason in failed.items()]
+    rows = []
     for model, has in kinds.items():
-        floats = [kind for kind in FLOATS if kind in has]
+        floats = [kind for kind in has if kind != "int8"]
         of = {kind: seconds[f"{model}: {kind}"] for kind in (ORT_FLOOR, TORCH_FLOOR, *has)}
         of["float"] = {n: min(of[kind][n] for kind in floats) for n in map(str, arguments.batch)}
         sizes = {kind: (arguments.folder / model / f"{kind}.onnx").stat().st_size for kind in has}
         share = sizes["int8"] / min(sizes[kind] for kind in floats)
         rows.append([model, f"{share:.0%}", *(shares(of, str(n), "int8", "float") for n in arguments.batch)])
-    print(table(["", "size", *(f"{n} at a time" for n in arguments.batch)], rows))
+    print(table(["", "size", *(f"{n} at a time" for n in arguments.batch)], rows, failed))
 
 
 if __name__ == "__main__":

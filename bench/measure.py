@@ -168,13 +168,16 @@ def shares_table(
 ) -> str:
     """A row for each contender, a cell of :func:`shares` for each column (key in ``seconds`` -> heading)."""
     rows = [[name, *(shares(seconds, key, name, peer) for key in columns)] for name in seconds]
-    rows += [[name, f"failed: {reason}", *[""] * (len(columns) - 1)] for name, reason in failed.items()]
-    return table(["", *columns.values()], rows)
+    return table(["", *columns.values()], rows, failed)
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown, its columns padded so that it reads in a terminal too."""
-    lines = [list(headings), *(list(row) for row in rows)]
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], failed: Mapping[str, str] | None = None
+) -> str:
+    """Markdown, its columns padded so that it reads in a terminal too; below, what failed and why."""
+    lines = [headings, *rows]
+    for name, reason in (failed or {}).items():
+        lines.append([name, f"failed: {reason}", *[""] * (len(headings) - 2)])
     widths = [max(len(line[i]) for line in lines) for i in range(len(headings))]
     texts = [
         "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"

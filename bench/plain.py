@@ -11,16 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def filters(params: Tensor, n: int, width: int, height: int) -> tuple[Tensor, Tensor, Tensor]:
-    """F_X [K, n, width], F_Y [K, n, height] and gamma [K, 1] of attention vectors [K, 5]."""
+def filters(params: Tensor, n: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
+    """F_X and F_Y [K, n, side] and gamma [K, 1] of attention vectors [K, 5]."""
     g_x, g_y, log_sigma2, log_delta, log_gamma = params.split(1, 1)
-    g_x, g_y = (width + 1) / 2 * (g_x + 1), (height + 1) / 2 * (g_y + 1)
-    delta = (max(width, height) - 1) / (n - 1) * torch.exp(log_delta)
+    delta = (side - 1) / (n - 1) * torch.exp(log_delta)
     places = torch.arange(n, dtype=torch.float32) - n / 2 + 0.5
     banks = []
-    for centre, size in ((g_x, width), (g_y, height)):
-        mu = (centre + places * delta).unsqueeze(2)
-        pixels = torch.arange(1, size + 1, dtype=torch.float32)
+    for g in (g_x, g_y):
+        mu = ((side + 1) / 2 * (g + 1) + places * delta).unsqueeze(2)
+        pixels = torch.arange(1, side + 1, dtype=torch.float32)
         bank = torch.exp(-((pixels - mu) ** 2) / (2 * torch.exp(log_sigma2).unsqueeze(2)))
         banks.append(bank / (bank.sum(2, keepdim=True) + 1e-8))
     return banks[0], banks[1], torch.exp(log_gamma)
@@ -46,7 +45,7 @@ class PlainDraw(nn.Module):
         kl = torch.zeros(batch)
         for t in range(noise.shape[1]):
             x_hat = x - torch.sigmoid(canvas)
-            f_x, f_y, gamma = filters(self.read_params(h_dec), self.read, self.side, self.side)
+            f_x, f_y, gamma = filters(self.read_params(h_dec), self.read, self.side)
             glimpses = []
             for picture in (x, x_hat):
                 seen = f_y.bmm(picture.view(-1, self.side, self.side)).bmm(f_x.transpose(1, 2))
@@ -56,7 +55,7 @@ class PlainDraw(nn.Module):
             sigma = torch.exp(log_sigma)
             dec_state = self.decoder(mu + sigma * noise[:, t], dec_state)
             h_dec = dec_state[0]
-            f_x, f_y, gamma = filters(self.write_params(h_dec), self.write, self.side, self.side)
+            f_x, f_y, gamma = filters(self.write_params(h_dec), self.write, self.side)
             patch = self.patch(h_dec).view(-1, self.write, self.write)
             canvas = canvas + f_y.transpose(1, 2).bmm(patch).bmm(f_x).flatten(1) / gamma
             kl = kl + 0.5 * (mu**2 + sigma**2 - 2 * log_sigma - 1).sum(1)
@@ -84,7 +83,7 @@ class PlainClassifier(nn.Module):
         state = (torch.zeros(len(x), self.hidden), torch.zeros(len(x), self.hidden))
         loss = torch.zeros(())
         for _ in range(self.glimpses):
-            f_x, f_y, gamma = filters(self.params(state[0]), self.read, self.side, self.side)
+            f_x, f_y, gamma = filters(self.params(state[0]), self.read, self.side)
             seen = gamma * f_y.bmm(x).bmm(f_x.transpose(1, 2)).flatten(1)
             state = self.lstm(seen, state)
             loss = loss + F.cross_entropy(self.output(state[0]), labels)

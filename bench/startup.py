@@ -7,16 +7,15 @@ The floor is an empty Python; beside it what importing the libraries costs that 
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from measure import CPU_TIME, common, in_turns, instruction_set, save_json, table
+from measure import CPU_TIME, common, instruction_set, save_json, table, work_or_compare, workers_in_turns
 
 PEER = "the same picture, torch eager"
 _DRAW = "from draw_onnx.runtime.commands.{0} import main; main()"
@@ -49,14 +48,11 @@ def contenders(folder: Path) -> dict[str, list[str]]:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--worker"]:  # its words have options of their own
-        print(json.dumps(seconds_of(sys.argv[2:])))
-        return
-    arguments = common(__doc__, rounds=5, seconds=0).parse_args()
-    script = [sys.executable, str(Path(__file__).resolve()), "--worker"]
-    with tempfile.TemporaryDirectory() as folder:
-        commands = {name: [*script, *command] for name, command in contenders(Path(folder)).items()}
-        raw, failed = in_turns(commands, arguments.rounds)
+    work_or_compare(common(__doc__, rounds=5, seconds=0), worker, compare)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    raw, failed = workers_in_turns(arguments, {name: [name] for name in contenders(arguments.folder)})
     save_json(arguments.json, raw)
     print(f"start-up, median of {arguments.rounds}, {instruction_set()}\n")
     typical = {name: statistics.median(values) for name, values in raw.items()}
@@ -64,13 +60,13 @@ def main() -> None:
     for name, seconds in typical.items():
         peer = typical.get(PEER)
         rows.append([name, f"{seconds:.2f} s", f"{peer / seconds:.1f}×" if peer else "–"])
-    rows += [[name, f"failed: {reason}", ""] for name, reason in failed.items()]
-    print(table(["", "seconds", "beside torch's first picture"], rows))
+    print(table(["", "seconds", "beside torch's first picture"], rows, failed))
 
 
-def seconds_of(command: list[str]) -> float:
+def worker(arguments: argparse.Namespace) -> float:
+    (name,) = arguments.worker
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(contenders(arguments.folder)[name], check=True, stdout=subprocess.DEVNULL)
     wall, of = time.perf_counter() - start, os.times()
     return of.children_user + of.children_system if CPU_TIME else wall
 

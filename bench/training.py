@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from floors import onnx_floor, torch_floor, write_floor
@@ -120,48 +121,37 @@ def plain(preset: str) -> Callable[[], Any]:
 def update(
     preset: str, precision: str, compiled: bool, device: str = "cpu", captured: bool = False
 ) -> Callable[[], Any]:
-    """Forward, backward, clip and step on a random batch: what Trainer does, without data and logs.
+    """The trainer's update on a random batch, without data and logs: forward, backward, clip and step.
 
     On a GPU each call waits for its end; ``captured`` replays it as one CUDA graph.
     """
     import torch
     from lightning_fabric import Fabric
 
-    from draw_onnx.models.checkpoint import build_model
     from draw_onnx.train.cuda_graph import CapturedUpdate
-    from draw_onnx.train.objective import make_objective
-    from draw_onnx.train.optimizer import make_optimizer
+    from draw_onnx.train.data.dataset import Dataset, Split
+    from draw_onnx.train.settings import Hardware, RunFolder
+    from draw_onnx.train.stages import Place, Stage, Start
+    from draw_onnx.train.trainer import Trainer
 
     chosen = find_preset(preset)
-    settings, image = chosen.settings, chosen.model.image
+    settings, image = chosen.settings.replace(precision=precision, compile=compiled), chosen.model.image
     fabric = Fabric(accelerator=device, devices=1)
-    torch.manual_seed(0)
-    model = build_model(chosen.model)
-    if precision == "bf16-mixed":
-        model.product_dtype = torch.bfloat16
-    if compiled:
-        model.compile_chunk()
-    objective = make_objective(model, settings.glimpse_loss)
-    plain_optimizer = make_optimizer(objective, settings, fabric.device, captured)
-    forward, optimizer = fabric.setup(objective, plain_optimizer)
+    stored = Split(torch.zeros(1, *image, dtype=torch.uint8))  # is never asked for a batch
+    data = Dataset(name=preset, image=image, train=stored, evaluations={}, binary=False)
+    start, hardware = Start(Place((Stage(settings, chosen.model),))), Hardware(cuda_graph=captured)
+    trainer = Trainer(start, data, RunFolder(Path()), fabric, hardware)
     generator = torch.Generator(fabric.device).manual_seed(0)
-    size = (settings.batch_size, image.channels, image.height, image.width)
+    size = (settings.batch_size, *image)
     images = torch.rand(size, generator=generator, device=fabric.device)
     labels = torch.randint(10, size[:1], generator=generator, device=fabric.device)
-    noise = objective.noise(settings.batch_size, generator)
-
-    def one(images: torch.Tensor, labels: torch.Tensor | None, noise: torch.Tensor | None) -> dict[str, Any]:
-        optimizer.zero_grad()
-        loss = forward(images, labels, noise)["loss"]
-        fabric.backward(loss)
-        fabric.clip_gradients(forward, optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False)
-        optimizer.step()
-        return {"loss": loss.detach()}
-
-    step = CapturedUpdate(one, plain_optimizer, images, labels, noise) if captured else one
+    batch = images, labels, trainer._objective.noise(settings.batch_size, generator)
+    step = trainer._update
+    if captured:
+        step = CapturedUpdate(step, trainer._plain_optimizer, *batch)
 
     def run() -> None:
-        step(images, labels, noise)
+        step(*batch)
         if fabric.device.type == "cuda":
             torch.cuda.synchronize()
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .attention import read, window_from
 from .config import ClassifierConfig
-from .products import Chunked, StepProduct, chunk_size, joined, lstm_cell, lstm_product, product, reset_lstm
+from .products import Chunked, StepProduct, chunks, joined, lstm_cell, lstm_product, product, reset_lstm
 
 
 @dataclass
@@ -52,8 +52,8 @@ class GlimpseClassifier(Chunked):
         super().__init__()
         self.config = config
         h = config.hidden_size
-        self.initial_hidden = nn.Parameter(torch.empty(h))
-        self.initial_cell = nn.Parameter(torch.empty(h))
+        self.initial_hidden = nn.Parameter(torch.zeros(h))
+        self.initial_cell = nn.Parameter(torch.zeros(h))
         self.read_attention = nn.Linear(h, 5)
         self.lstm = nn.LSTMCell(config.image_channels * config.read_size**2, h)
         self.output = nn.Linear(h, len(config.labels))
@@ -62,9 +62,7 @@ class GlimpseClassifier(Chunked):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialise all weights; the first window then covers the whole picture."""
-        nn.init.zeros_(self.initial_hidden)
-        nn.init.zeros_(self.initial_cell)
+        """Initialise the layers; the first window then covers the whole picture."""
         reset_lstm(self.lstm)
         self.output.reset_parameters()
         with torch.no_grad():
@@ -93,9 +91,7 @@ class GlimpseClassifier(Chunked):
         )
         glimpses: list[Glimpse] = []
         run_chunk = self._compiled_chunk or self._chunk
-        size = chunk_size(steps)
-        for first in range(0, steps, size):
-            chunk = range(first, min(first + size, steps))
+        for chunk in chunks(steps):
             state, new = run_chunk(x, state, weights, [[p.biases[t] for p in products] for t in chunk])
             glimpses += new
             for glimpse in new:

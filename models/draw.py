@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from .attention import read, window_from, write
 from .config import DrawConfig
-from .products import Chunked, StepProduct, chunk_size, joined, lstm_cell, lstm_product, product, reset_lstm
+from .products import Chunked, StepProduct, chunks, joined, lstm_cell, lstm_product, product, reset_lstm
 
 
 @dataclass
@@ -95,17 +95,18 @@ class Layers(NamedTuple):
 
 
 class Draw(Chunked):
-    """A DRAW network; ``config`` gives its sizes."""
+    """A DRAW network; ``config`` gives its sizes, torch's global generator the first weights."""
 
     def __init__(self, config: DrawConfig) -> None:
         super().__init__()
         self.config = config
         h, z, image = config.hidden_size, config.latent_size, config.image
-        self.initial_canvas = nn.Parameter(torch.empty(*image))
-        self.initial_encoder_hidden = nn.Parameter(torch.empty(h))
-        self.initial_encoder_cell = nn.Parameter(torch.empty(h))
-        self.initial_decoder_hidden = nn.Parameter(torch.empty(h))
-        self.initial_decoder_cell = nn.Parameter(torch.empty(h))
+        # Most pixels of the digits are dark: start from p = 0.12 and not from one half.
+        self.initial_canvas = nn.Parameter(torch.full(image, -2.0))
+        self.initial_encoder_hidden = nn.Parameter(torch.zeros(h))
+        self.initial_encoder_cell = nn.Parameter(torch.zeros(h))
+        self.initial_decoder_hidden = nn.Parameter(torch.zeros(h))
+        self.initial_decoder_cell = nn.Parameter(torch.zeros(h))
         self.encoder = nn.LSTMCell(config.read_length + h, h)
         self.decoder = nn.LSTMCell(z, h)
         self.mu = nn.Linear(h, z)
@@ -116,19 +117,6 @@ class Draw(Chunked):
             self.write_patch = nn.Linear(h, image.channels * config.write_size**2)
         else:
             self.write_canvas = nn.Linear(h, image.channels * image.height * image.width)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Initialise all weights from torch's global generator."""
-        for state in (
-            self.initial_encoder_hidden,
-            self.initial_encoder_cell,
-            self.initial_decoder_hidden,
-            self.initial_decoder_cell,
-        ):
-            nn.init.zeros_(state)
-        # Most pixels of the digits are dark: start from p = 0.12 and not from one half.
-        nn.init.constant_(self.initial_canvas, -2.0)
         for cell in (self.encoder, self.decoder):
             reset_lstm(cell)
 
@@ -151,9 +139,7 @@ class Draw(Chunked):
         )
         kls: list[Tensor] = []
         kept: list[tuple[Tensor | None, ...]] = []
-        size = 1 if keep_steps else chunk_size(steps)
-        for first in range(0, steps, size):
-            chunk = range(first, min(first + size, steps))
+        for chunk in [range(t, t + 1) for t in range(steps)] if keep_steps else chunks(steps):
             biases = [Layers(*(p.biases[t] for p in products)) for t in chunk]
             epsilon = [noise[:, t] for t in chunk]
             if keep_steps:

@@ -124,11 +124,12 @@ def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     return o.sigmoid() * cell.tanh(), cell
 
 
-def chunk_size(steps: int) -> int:
-    """How many of T steps are compiled together: 4 or 5 where that divides T, else 4 and a short last chunk.
+def chunks(steps: int) -> list[range]:
+    """Which of T steps are compiled together: 4 or 5 where that divides T, else 4 and a short last chunk.
 
     Larger chunks save few launches more, and compiling takes longer than a minute.
     """
     if steps <= 5:
-        return steps
-    return 5 if steps % 5 == 0 and steps % 4 else 4
+        return [range(steps)]
+    size = 5 if steps % 5 == 0 and steps % 4 else 4
+    return [range(first, min(first + size, steps)) for first in range(0, steps, size)]

@@ -9,21 +9,15 @@ from torch import Tensor
 from .checkpoint import Checkpoint
 from .config import DrawConfig
 
-# An int8 file of a DRAW network is its decoder, so the encoder keeps its weights; of a classifier it is all there is.
-_DECODER = (
-    "decoder.weight_ih",
-    "decoder.weight_hh",
-    "write_attention.weight",
-    "write_patch.weight",
-    "write_canvas.weight",
-)
-_CLASSIFIER = ("lstm.weight_ih", "lstm.weight_hh", "read_attention.weight", "output.weight")
-
 
 def rounded_to_int8(checkpoint: Checkpoint) -> Checkpoint:
     """``checkpoint`` with every matrix of its int8 file rounded as it is there; biases and learned states stay."""
-    names = _DECODER if isinstance(checkpoint.config, DrawConfig) else _CLASSIFIER
-    rounded = {k: _rounded(w) if k in names else w for k, w in checkpoint.weights.items()}
+    # Of a DRAW network that is its decoder, so the encoder keeps its weights; of a classifier it is all there is.
+    parts = ("decoder.", "write_") if isinstance(checkpoint.config, DrawConfig) else ("",)
+    rounded = {
+        name: _rounded(weight) if weight.dim() == 2 and name.startswith(parts) else weight
+        for name, weight in checkpoint.weights.items()
+    }
     return dataclasses.replace(checkpoint, weights=rounded)
 
 

@@ -69,8 +69,7 @@ def laid(size: tuple[int, int], ink: Floats, place: tuple[int, int]) -> Floats:
     y0, x0 = max(top, 0), max(left, 0)
     y1, x1 = min(top + ink.shape[0], height), min(left + ink.shape[1], width)
     if y1 > y0 and x1 > x0:
-        part = ink[y0 - top : y1 - top, x0 - left : x1 - left]
-        sheet[y0:y1, x0:x1] = part
+        sheet[y0:y1, x0:x1] = ink[y0 - top : y1 - top, x0 - left : x1 - left]
     return sheet
 
 
@@ -110,17 +109,15 @@ def light(rng: np.random.Generator, size: tuple[int, int], darkest: float) -> Fl
     return field_ * (1 - rng.uniform(0.1, 0.5) * (x * x + y * y))
 
 
-def camera(
-    scene: Floats, rng: np.random.Generator, blur: float, noise: float, turn: float = 8.0, lean: float = 0.04
-) -> Image.Image:
+def camera(scene: Floats, rng: np.random.Generator, blur: float, noise: float) -> Image.Image:
     """A photograph of a scene [h, w, 3]: turned a little, seen from the side, out of focus, noisy."""
     height, width = scene.shape[:2]
-    angle = math.radians(rng.uniform(-turn, turn))
+    angle = math.radians(rng.uniform(-8, 8))
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
     middle = np.array([width / 2, height / 2])
     rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     seen = (corners - middle) @ rotation.T * 0.8 + middle  # nearer, so that no corner is empty
-    seen += rng.uniform(-lean, lean, (4, 2)) * [width, height]
+    seen += rng.uniform(-0.04, 0.04, (4, 2)) * [width, height]
     picture = to_image(scene).transform(
         (width, height), Image.Transform.PERSPECTIVE, _perspective(corners, seen), Image.Resampling.BICUBIC
     )

@@ -6,7 +6,6 @@ python tools/glimpse_figure.py docs/images/glimpses.png --data-dir DATA
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +19,12 @@ from draw_onnx.train.sheets import glimpse_rows
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--data-dir", type=Path, default=os.environ.get("DRAW_DATA"))
+    parser.add_argument("--data-dir", type=Path, help="default: $DRAW_DATA")
     parser.add_argument(
         "--pictures", type=int, nargs="+", default=[0, 1, 2, 3], help="numbers in the test set"
     )
     arguments = parser.parse_args()
-    data_dir = Path(arguments.data_dir) if arguments.data_dir else None
-    test = load_dataset("cluttered-mnist", data_dir, "cpu").evaluation("test")
+    test = load_dataset("cluttered-mnist", arguments.data_dir, "cpu").evaluation("test")
     images = np.concatenate([test.slice(k, k + 1).images.numpy() for k in arguments.pictures])
     result = Classifier("cluttered-mnist")(images)
     assert result.glimpses is not None

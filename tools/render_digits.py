@@ -91,9 +91,8 @@ def score(paths: list[Path], classifier: Classifier) -> float:
     """Per cent of the files whose answer is the digit in their name."""
     images = np.stack([classifier.prepare(path).image for path in paths])
     answers = classifier(images, steps=False).answers
-    return 100 * float(
-        np.mean([path.stem.split("-")[1] == a for path, a in zip(paths, answers, strict=True)])
-    )
+    right = [path.stem.split("-")[1] == answer for path, answer in zip(paths, answers, strict=True)]
+    return 100 * float(np.mean(right))
 
 
 def draw_sheet(path: Path, digits: Bytes, labels: NDArray[np.int64], classifier: Classifier) -> None:
@@ -108,24 +107,18 @@ def draw_sheet(path: Path, digits: Bytes, labels: NDArray[np.int64], classifier:
             for file in write(Path(folder) / kind, kind, digits[part], labels[part]):
                 prepared = classifier.prepare(file).image
                 result = classifier(prepared[None], steps=False)
-                seen = (prepared[0, middle, middle] * 255).astype(np.uint8)
-                pair = Image.new("RGB", (width + height + 2, height), GREY)
+                seen = Image.fromarray((prepared[0, middle, middle] * 255).astype(np.uint8))
                 with Image.open(file) as picture:
-                    shown = ImageOps.contain(
-                        ImageOps.exif_transpose(picture).convert("RGBA"), (width, height)
-                    )
+                    upright = ImageOps.exif_transpose(picture).convert("RGBA")
+                shown = ImageOps.contain(upright, (width, height))
                 checks = chequered(shown.size)
                 checks.paste(shown, mask=shown)
+                pair = Image.new("RGB", (width + height + 2, height), GREY)
                 pair.paste(checks, ((width - shown.width) // 2, (height - shown.height) // 2))
-                pair.paste(
-                    Image.fromarray(seen).resize((height, height), Image.Resampling.NEAREST), (width + 2, 0)
-                )
+                pair.paste(seen.resize((height, height), Image.Resampling.NEAREST), (width + 2, 0))
                 text = f"{result.answers[0]}   {result.probabilities.max():.1%}"
-                tiles.append(
-                    np.pad(
-                        captioned(np.asarray(pair), text), ((3, 3), (3, 3), (0, 0)), constant_values=GREY[0]
-                    )
-                )
+                tile = captioned(np.asarray(pair), text)
+                tiles.append(np.pad(tile, ((3, 3), (3, 3), (0, 0)), constant_values=GREY[0]))
             rows.append(np.concatenate(tiles, 1))
     # Few colours: noise of photographs would make it a megabyte.
     picture = Image.fromarray(np.concatenate(rows)).quantize(192, dither=Image.Dither.NONE)

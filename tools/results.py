@@ -160,6 +160,7 @@ def page(runs: list[Run]) -> str:
         "| experiment | paper | best public reproduction | ours | time |",
         "|---|---|---|---|---|",
     ]
+    sections: list[str] = []
     for name, experiment in EXPERIMENTS.items():
         ours = by_preset.get(name, [])
         figures = "<br>".join(f"[{r.figure}](#{r.name}){' *' if r.sizes else ''}" for r in ours)
@@ -168,11 +169,9 @@ def page(runs: list[Run]) -> str:
             f"| {experiment.title} (`{name}`) | {experiment.paper} | {experiment.public} |"
             f" {figures or 'not trained yet'} | {times} |"
         )
-    lines += ["", "\\* other sizes than the preset's of that day, see below.", ""]
-    for name, experiment in EXPERIMENTS.items():
-        ours = by_preset.get(name, [])
         for one in ours:
-            lines += section(experiment, one, f" ({one.name})" if len(ours) > 1 else "")
+            sections += section(experiment, one, f" ({one.name})" if len(ours) > 1 else "")
+    lines += ["", "\\* other sizes than the preset's of that day, see below.", "", *sections]
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import shlex
 import subprocess
@@ -39,9 +40,7 @@ def command_of(folder: Path) -> list[str]:
     """The command line that started a run, without this machine's folders: --out and --data-dir are left out."""
     given = shlex.split((folder / "command.txt").read_text(encoding="utf-8"))
     words: list[str] = []
-    for previous, word in zip(["", *given], given, strict=False):
-        if word in ("--out", "--data-dir") or previous in ("--out", "--data-dir"):
-            continue
+    for word in _parsed(given, "--out", "--data-dir")[1]:
         # RUN/best.ckpt, or a folder of pictures by its name.
         kept = 2 if word.endswith((".ckpt", ".safetensors")) else 1
         words.append("/".join(Path(word).parts[-kept:]) if "/" in word else word)
@@ -50,13 +49,15 @@ def command_of(folder: Path) -> list[str]:
 
 def option(words: list[str], name: str) -> str | None:
     """What a command line gives an option: ``--name value`` or ``--name=value``, the last one; None without it."""
-    value = None
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word == name:
-            value = following
-        elif word.startswith(f"{name}="):
-            value = word.partition("=")[2]
-    return value
+    return vars(_parsed(words, name)[0])[name]
+
+
+def _parsed(words: list[str], *names: str) -> tuple[argparse.Namespace, list[str]]:
+    """What a command line gives these options, and its other words."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in names:
+        parser.add_argument(name, dest=name)
+    return parser.parse_known_args(words)
 
 
 def validations(metrics: Path) -> list[tuple[int, float]]:

@@ -19,7 +19,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None  # what the loop was stopped by
-        self._heard = 0
+        self.heard = 0  # a signal that has come, which the next stop says
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Interrupt:
@@ -38,18 +38,13 @@ class Interrupt:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         # Terminals and schedulers send several at once: only who types again means it.
-        if self._heard and number == signal.SIGINT:
+        if self.heard and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._heard = self._heard or number
-
-    @property
-    def heard(self) -> bool:
-        """Whether a signal has come, which the next :meth:`stop` says."""
-        return bool(self._heard)
+        self.heard = self.heard or number
 
     def stop(self, agree: Callable[[int], int] | None = None) -> bool:
         """Whether to stop here. ``agree`` makes one answer of those of all processes: the largest number."""
-        number = self._heard if agree is None else agree(self._heard)
+        number = self.heard if agree is None else agree(self.heard)
         if number:
             self.signal = signal.Signals(number)
         return bool(number)

@@ -172,12 +172,9 @@ def resume_command(folder: RunFolder, hardware: Hardware, data_dir: Path | None)
     words = ["draw-train", "--resume", "--out", str(folder.path)]
     if data_dir is not None and str(data_dir) != os.environ.get("DRAW_DATA"):
         words += ["--data-dir", str(data_dir)]
-    if hardware.device != "auto":
-        words += ["--device", hardware.device]
-    if hardware.devices != 1:
-        words += ["--devices", str(hardware.devices)]
-    if hardware.threads:
-        words += ["--threads", str(hardware.threads)]
+    for name in ("device", "devices", "threads"):
+        if getattr(hardware, name) != getattr(Hardware, name):
+            words += [f"--{name}", str(getattr(hardware, name))]
     if hardware.compile is not None:
         words.append("--compile" if hardware.compile else "--no-compile")
     if hardware.cuda_graph:
@@ -190,14 +187,13 @@ def _check_data(start: Start, dataset: Dataset) -> None:
 
     Others of the same number are said; another version of an image library already decodes a few values differently.
     """
-    training = start.resume.training if start.resume is not None else None
-    before = training.get("train_size") if training is not None else None
+    kept = (start.resume.training if start.resume is not None else None) or {}
+    before, checksum = kept.get("train_size"), kept.get("train_checksum")
     if before is not None and before != dataset.train_size:
         raise DrawError(
             f"this run has trained on {before:,} pictures, and now there are {dataset.train_size:,}: bring back the data"
             " it began with, or begin a new run from its weights with --init-from and its last.ckpt"
         )
-    checksum = training.get("train_checksum") if training is not None else None
     if checksum is not None and checksum != dataset.train_checksum:
         note("the training pictures are not quite those that this run began with: it is not bit-exact")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from pathlib import Path
@@ -51,8 +52,6 @@ class Logbook:
             self._events.close()
 
     def _text(self, rows: list[dict[str, Any]], header: bool) -> str:
-        import io
-
         text = io.StringIO()
         writer = csv.DictWriter(text, self._columns, restval="", extrasaction="ignore", lineterminator="\n")
         if header:

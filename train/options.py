@@ -91,11 +91,11 @@ def begin(
         return Start(Place((Stage(*make(preset, changes=changes, sizes=sizes)),)), initial=initial)
     plan = []
     for stage in preset.stages:
-        steps = stage.get("time_steps", preset.model.time_steps)
-        settings = preset.settings.replace(**{k: v for k, v in stage.items() if k != "time_steps"})
+        of_stage, steps = fields_of(stage)
+        settings = preset.settings.replace(**of_stage)
         if not bfloat16:
             settings = settings.replace(precision="32-true")
-        model = dataclasses.replace(preset.model, time_steps=steps)
+        model = dataclasses.replace(preset.model, **steps)
         plan.append(
             Stage(*apply_options(dataclasses.replace(preset, model=model, settings=settings), changes, sizes))
         )
@@ -265,16 +265,12 @@ def go_on(checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]
             f"--resume takes its settings from the checkpoint: leave out {option_names(fixed)}, or begin a new run from"
             f" these weights: --init-from {folder.last} and another --out"
         )
-    moved = {name: changes[name] for name in ("image_dir", "validation_dir") if name in changes}
-    for name in moved:
+    new = {name: value for name, value in changes.items() if value != getattr(settings, name)}
+    for name in new:
         if not getattr(settings, name):
             raise DrawError(f"{option_names([name])} does not belong to this run: it began without")
-    if moved:
-        place = place.replace(lambda stage: stage.replace(**moved))
-    iterations = changes.get("iterations", settings.iterations)
-    if iterations != settings.iterations:
+    if "iterations" in new:
         if len(place.plan) > 1:
             raise DrawError("--iterations: this run has stages, whose lengths are the preset's")
         note("another --iterations changes the learning-rate schedule: this run is not bit-exact")
-        place = place.replace(lambda stage: stage.replace(iterations=iterations))
-    return start_from(checkpoint, place, folder.finished)
+    return start_from(checkpoint, place.replace(lambda stage: stage.replace(**new)), folder.finished)

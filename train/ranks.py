@@ -115,12 +115,12 @@ class Crew:
     def failure(self, error: Exception) -> DrawError:
         """What to say of an error in talking to the others: which of them ended, where that can be known."""
         deadline = time.monotonic() + _GRACE
-        while self._rank.main and self._children and time.monotonic() < deadline:
+        while (self._children or self._rank.parent) and time.monotonic() < deadline:
             if (line := self._ended()) is not None:
                 return DrawError(line)
+            if self._orphaned():
+                self._leave()
             time.sleep(0.1)
-        if self._rank.parent and self._orphaned(_GRACE):
-            self._leave()
         return DrawError(
             f"another process of this run ended ({str(error).splitlines()[0][:200]}): see its own last line"
         )
@@ -154,13 +154,9 @@ class Crew:
                 )
         return None
 
-    def _orphaned(self, wait: float) -> bool:
-        deadline = time.monotonic() + wait
-        while os.getppid() == self._rank.parent:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.1)
-        return True
+    def _orphaned(self) -> bool:
+        """Whether the main process, which started this one, is gone."""
+        return bool(self._rank.parent) and os.getppid() != self._rank.parent
 
     def _watch(self) -> None:
         """Ends this process where it would wait for ever for one that is gone."""
@@ -175,7 +171,7 @@ class Crew:
                     child.kill()
                 print(f"draw-train: error: {line}", file=sys.stderr, flush=True)
                 os._exit(1)
-            elif os.getppid() != self._rank.parent:
+            elif self._orphaned():
                 self._leave()
 
     def _leave(self) -> NoReturn:

@@ -45,10 +45,8 @@ class TrainSettings:
     precision: Precision = "32-true"  # "bf16-mixed": the LSTMs' products in bfloat16, all else in float32
     compile: bool = False  # a few time steps together with torch.compile; other bits, the same figures
     init_from: str = ""  # SHA-256 of the weights that the run started from; empty for random ones
-    # `cluttered-mnist` only
-    deform: float = (
-        0.0  # training digits are rotated, stretched, slanted, shifted; 1 is 12 degrees and the like
-    )
+    # `cluttered-mnist` only. Deformed digits are rotated, stretched, slanted, shifted; 1 is 12 degrees and the like.
+    deform: float = 0.0
     all_digits: bool = False  # train on the validation digits as well: best.ckpt is then the last
     # `images` and `labelled-images` only
     image_dir: str = ""
@@ -64,37 +62,29 @@ class TrainSettings:
         for name in positive:
             if getattr(self, name) < 1:
                 raise DrawError(f"{name.replace('_', ' ')} must be at least 1, not {getattr(self, name)}")
-        for is_valid, must, value in (
-            (0 < self.learning_rate < 1, "the learning rate must be between 0 and 1", self.learning_rate),
+        for name, is_valid, must in (
+            ("learning_rate", 0 < self.learning_rate < 1, "the learning rate must be between 0 and 1"),
             (
+                "attention_lr_scale",
                 0 < self.attention_lr_scale <= 1,
                 "the attention heads' learning rate scale must be above 0 and at most 1",
-                self.attention_lr_scale,
             ),
+            ("attention_lr_settle", self.attention_lr_settle >= 0, "attention_lr_settle must be at least 0"),
+            ("warmup", self.warmup >= 0, "the warm-up must be at least 0 iterations"),
+            ("clip_norm", self.clip_norm >= 0, "the largest gradient norm must be at least 0"),
+            ("weight_decay", 0 <= self.weight_decay < 1, "the weight decay must be at least 0 and below 1"),
+            ("deform", 0 <= self.deform <= 3, "the deformation must be between 0 and 3"),
+            ("shift", 0 <= self.shift <= 1000, "the shift must be between 0 and 1,000 pixels"),
             (
-                self.attention_lr_settle >= 0,
-                "attention_lr_settle must be at least 0",
-                self.attention_lr_settle,
-            ),
-            (self.warmup >= 0, "the warm-up must be at least 0 iterations", self.warmup),
-            (self.clip_norm >= 0, "the largest gradient norm must be at least 0", self.clip_norm),
-            (
-                0 <= self.weight_decay < 1,
-                "the weight decay must be at least 0 and below 1",
-                self.weight_decay,
-            ),
-            (0 <= self.deform <= 3, "the deformation must be between 0 and 3", self.deform),
-            (0 <= self.shift <= 1000, "the shift must be between 0 and 1,000 pixels", self.shift),
-            (
+                "write_window",
                 0 <= self.write_window < math.inf,
                 "the write window must be at least 0 pixels wide",
-                self.write_window,
             ),
-            (0 <= self.ema_decay < 1, "the EMA decay must be at least 0 and below 1", self.ema_decay),
-            (0 <= self.seed < 2**63, "the seed must be between 0 and 2^63 - 1", self.seed),
+            ("ema_decay", 0 <= self.ema_decay < 1, "the EMA decay must be at least 0 and below 1"),
+            ("seed", 0 <= self.seed < 2**63, "the seed must be between 0 and 2^63 - 1"),
         ):
             if not is_valid:
-                raise DrawError(f"{must}, not {value}")
+                raise DrawError(f"{must}, not {getattr(self, name)}")
         for what, value, known in (
             ("glimpse loss", self.glimpse_loss, get_args(GlimpseLoss)),
             ("precision", self.precision, get_args(Precision)),

@@ -41,7 +41,6 @@ def start_write_windows(model: Draw, pixels: float) -> None:
     Then delta = pixels / (N - 1) whatever the state of the decoder, sigma = delta / 2, and the canvas begins dark.
     """
     config = model.config
-    check_write_window(config, pixels)
     # Relative to the whole picture, as in equation (24): delta-tilde.
     relative = pixels / (max(config.image_height, config.image_width) - 1)
     head = model.write_attention

@@ -29,6 +29,7 @@ SHARED_MODULES = (
     *("image_file.js", "cover.js", "prepare.js", "ink.js", "figure.js", "fit.js"),
 )
 ORT_VERSION = "1.30.0"
+# Of the single-threaded CPU build.
 ORT_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 
@@ -63,18 +64,12 @@ def build(out: Path, decoder: str | None, classifier: str | None, ort: Path | No
         raise ValueError("give --decoder, --classifier or both")
     if models["decoder"] and models["classifier"] and models["decoder"].name == models["classifier"].name:
         raise ValueError("the two models need different file names")
-    for folder in (out, out / "js", out / "ort"):
-        folder.mkdir(parents=True, exist_ok=True)
-    for file in PAGE:
-        shutil.copyfile(file, out / file.name)
-    for name in SHARED_MODULES:
-        shutil.copyfile(SHARED / name, out / "js" / name)
-    for model in filter(None, models.values()):
-        shutil.copyfile(model, out / model.name)
+    copy([*PAGE, *filter(None, models.values())], out)
+    copy([SHARED / name for name in SHARED_MODULES], out / "js")
     names = {kind: model and model.name for kind, model in models.items()}
     (out / "models.json").write_text(json.dumps(names) + "\n", encoding="utf-8")
     if ort is not None:
-        copy_ort(ort, out / "ort")
+        copy([ort / name for name in ORT_FILES], out / "ort")
     elif not all((out / "ort" / name).exists() for name in ORT_FILES):
         with tempfile.TemporaryDirectory() as folder:
             npm = shutil.which("npm")
@@ -83,7 +78,8 @@ def build(out: Path, decoder: str | None, classifier: str | None, ort: Path | No
             command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund"]
             command += ["--prefix", folder, f"onnxruntime-web@{ORT_VERSION}"]
             subprocess.run(command, check=True)
-            copy_ort(Path(folder, "node_modules", "onnxruntime-web", "dist"), out / "ort")
+            fetched = Path(folder, "node_modules", "onnxruntime-web", "dist")
+            copy([fetched / name for name in ORT_FILES], out / "ort")
 
 
 def find_model(name: str | None) -> Path | None:
@@ -96,10 +92,11 @@ def find_model(name: str | None) -> Path | None:
     return packaged
 
 
-def copy_ort(source: Path, target: Path) -> None:
-    """The three files of the single-threaded CPU build."""
-    for name in ORT_FILES:
-        shutil.copyfile(source / name, target / name)
+def copy(files: list[Path], folder: Path) -> None:
+    """Into the folder, which is made, under their own names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        shutil.copyfile(file, folder / file.name)
 
 
 def serve(folder: Path, port: int) -> None:

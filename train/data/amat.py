@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -38,30 +39,21 @@ def read_amat(path: Path, rows: int = 28, columns: int = 28) -> np.ndarray:
     if len(data) % width == 0:
         table = np.frombuffer(data, np.uint8).reshape(-1, fields, 2)
         values = table[..., 0] ^ _ZERO  # '0' and '1' differ from 0x30 in the last bit only
-        separators = table[..., 1]
-        if (
-            values.max() <= 1
-            and (separators[:, :-1] == _SPACE).all()
-            and (separators[:, -1] == _NEWLINE).all()
-        ):
+        separators = np.array([_SPACE] * (fields - 1) + [_NEWLINE], np.uint8)
+        if values.max() <= 1 and (table[..., 1] == separators).all():
             return values.reshape(-1, 1, rows, columns)
-    raise DrawError(f"{path}, {_first_fault(bytes(data), fields)}")
+    raise DrawError(f"{path}, {_first_fault(data, fields)}")
 
 
-def _first_fault(data: bytes, fields: int) -> str:
-    start = 0
-    number = 1
-    while start < len(data):
-        end = data.index(b"\n", start)
-        if end - start > 4 * fields:  # splitting a huge line would cost sixty times its size
-            return f"line {number}: {end - start:,} characters, expected {2 * fields - 1:,}"
-        words = data[start:end].split(b" ")
+def _first_fault(data: bytearray, fields: int) -> str:
+    for number, line in enumerate(io.BytesIO(data), 1):
+        if len(line) - 1 > 4 * fields:  # splitting a huge line would cost sixty times its size
+            return f"line {number}: {len(line) - 1:,} characters, expected {2 * fields - 1:,}"
+        words = line.removesuffix(b"\n").split(b" ")
         for position, word in enumerate(words, 1):
             if word not in (b"0", b"1"):
                 shown = word[:12].decode("ascii", "backslashreplace")
                 return f"line {number}: value {position} is {shown!r}, expected 0 or 1"
         if len(words) != fields:
             return f"line {number}: {len(words)} values, expected {fields}"
-        start = end + 1
-        number += 1
     return "its lines are damaged"  # not reached: whatever the fast check refuses, a line above shows

@@ -104,11 +104,6 @@ class Pictures:
 DrawBatch = Callable[[Split, Tensor, torch.Generator], Batch]
 
 
-def draw_stored(train: Split, indices: Tensor, generator: torch.Generator) -> Batch:
-    """The stored pictures as they are: nothing is drawn."""
-    return train.take(indices)
-
-
 @dataclass(kw_only=True, eq=False)
 class Dataset:
     """Training pictures, what is drawn afresh from them, and fixed evaluation sets, all on one device.
@@ -116,7 +111,7 @@ class Dataset:
     Attributes:
         name: the name it is loaded by.
         image: size of the pictures that :meth:`batch` and :meth:`evaluation` give.
-        train: the pictures as they are stored, of which ``draw`` makes batches.
+        train: the pictures as they are stored, of which ``draw`` makes batches: by default they are taken as they are.
         evaluations: what makes each split that :meth:`evaluation` knows, ``"valid"`` and ``"test"`` among them.
             ``"train"`` is there where training pictures are stored (not made afresh each time): what nearest
             neighbours look at.
@@ -135,7 +130,7 @@ class Dataset:
     evaluations: Mapping[str, Callable[[], Split]]
     binary: bool
     labels: tuple[str, ...] = ()
-    draw: DrawBatch = draw_stored
+    draw: DrawBatch = lambda train, indices, _: train.take(indices)
     picture_fit: str = PAD
     figure_size: int | None = None
     note: str = ""

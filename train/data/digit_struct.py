@@ -11,7 +11,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from h5py import h5d, h5r, h5s, h5t  # pyright: ignore[reportAttributeAccessIssu
 from ... import console
 from ...errors import DrawError
 from ...runtime.cpus import available_cpus
+from .prepared import in_order
 
 _FIELDS = (b"left", b"top", b"width", b"height", b"label")
 _LABELS = frozenset(range(1, 11))
@@ -73,17 +73,8 @@ def _in_processes(path: Path, count: int, processes: int, bar: console.Progress)
         bar.advance(len(numbers))
         return numbers
 
-    with ThreadPoolExecutor(processes) as pool:
-        parts = [pool.submit(read, first) for first in range(0, count, _PART)]
-        try:
-            return [number for part in parts for number in part.result()]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _pack(numbers: list[HouseNumber]) -> str:
-    return json.dumps([(number.name, number.boxes.tolist(), number.digits) for number in numbers])
+    parts = in_order(range(0, count, _PART), read, processes)
+    return [number for part in parts for number in part]
 
 
 def _unpack(content: bytes) -> list[HouseNumber]:
@@ -168,4 +159,5 @@ def _small(dataset: Any, limit: int, kind: Any, dtype: Any) -> np.ndarray:
 
 
 if __name__ == "__main__":  # a part, for _in_processes
-    print(_pack(_read_part(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))
+    numbers = _read_part(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    print(json.dumps([(number.name, number.boxes.tolist(), number.digits) for number in numbers]))

@@ -109,9 +109,7 @@ def fetch_file(root: Path, relative: str, looked: str) -> Path:
 def is_official(root: Path, relative: str) -> bool:
     """Whether the file there is the one of :data:`SOURCES`, and not another set's of the same name."""
     source, path = SOURCES.get(relative), root / relative
-    if source is None or not path.is_file():
-        return False
-    return pooch.hashes.hash_matches(str(path), source.digest)
+    return source is not None and path.is_file() and pooch.hashes.hash_matches(str(path), source.digest)
 
 
 def find_folder(root: Path, relative: str, marker: str, source: Source, only: bool = False) -> Path:

@@ -34,12 +34,11 @@ _MAX_CLASSES = 256
 
 @dataclass(frozen=True)
 class _Place:
-    """A folder with files of one set, by part and kind; or an npz file."""
+    """A folder with files of one set, by part and kind; or an npz file, and none."""
 
     where: Path
     files: dict[tuple[str, str], Path]
     prefix: str = ""
-    npz: bool = False
 
 
 def read_part(root: Path, part: str, labelled: bool) -> Pictures:
@@ -55,13 +54,11 @@ def read_part(root: Path, part: str, labelled: bool) -> Pictures:
     """
     place = _find(root)
     if place is None:
+        looked = f"{', '.join(map(str, _folders(root)))} (idx files, or {_NPZ})"
         kinds = _KINDS if labelled else ("images",)
-        files = {
-            (part, kind): fetch_file(root, f"mnist/{part}-{kind}-idx{_KINDS[kind]}-ubyte.gz", _looked(root))
-            for kind in kinds
-        }
+        files = {(part, kind): fetch_file(root, f"mnist/{_official(part, kind)}", looked) for kind in kinds}
         place = _Place(root / "mnist", files)
-    if place.npz:
+    if not place.files:
         return _from_npz(place.where, part, labelled)
     pictures = read_pictures(_file(place, part, "images"))
     # EMNIST's pictures come as MATLAB stores them, columns first.
@@ -93,7 +90,7 @@ def _names(prefix: str, largest: int) -> tuple[str, ...]:
 def _find(root: Path) -> _Place | None:
     for folder in _folders(root):
         if (folder / _NPZ).is_file():
-            return _Place(folder / _NPZ, {}, npz=True)
+            return _Place(folder / _NPZ, {})
         sets: dict[str, dict[tuple[str, str], Path]] = {}
         for name, path in _listed(folder):
             match = _FILE.fullmatch(name)
@@ -129,14 +126,14 @@ def _folders(root: Path) -> list[Path]:
     return [*places(root, "mnist"), root / "mnist" / "raw", root / "MNIST" / "raw", root / "raw"]
 
 
-def _looked(root: Path) -> str:
-    return f"{', '.join(map(str, _folders(root)))} (idx files, or {_NPZ})"
+def _official(part: str, kind: str) -> str:
+    return f"{part}-{kind}-idx{_KINDS[kind]}-ubyte.gz"
 
 
 def _file(place: _Place, part: str, kind: str) -> Path:
     path = place.files.get((part, kind))
     if path is None:
-        name = f"{part}-{kind}-idx{_KINDS[kind]}-ubyte.gz"
+        name = _official(part, kind)
         if any(is_official(place.where.parent, f"mnist/{path.name}") for path in place.files.values()):
             return fetch_file(place.where.parent, f"mnist/{name}", str(place.where))
         there = ", ".join(path.name for path in place.files.values())
@@ -149,12 +146,7 @@ def _from_npz(path: Path, part: str, labelled: bool) -> Pictures:
     x, y = f"x_{ending}", f"y_{ending}"
     arrays = read_arrays(path, [x, y]) if labelled else read_arrays(path, [x], [y])
     pictures = arrays[x]
-    if (
-        pictures.dtype != np.uint8
-        or pictures.ndim != 3
-        or pictures.shape[1:] != (28, 28)
-        or not len(pictures)
-    ):
+    if pictures.dtype != np.uint8 or pictures.shape[1:] != (28, 28) or not len(pictures):
         raise DrawError(f"{path}: {x} must be bytes [n, 28, 28], not {pictures.dtype} {list(pictures.shape)}")
     if y not in arrays:
         return Pictures(pictures[:, None])

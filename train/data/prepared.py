@@ -6,7 +6,7 @@ import hashlib
 import json
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -71,16 +71,21 @@ def each(items: Sequence[Item], work: Callable[[Item], Result], text: str) -> li
     with (
         warnings.catch_warnings(),  # several threads that silence warnings may leave them silenced
         console.progress(text, len(items)) as bar,
-        ThreadPoolExecutor(min(4, available_cpus())) as pool,
     ):
+        for result in in_order(items, work, min(4, available_cpus())):
+            results.append(result)
+            bar.advance()
+    return results
+
+
+def in_order(items: Iterable[Item], work: Callable[[Item], Result], threads: int) -> Iterator[Result]:
+    """``work(item)`` for all items, in order, on some threads; after an error no further one is begun."""
+    with ThreadPoolExecutor(threads) as pool:
         try:
-            for result in pool.map(work, items):
-                results.append(result)
-                bar.advance()
+            yield from pool.map(work, items)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return results
 
 
 def listing(folder: Path, paths: Iterable[Path]) -> list[list[str | int]]:

@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import DrawError
 from ...models.classifier import GlimpseClassifier
 from ...models.draw import Draw
 from ...runtime.confusion import counted
 from ...runtime.error_rate import ErrorRate
 from ...runtime.noise import noise as stream_noise
-from ..data.dataset import Batch, Dataset, Split
+from ..data.dataset import Batch, Split
 from .calibration import Calibration, calibrate
 
 EVALUATION_SEED = 0  # of the noise stream; picture k of the set uses the stream's image k
@@ -73,6 +72,7 @@ class ErrorFigures(ErrorRate):
         return 100 * self.rate
 
 
+@torch.no_grad()
 def evaluate(
     model: Draw | GlimpseClassifier,
     evaluation: Split,
@@ -82,10 +82,25 @@ def evaluate(
     advance: Advance = lambda _: None,
     noise: Noise | None = None,
 ) -> BoundFigures | ErrorFigures:
-    """The figures that fit the model, on ``limit`` images of a fixed set, evenly spread."""
-    if isinstance(model, Draw):
-        return evaluate_bound(model, evaluation, batch, limit, seed, advance, noise)
-    return evaluate_error(model, evaluation, batch, limit, advance)
+    """The figures that fit the model, on ``limit`` images of a fixed set, evenly spread, or on all.
+
+    The bound of every image is with one noise draw, from the stream: the same figure on every machine. ``noise`` is
+    :func:`image_noise` for this model and seed, and may keep what it made for the next time. The error rate is after
+    the last glimpse.
+    """
+    parts = slices(evaluation, batch, limit)
+    if not isinstance(model, Draw):
+        return error_figures(answers(lambda images: model(images).answer, parts, advance))
+    noise = noise or functools.partial(image_noise, model, seed)
+    bounds, reconstructions, kls = [], [], []
+    for start, part in parts:
+        output = model(part.images, noise(start, len(part.images)))
+        bounds.append(output.bound.double().cpu())
+        reconstructions.append(output.reconstruction_loss.double().cpu())
+        kls.append(output.kl.double().cpu())
+        advance(len(part.images))
+    kl_per_step = tuple(torch.cat(kls).mean(0).tolist())
+    return BoundFigures(torch.cat(bounds).numpy(), float(torch.cat(reconstructions).mean()), kl_per_step)
 
 
 def figures_to_terms(figures: BoundFigures | ErrorFigures) -> dict[str, float]:
@@ -112,38 +127,6 @@ def slices(evaluation: Split, batch: int, limit: int | None) -> Iterator[tuple[i
     chosen = evaluation.spread(limit) if limit else evaluation
     for start in range(0, len(chosen), batch):
         yield start, chosen.slice(start, start + batch)
-
-
-def check_labels(dataset: Dataset) -> None:
-    """Raises DrawError for pictures whose classes are not known: an error rate needs them."""
-    if not dataset.labels:
-        raise DrawError(f"data set {dataset.name} has no labels to hold a classifier's answers against")
-
-
-@torch.no_grad()
-def evaluate_bound(
-    model: Draw,
-    evaluation: Split,
-    batch: int = 100,
-    limit: int | None = None,
-    seed: int = EVALUATION_SEED,
-    advance: Advance = lambda _: None,
-    noise: Noise | None = None,
-) -> BoundFigures:
-    """The bound of every image with one noise draw, from the stream: the same figure on every machine.
-
-    ``noise`` is :func:`image_noise` for this model and seed, and may keep what it made for the next time.
-    """
-    noise = noise or functools.partial(image_noise, model, seed)
-    bounds, reconstructions, kls = [], [], []
-    for start, part in slices(evaluation, batch, limit):
-        output = model(part.images, noise(start, len(part.images)))
-        bounds.append(output.bound.double().cpu())
-        reconstructions.append(output.reconstruction_loss.double().cpu())
-        kls.append(output.kl.double().cpu())
-        advance(len(part.images))
-    kl_per_step = tuple(torch.cat(kls).mean(0).tolist())
-    return BoundFigures(torch.cat(bounds).numpy(), float(torch.cat(reconstructions).mean()), kl_per_step)
 
 
 def _standard_error(values: np.ndarray) -> float:
@@ -189,19 +172,6 @@ def log_weight(model: Draw, x: Tensor, noise: Tensor) -> Tensor:
     # log N(z; 0, 1) - log N(z; mu, sigma): the 2 pi cancel, and (z - mu) / sigma is the noise itself.
     log_ratio = 0.5 * (noise.square() - steps.z.square()) + steps.log_sigma
     return log_ratio.flatten(1).sum(1) - output.reconstruction_loss
-
-
-@torch.no_grad()
-def evaluate_error(
-    model: GlimpseClassifier,
-    evaluation: Split,
-    batch: int = 100,
-    limit: int | None = None,
-    advance: Advance = lambda _: None,
-) -> ErrorFigures:
-    """Error rate after the last glimpse."""
-    parts = slices(evaluation, batch, limit)
-    return error_figures(answers(lambda images: model(images).answer, parts, advance))
 
 
 def answers(

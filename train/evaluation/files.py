@@ -29,13 +29,12 @@ from .figures import (
     BoundFigures,
     ErrorFigures,
     answers,
-    check_labels,
     error_figures,
     evaluate,
     evaluate_importance,
     slices,
 )
-from .nearest import check_nearest, check_nearest_sheet, find_nearest, nearest_sheet
+from .nearest import check_nearest, find_nearest, nearest_sheet
 from .recognisability import check_recognise, recognise, recognised_sheet
 
 
@@ -95,11 +94,8 @@ def evaluate_checkpoint(request: Request) -> Result:
         )
     labels = None if isinstance(config, DrawConfig) else config.labels
     dataset = _dataset(request, checkpoint.dataset, config.image, device, labels)
-    if not isinstance(model, Draw):
-        check_labels(dataset)
     if request.nearest is not None:
-        check_nearest(dataset)
-        check_nearest_sheet(request.samples, config.image_width, config.image_height)
+        check_nearest(dataset, request.samples)
     if request.recognise:
         check_recognise(dataset)
     evaluation, count, result = _begin(request, dataset)
@@ -190,8 +186,6 @@ def evaluate_onnx(request: Request) -> Result:
         )
     image = ImageSize(*metadata.image_shape)
     dataset = _dataset(request, metadata.dataset, image, torch.device("cpu"), metadata.labels or None)
-    if metadata.model_type == CLASSIFIER:
-        check_labels(dataset)
     evaluation, count, result = _begin(request, dataset)
     parts = slices(evaluation, request.batch, request.limit)
     with progress("evaluating", count) as bar:
@@ -214,13 +208,9 @@ def evaluate_onnx(request: Request) -> Result:
 
 
 def _dataset(
-    request: Request,
-    stored: str,
-    image: ImageSize,
-    device: torch.device,
-    labels: tuple[str, ...] | None = None,
+    request: Request, stored: str, image: ImageSize, device: torch.device, labels: tuple[str, ...] | None
 ) -> Dataset:
-    """The one asked for, or the ``stored`` one that the file names, checked to fit the model."""
+    """The one asked for, or the ``stored`` one that the file names, checked to fit the model: a classifier has labels."""
     name = request.dataset or stored
     if name in ("images", "labelled-images"):
         if request.image_dir is None:
@@ -238,6 +228,8 @@ def _dataset(
     else:
         dataset = load_dataset(name, request.data_dir, device)
     dataset.check_fits(image)
+    if labels is not None and not dataset.labels:
+        raise DrawError(f"data set {dataset.name} has no labels to hold a classifier's answers against")
     return dataset
 
 

@@ -31,9 +31,8 @@ class Uniqueness:
     samples: Tensor  # [n, C, H, W]
     neighbours: Tensor  # [n, C, H, W]
     distances: np.ndarray  # [n]
-    test_distances: (
-        np.ndarray
-    )  # [m] of test pictures, or their reconstructions, to their nearest training picture
+    # [m] of test pictures, or their reconstructions, to their nearest training picture
+    test_distances: np.ndarray
     reconstructed: bool = False  # which of the two
 
     @property
@@ -58,29 +57,17 @@ class Uniqueness:
         )
 
 
-def check_nearest(dataset: Dataset) -> None:
-    """Raises DrawError for training pictures that are made anew in every batch: none is kept to compare with."""
-    if "train" not in dataset.evaluations:
-        raise DrawError(
-            f"--nearest: {dataset.name} makes its training pictures anew in every batch and keeps none"
-        )
-
-
 @torch.no_grad()
 def find_nearest(
     model: Draw, dataset: Dataset, count: int, seed: int = 0, advance: Advance = lambda _: None
 ) -> Uniqueness:
     """Samples 0..count-1 of ``seed`` and at least 200 test pictures (if there are as many) against the training set.
 
-    Raises:
-        DrawError: the data set keeps no training pictures.
+    The data set is one that :func:`check_nearest` lets pass.
     """
-    check_nearest(dataset)
     samples = draw_samples(model, count, seed, dataset.binary)
     train, test = dataset.evaluation("train"), dataset.evaluation("test")
-    if (
-        dataset.binary and train.maximum == 255
-    ):  # kept grey and binarised afresh in every batch: draw them once
+    if dataset.binary and train.maximum == 255:  # kept grey, binarised afresh in every batch: draw them once
         train = train.arrays().binarised(BINARISE_TRAIN).on(train.images.device)
     # Test sets may be sorted by class: take every k-th picture.
     chosen = torch.arange(0, len(test), max(len(test) // max(count, 200), 1), device=test.images.device)
@@ -126,8 +113,13 @@ def _nearest_scale(count: int, width: int, height: int) -> int:
     return fitting_scale(2 * _PAIRS_A_ROW, -(-count // _PAIRS_A_ROW), width, height, limit=4)
 
 
-def check_nearest_sheet(count: int, width: int, height: int) -> None:
-    """Raises DrawError for a sheet beyond use, before the samples are drawn."""
+def check_nearest(dataset: Dataset, count: int) -> None:
+    """Before samples are drawn: raises DrawError where no training pictures are kept, or for a sheet beyond use."""
+    if "train" not in dataset.evaluations:
+        raise DrawError(
+            f"--nearest: {dataset.name} makes its training pictures anew in every batch and keeps none"
+        )
+    _, height, width = dataset.image
     scale, rows = _nearest_scale(count, width, height), -(-count // _PAIRS_A_ROW)
     gap = 2 * gap_width(scale)
     if max(_PAIRS_A_ROW * (2 * width * scale + gap), rows * (height * scale + gap)) > MAX_SIDE:

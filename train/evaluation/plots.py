@@ -17,7 +17,7 @@ def plot_kl(kl_per_step: tuple[float, ...], title: str, path: Path) -> None:
     axes = figure.subplots()
     axes.bar(range(1, len(kl_per_step) + 1), kl_per_step, color="#3b6ea5")
     axes.set(xlabel="step", ylabel="KL (nats)", title=title)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_reliability(calibration: Calibration, title: str, path: Path) -> None:
@@ -27,21 +27,16 @@ def plot_reliability(calibration: Calibration, title: str, path: Path) -> None:
     bins = len(calibration.count)
     some = calibration.count > 0
     edges = np.arange(bins)[some] / bins
-    axes.bar(edges, calibration.accuracy[some], 1 / bins, align="edge", color="#3b6ea5", edgecolor="white")
+    sure, right = calibration.confidence[some], calibration.accuracy[some]
+    axes.bar(edges, right, 1 / bins, align="edge", color="#3b6ea5", edgecolor="white")
     axes.plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1, label="as sure as right")
-    axes.plot(
-        calibration.confidence[some],
-        calibration.accuracy[some],
-        "o",
-        color="#c8452f",
-        label="mean confidence",
-    )
+    axes.plot(sure, right, "o", color="#c8452f", label="mean confidence")
     axes.set(ylabel="right answers", ylim=(0, 1.02))
     axes.set_title(f"{title}: calibration error {100 * calibration.error:.2f} %", fontsize="medium")
     axes.legend(frameon=False, loc="upper left")
     below.bar(edges, calibration.count[some], 1 / bins, align="edge", color="0.6", edgecolor="white")
     below.set(xlabel="probability of the answer", ylabel="answers", xlim=(0, 1), yscale="log")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_curve(points: list[tuple[int, float]], label: str, title: str, path: Path) -> None:
@@ -51,16 +46,14 @@ def plot_curve(points: list[tuple[int, float]], label: str, title: str, path: Pa
     iterations, values = zip(*points, strict=True)
     axes.plot(iterations, values, color="#3b6ea5", marker="." if len(points) < 60 else "")
     # The first validations of a run from random weights would flatten the rest.
-    worst = sorted(values)[int(0.9 * (len(values) - 1))]
-    axes.set_ylim(
-        min(values) - 0.1 * (worst - min(values)) - 1e-6, worst + 0.2 * (worst - min(values)) + 1e-6
-    )
+    best, worst = min(values), sorted(values)[int(0.9 * (len(values) - 1))]
+    axes.set_ylim(best - 0.1 * (worst - best) - 1e-6, worst + 0.2 * (worst - best) + 1e-6)
     axes.set(xlabel="iteration", ylabel=label, title=title)
     axes.grid(axis="y", alpha=0.3)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """As a PNG, its plots open at the top and on the right."""
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)

@@ -30,10 +30,9 @@ from ..data.torn import torn_digits
 from ..data.two_digit import PLACES, paint_pairs, pair_draws
 from .digit_reader import DigitReader
 from .figures import Advance
-from .pair_reader import PairReader
+from .pair_reader import CONFIDENT, PairReader
 from .samples import draw_samples
 
-CONFIDENT = 0.9
 DIGITS = 10
 PAIRS = "mnist-two-digit"
 DATASETS = ("mnist", "mnist-dynamic", "digits", PAIRS)
@@ -130,23 +129,21 @@ def recognise(
 ) -> Recognisability:
     """Samples 0..count-1 of ``seed``, beside as many real and torn pictures (fewer where the test set has fewer).
 
-    ``advance`` counts to ``count`` while samples are drawn, before the reader is trained.
+    ``advance`` counts to ``count`` while samples are drawn, before the reader is trained. The data set is one that
+    :func:`check_recognise` lets pass.
 
     Raises:
-        DrawError: other data than digits, or files that are missing.
+        DrawError: files that are missing.
     """
-    check_recognise(dataset)
     samples = draw_samples(model, count, seed, dataset.binary, advance).cpu().numpy()
-    if dataset.name == PAIRS:
-        samples_read, real, torn, truth = _read_pairs(samples, data_dir)
-    else:
-        samples_read, real, torn, truth = _read_digits(samples, *_digits(dataset, data_dir))
+    read = _read_pairs if dataset.name == PAIRS else _read_digits
+    samples_read, real, torn, truth = read(samples, *_digits(dataset, data_dir))
     right = 100 * float((real.labels == truth).all(1)[real.sure].mean()) if real.sure.any() else math.nan
     return Recognisability(samples, samples_read, real, torn, right)
 
 
 def _digits(dataset: Dataset, data_dir: Path | None) -> tuple[Pictures, Pictures]:
-    """Training and test digits of a set of single ones, as its pictures are: the fixed files have no labels."""
+    """Training and test digits as the set's pictures show them: the fixed files have no labels."""
     if dataset.binary:
         root = data_root(data_dir)
         train, test = training_digits(root)[0], test_digits(root)
@@ -171,12 +168,9 @@ def _read_digits(
 
 
 def _read_pairs(
-    samples: np.ndarray, data_dir: Path | None
+    samples: np.ndarray, train: Pictures, test: Pictures
 ) -> tuple[Readings, Readings, Readings, np.ndarray]:
     """The same of pairs; labels are sorted, since no digit of a pair is the first."""
-    root = data_root(data_dir)
-    train = training_digits(root)[0].binarised(BINARISE_TRAIN)
-    test = test_digits(root).binarised(BINARISE_TEST)
     reader = PairReader(train.images[:, 0], train.labels, SEED)
 
     def read(pictures: np.ndarray) -> Readings:

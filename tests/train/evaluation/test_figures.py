@@ -12,8 +12,8 @@ from draw_onnx.errors import DrawError
 from draw_onnx.models.config import DrawConfig
 from draw_onnx.models.draw import Draw
 from draw_onnx.train.data.dataset import Dataset, Split
-from draw_onnx.train.evaluation.figures import evaluate_bound, evaluate_importance, log_weight
-from draw_onnx.train.evaluation.nearest import find_nearest, nearest
+from draw_onnx.train.evaluation.figures import BoundFigures, evaluate, evaluate_importance, log_weight
+from draw_onnx.train.evaluation.nearest import check_nearest, find_nearest, nearest
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +29,15 @@ def model() -> Draw:
     return draw
 
 
+def bound_figures(model: Draw, evaluation: Split, *arguments: int, **options: int) -> BoundFigures:
+    figures = evaluate(model, evaluation, *arguments, **options)  # type: ignore[arg-type]
+    assert isinstance(figures, BoundFigures)
+    return figures
+
+
 def test_the_bound_does_not_depend_on_the_batch(model: Draw, bars: Dataset) -> None:
     valid = bars.evaluation("valid")
-    figures = [evaluate_bound(model, valid, batch) for batch in (1, 7, 20)]
+    figures = [bound_figures(model, valid, batch) for batch in (1, 7, 20)]
     for other in figures[1:]:
         np.testing.assert_allclose(other.per_image, figures[0].per_image, rtol=1e-6)
     first = figures[0]
@@ -50,7 +56,7 @@ def test_a_limit_takes_pictures_from_all_over_the_set(model: Draw, bars: Dataset
     assert torch.equal(part.labels, valid.labels[[0, 4, 8, 12, 16]])
     assert torch.equal(valid.spread(7).images, valid.images[[0, 2, 5, 8, 11, 14, 17]])
     assert valid.spread(20) is valid.spread(21) is valid
-    limited, alone = evaluate_bound(model, valid, 2, limit=5), evaluate_bound(model, part, 5)
+    limited, alone = bound_figures(model, valid, 2, limit=5), bound_figures(model, part, 5)
     assert limited.per_image == pytest.approx(alone.per_image, rel=1e-6)
 
 
@@ -67,7 +73,7 @@ def test_log_weight_has_the_bounds_expectation(model: Draw, bars: Dataset) -> No
 def test_importance_weighting_tightens_with_k(model: Draw, bars: Dataset) -> None:
     """-log mean w is below the plain bound in expectation, and falls as K grows (Burda et al. 2016)."""
     valid = bars.evaluation("valid")
-    plain = np.mean([evaluate_bound(model, valid, 20, seed=s).bound for s in range(8)])
+    plain = np.mean([bound_figures(model, valid, 20, seed=s).bound for s in range(8)])
     means = [
         np.mean([evaluate_importance(model, valid, k, 20, seed=s)[0] for s in range(8)]) for k in (1, 4, 32)
     ]
@@ -83,7 +89,7 @@ def test_importance_sampling_is_exact_where_nothing_is_latent(model: Draw, bars:
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
     valid = bars.evaluation("valid")
-    plain = evaluate_bound(blind, valid).bound
+    plain = bound_figures(blind, valid).bound
     for k in (1, 3):
         assert evaluate_importance(blind, valid, k)[0] == pytest.approx(plain, rel=1e-6)
 
@@ -130,7 +136,7 @@ def test_grey_data_compare_means_with_means(model: Draw, bars: Dataset) -> None:
     assert not np.array_equal(means.test_distances, drawn.test_distances)
 
 
-def test_no_neighbours_where_training_pictures_are_made_anew(model: Draw, bars: Dataset) -> None:
+def test_no_neighbours_where_training_pictures_are_made_anew(bars: Dataset) -> None:
     fleeting = Dataset(
         name="fleeting",
         image=bars.image,
@@ -139,4 +145,4 @@ def test_no_neighbours_where_training_pictures_are_made_anew(model: Draw, bars: 
         binary=True,
     )
     with pytest.raises(DrawError, match="fleeting makes its training pictures anew"):
-        find_nearest(model, fleeting, 3)
+        check_nearest(fleeting, 3)

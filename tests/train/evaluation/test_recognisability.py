@@ -22,7 +22,7 @@ from draw_onnx.train.data.two_digit import PLACES, paint_pairs
 from draw_onnx.train.evaluation import cli, pair_reader, recognisability
 from draw_onnx.train.evaluation.digit_reader import DigitReader
 from draw_onnx.train.evaluation.pair_reader import PairReader, training_windows
-from draw_onnx.train.evaluation.recognisability import Readings, recognise, recognised_sheet
+from draw_onnx.train.evaluation.recognisability import Readings, check_recognise, recognise, recognised_sheet
 from draw_onnx.train.evaluation.samples import draw_samples
 
 
@@ -240,7 +240,7 @@ def test_the_command(
 
 def test_other_data_are_no_digits(bars: Dataset) -> None:
     with pytest.raises(DrawError, match=r"--recognise reads digits .* not bars"):
-        recognise(model(DrawConfig(1, 6, 5, 2, 4, 2, 2, 2)), bars, None, 3)
+        check_recognise(bars)
 
 
 @pytest.mark.slow
