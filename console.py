@@ -77,47 +77,47 @@ def run_app(app: typer.Typer, name: str, arguments: list[str] | None = None) -> 
         message = message.replace(": Value error, ", ": ")  # Typer's, before what a Literal may be
         stop = "" if message.endswith("?") else "."  # after "Did you mean 'gen'?"
         _fail(name, f"{message.rstrip('.')}{stop} Try '{name} --help'.", getattr(error, "exit_code", 2))
-    except DrawError as error:
-        if debug:
-            raise
-        _fail(name, str(error), 1)
-    except ModuleNotFoundError as error:
-        # Only what an extra brings: a module of ours that is missing is a bug and keeps its traceback.
-        package = (error.name or "").split(".")[0]
-        if debug or package not in _EXTRA_PACKAGES:
-            raise
-        extra = "export" if name.endswith("export") else "train"
-        _fail(name, f"{package} is not installed: pip install 'draw-onnx[cpu,{extra}]' (or [gpu,{extra}])", 1)
     except BrokenPipeError:
         with suppress(OSError):
             drain_stdout()
         sys.exit(1)  # the reader of our output went away (`draw-gen … | head`): not an error worth a word
     except KeyboardInterrupt:
         _fail(name, "interrupted", 130)
-    except MemoryError as error:
-        if debug:
+    except Exception as error:
+        message, code = (None, 1) if debug else _in_one_line(error, name)
+        if message is None:
             raise
-        _fail(name, f"out of memory: {error}" if str(error) else "out of memory", 1)
-    except RuntimeError as error:
-        if debug or not any(words in str(error) for words in _NO_ROOM):
-            raise
-        _fail(name, f"no room for it on this machine: {first_line(error)}", 1)
-    except OSError as error:
-        if debug:
-            raise
+        _fail(name, message, code)
+    else:
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _in_one_line(error: Exception, name: str) -> tuple[str | None, int]:
+    """What is said of an error, and the exit code; None for one that nobody can mend: it keeps its traceback."""
+    message = None
+    if isinstance(error, DrawError):
+        message = str(error)
+    elif isinstance(error, ModuleNotFoundError):
+        # Only what an extra brings: a module of ours that is missing is a bug.
+        package = (error.name or "").split(".")[0]
+        if package in _EXTRA_PACKAGES:
+            extra = "export" if name.endswith("export") else "train"
+            message = f"{package} is not installed: pip install 'draw-onnx[cpu,{extra}]' (or [gpu,{extra}])"
+    elif isinstance(error, ImportError) and _was_interrupted(error):
+        # What Ctrl-C ended an import with: NumPy and others make an ImportError of whatever happens in theirs.
+        return "interrupted", 130
+    elif isinstance(error, MemoryError):
+        message = f"out of memory: {error}" if str(error) else "out of memory"
+    elif isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_ROOM):
+        message = f"no room for it on this machine: {first_line(error)}"
+    elif isinstance(error, OSError):
         where = error.filename
         try:
             drain_stdout()
         except OSError:  # what could not be written is still to be written
             where = where or "stdout"
-        _fail(name, f"{f'{where}: ' if where else ''}{error.strerror or error}", 1)
-    except ImportError as error:
-        # What Ctrl-C ended an import with: NumPy and others make an ImportError of whatever happens in theirs.
-        if debug or not _was_interrupted(error):
-            raise
-        _fail(name, "interrupted", 130)
-    else:
-        sys.exit(code if isinstance(code, int) else 0)
+        message = f"{f'{where}: ' if where else ''}{error.strerror or error}"
+    return message, 1
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
@@ -215,24 +215,17 @@ def progress(text: str, total: float) -> Iterator[Progress]:
         if taken > 1:
             note(f"{text}: {taken:.1f} s")
         return
+    from rich import progress as parts
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as RichProgress
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        parts.TextColumn("{task.description}"),
+        parts.BarColumn(),
+        parts.MofNCompleteColumn(),
+        parts.TimeElapsedColumn(),
+        parts.TimeRemainingColumn(),
     )
-    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with parts.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield Progress(bar, bar.add_task(text, total=total))
 
 

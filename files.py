@@ -9,7 +9,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -34,30 +34,28 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises:
         DrawError: the folder is missing or cannot be written, or the disk is full.
     """
-    shown = Path(path)
     temporary: Path | None = None
     try:
-        target = _behind_links(shown)
-        file, temporary = _create(target)
-        with file:
-            yield cast(BinaryIO, file)
-            file.flush()
-            _sync(file)
-            if temporary is None:
-                file.seek(0)
-                _overwrite(file, target)
-                return
-        try:
-            _replace(temporary, target)
-        except OSError as error:
-            if error.errno not in (*_REFUSED, errno.EBUSY, errno.EXDEV) or not target.is_file():
-                raise
-            with temporary.open("rb") as complete:
-                _overwrite(complete, target)
-        else:
-            temporary = None
-    except OSError as error:
-        raise _cannot(shown, error) from error
+        with writing(path):
+            target = _behind_links(Path(path))
+            file, temporary = _create(target)
+            with file:
+                yield cast(BinaryIO, file)
+                file.flush()
+                _sync(file)
+                if temporary is None:
+                    file.seek(0)
+                    _overwrite(file, target)
+                    return
+            try:
+                _replace(temporary, target)
+            except OSError as error:
+                if error.errno not in (*_REFUSED, errno.EBUSY, errno.EXDEV) or not target.is_file():
+                    raise
+                with temporary.open("rb") as complete:
+                    _overwrite(complete, target)
+            else:
+                temporary = None
     finally:
         if temporary is not None:
             with suppress(OSError):
@@ -78,14 +76,11 @@ def _replace(source: Path, target: Path) -> None:
 
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise DrawError unless :func:`atomic_write` can begin at ``path``: said before the work, not after it."""
-    shown = Path(path)
-    try:
-        file, temporary = _create(_behind_links(shown))
+    with writing(path):
+        file, temporary = _create(_behind_links(Path(path)))
         file.close()
         if temporary is not None:
             temporary.unlink()
-    except OSError as error:
-        raise _cannot(shown, error) from error
 
 
 def check_not_read(outputs: Iterable[Path | None], inputs: Iterable[str | os.PathLike[str]]) -> None:
@@ -127,13 +122,12 @@ def check_folder_writable(folder: Path) -> None:
 
 def make_folder(folder: Path) -> None:
     """A folder with those above it, where it is not there. Raises DrawError where it cannot be made."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if isinstance(error, FileExistsError):
+    with _in_one_line(f"create {folder}"):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
             reason = "a file or a link that leads nowhere has this name"
-        raise DrawError(f"cannot create {folder}: {reason}") from error
+            raise DrawError(f"cannot create {folder}: {reason}") from error
 
 
 def check_ordinary(path: str | os.PathLike[str]) -> None:
@@ -143,13 +137,22 @@ def check_ordinary(path: str | os.PathLike[str]) -> None:
             raise DrawError(f"{path} is a pipe or a device: give an ordinary file")
 
 
-@contextmanager
-def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+def reading(path: str | os.PathLike[str]) -> AbstractContextManager[None]:
     """What the system says while ``path`` is read becomes the one line of a DrawError."""
+    return _in_one_line(f"read {path}")
+
+
+def writing(path: str | os.PathLike[str]) -> AbstractContextManager[None]:
+    """The same while it is written."""
+    return _in_one_line(f"write {Path(path)}")
+
+
+@contextmanager
+def _in_one_line(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DrawError(f"cannot read {path}: {error.strerror or error}") from error
+        raise DrawError(f"cannot {what}: {error.strerror or error}") from error
 
 
 def scratch_beside(path: str | os.PathLike[str]) -> IO[bytes]:
@@ -158,16 +161,13 @@ def scratch_beside(path: str | os.PathLike[str]) -> IO[bytes]:
     Raises:
         DrawError: no folder for temporary files can be written.
     """
-    shown = Path(path)
-    try:
+    with writing(path):
         try:
-            return tempfile.TemporaryFile(dir=_behind_links(shown).parent)
+            return tempfile.TemporaryFile(dir=_behind_links(Path(path)).parent)
         except OSError as error:
             if error.errno not in _REFUSED:
                 raise
             return tempfile.TemporaryFile()
-    except OSError as error:
-        raise _cannot(shown, error) from error
 
 
 def remove_parts(folder: Path) -> None:
@@ -256,7 +256,3 @@ def _overwrite(content: IO[bytes], target: Path) -> None:
         file.truncate()
         file.flush()
         _sync(file)
-
-
-def _cannot(path: Path, error: OSError) -> DrawError:
-    return DrawError(f"cannot write {path}: {error.strerror or error}")

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import Any
 
 
 def prepare_streams() -> None:
@@ -24,7 +24,14 @@ def prepare_streams() -> None:
     if os.name == "posix" and sys.stderr is sys.__stderr__:
         # Windows' console takes Unicode through a class of its own.
         with suppress(OSError, ValueError):
-            sys.stderr = _lossy(sys.stderr)
+            sys.stderr.flush()
+            sys.stderr = io.TextIOWrapper(
+                io.BufferedWriter(_Lossy(sys.stderr.fileno(), "w", closefd=False)),
+                encoding=sys.stderr.encoding,
+                errors="backslashreplace",
+                line_buffering=True,
+                write_through=True,
+            )
 
 
 def printable(text: str) -> str:
@@ -61,33 +68,11 @@ def _open_missing() -> None:
             setattr(sys, name, stream)
 
 
-class _Lossy(io.RawIOBase):
+class _Lossy(io.FileIO):
     """A descriptor whose failures are not heard of."""
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-
-    def fileno(self) -> int:
-        return self._number
-
-    def isatty(self) -> bool:
-        return os.isatty(self._number)
-
-    def writable(self) -> bool:
-        return True
 
     def write(self, data: Any, /) -> int:
         with suppress(OSError):
-            return os.write(self._number, data)
+            if (written := super().write(data)) is not None:  # None: it would have to wait
+                return written
         return len(data)
-
-
-def _lossy(stream: TextIO) -> io.TextIOWrapper:
-    stream.flush()
-    return io.TextIOWrapper(
-        io.BufferedWriter(_Lossy(stream.fileno())),
-        encoding=stream.encoding,
-        errors="backslashreplace",
-        line_buffering=True,
-        write_through=True,
-    )

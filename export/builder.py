@@ -177,7 +177,9 @@ class GraphBuilder:
     def split(
         self, value: ir.Value, sizes: Sequence[int], axis: int, names: Sequence[str]
     ) -> tuple[ir.Value, ...]:
-        """Pieces of the given ``sizes``."""
+        """Pieces of the given ``sizes``; a single one is ``value`` itself."""
+        if len(sizes) == 1:
+            return (value,)
         return self.ops("Split", value, self.integers("sizes", sizes), names=names, axis=axis)
 
     def split_equal(self, value: ir.Value, axis: int, names: Sequence[str]) -> tuple[ir.Value, ...]:

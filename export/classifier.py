@@ -9,7 +9,7 @@ from ..models.config import ClassifierConfig
 from ..runtime.metadata import GLIMPSES, IMAGE, LOGITS, PROBABILITIES, READ_ATTENTION, STEPS
 from .builder import GraphBuilder
 from .lstm import UnrolledLstm, Weights, lstm_weights, step_name
-from .window import decode_window, first_window, read, read_first, window_head
+from .window import Reader
 
 
 def build_classifier(
@@ -26,8 +26,6 @@ def build_classifier(
     image = b.input(IMAGE, config.image)
     lstm = lstm_weights(weights, "lstm")
     h0 = weights["initial_hidden"]
-    head = window_head(weights, "read_attention", n, config.image, bounds)
-    first = first_window(weights, h0, n, config.image, bounds)
 
     glimpses: list[ir.Value] = []
     rows: list[ir.Value] = []
@@ -38,20 +36,15 @@ def build_classifier(
             first_bias = b.weight("initial_bias", lstm.bias + h0 @ lstm.r)
             unrolled = UnrolledLstm(b, [r], weights["initial_cell"])
         with b.scope("read"):
-            head_weight, head_bias = b.head("weight", head.weight), b.constant("bias", head.bias)
+            reader = Reader(b, config, weights, h0, bounds)
         h: ir.Value | None = None
         for t in range(time_steps):
             with b.scope(step_name(t, time_steps)):
                 with b.scope("read"):
-                    if h is None:
-                        glimpse = read_first(b, image, first, config.image_channels)
-                    else:
-                        params = b.op("Gemm", b.to_single(h), head_weight, head_bias, name="attention")
-                        window = decode_window(b, params, head)
-                        glimpse = read(b, image, window, n, config.image)
-                        if outputs == STEPS:
-                            rows.append(window.row(b))
+                    glimpse = reader.read(image, config.image_channels, h)
                     glimpses.append(glimpse)
+                    if h is not None and outputs == STEPS:
+                        rows.append(reader.windows[-1].row(b))
                 with b.scope("lstm"):
                     h = unrolled.step(b.product(b.to_half(glimpse), w, first_bias if h is None else bias))
         assert h is not None
@@ -64,5 +57,4 @@ def build_classifier(
         if outputs == STEPS:
             with b.scope("steps"):
                 b.output_steps(GLIMPSES, glimpses, [config.image_channels, n, n])
-                rows.insert(0, b.expand_to_batch("first_row", first.row[None], image, 0))
-                b.output_steps(READ_ATTENTION, rows, [5])
+                b.output_steps(READ_ATTENTION, [reader.first_row(image), *rows], [5])

@@ -68,10 +68,7 @@ def _unrolled(b: GraphBuilder, weights: Weights, noise: ir.Value, steps: int, la
     chunks = [names[t : t + _CHUNK] for t in range(0, steps, _CHUNK)]
     with b.scope("input_projection"):
         rows = b.op("Transpose", b.to_half(noise), perm=[1, 0, 2])
-        if len(chunks) > 1:
-            rows = b.split(rows, [len(chunk) for chunk in chunks], 0, [chunk[0] for chunk in chunks])
-        else:
-            rows = (rows,)
+        rows = b.split(rows, [len(chunk) for chunk in chunks], 0, [chunk[0] for chunk in chunks])
     states: list[ir.Value] = []
     for chunk, noises in zip(chunks, rows, strict=True):
         with b.scope("input_projection"):

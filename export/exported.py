@@ -7,7 +7,6 @@ import time
 import timeit
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint
@@ -15,11 +14,8 @@ from .builder import to_bytes
 from .gates import default_atol
 from .graphs import UNCHECKED, build_model
 from .options import ExportOptions, Graph
-from .parity import Row, compare, open_session, runner
+from .parity import Row, Run, compare, open_session, runner
 from .reference import cases
-
-if TYPE_CHECKING:
-    import onnxruntime
 
 SPEED_BATCHES = (1, 32)
 
@@ -70,25 +66,22 @@ def export(
     model, metadata = build_model(checkpoint, options)
     data = to_bytes(model, metadata.to_props())
     start = time.perf_counter()
-    session = open_session(data)
+    run = runner(open_session(data))
     load_seconds = time.perf_counter() - start
     rows: tuple[Row, ...] = ()
     if check:
         gate = default_atol(options.dtype, graph) if atol is None else atol
-        rows = compare(runner(session), checkpoint, graph, steps, options.dtype, gate, options.batch, advance)
+        rows = compare(run, checkpoint, graph, steps, options.dtype, gate, options.batch, advance)
         metadata = replace(metadata, parity_atol=_passed_gate(rows, gate, options.dtype == "int8"))
         data = to_bytes(model, metadata.to_props())
     sizes = SPEED_BATCHES if options.batch is None else (options.batch,)
-    run_seconds = {size: _seconds(session, checkpoint, graph, steps, size) for size in sizes}
+    run_seconds = {size: _seconds(run, checkpoint, graph, steps, size) for size in sizes}
     return Exported(data, graph, steps, len(model.graph.node), load_seconds, run_seconds, rows)
 
 
-def _seconds(
-    session: onnxruntime.InferenceSession, checkpoint: Checkpoint, graph: Graph, time_steps: int, batch: int
-) -> float:
+def _seconds(run: Run, checkpoint: Checkpoint, graph: Graph, time_steps: int, batch: int) -> float:
     """The best of a few runs: an indication, and no benchmark (bench/ has that)."""
     _, feeds = next(cases(checkpoint, graph, time_steps, (batch,)))
-    run = runner(session)
     run(feeds)
     return min(timeit.repeat(lambda: run(feeds), number=1, repeat=3))
 

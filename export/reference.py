@@ -14,7 +14,7 @@ from torch import Tensor
 from ..models.attention import window_from
 from ..models.checkpoint import Checkpoint
 from ..models.classifier import GlimpseClassifier
-from ..models.config import ClassifierConfig, DrawConfig
+from ..models.config import DrawConfig
 from ..models.draw import Draw
 from ..runtime.metadata import (
     BOUND,
@@ -81,49 +81,38 @@ def reference(model: Draw | GlimpseClassifier, graph: Graph, feeds: Feeds, time_
     """Every output that the file may have, from torch in the model's own precision."""
     dtype = next(model.parameters()).dtype
     inputs = {name: torch.from_numpy(values).to(dtype) for name, values in feeds.items()}
+    _, height, width = model.config.image
+
+    def rows(params: Tensor | None, n: int) -> Tensor | None:
+        return None if params is None else window_from(params, n, width, height).stack()
+
+    values: dict[str, Tensor | None]
     with torch.no_grad():
         if isinstance(model, GlimpseClassifier):
-            values = _classifier(model, inputs[IMAGE], time_steps)
+            output = model(inputs[IMAGE], time_steps)
+            values = {
+                LOGITS: output.answer,
+                PROBABILITIES: torch.softmax(output.answer, -1),
+                GLIMPSES: output.glimpses,
+                READ_ATTENTION: rows(output.attention, model.config.read_size),
+            }
         elif graph == "scorer":
-            values = _scorer(model, inputs[IMAGE], inputs[NOISE])
+            output = model(inputs[IMAGE], inputs[NOISE], keep_steps=True)
+            values = {
+                BOUND: output.bound,
+                RECONSTRUCTION: torch.sigmoid(output.canvas),
+                CANVASES: torch.sigmoid(output.steps.canvases),
+                READ_ATTENTION: rows(output.steps.read_params, model.config.read_size),
+                WRITE_ATTENTION: rows(output.steps.write_params, model.config.write_size),
+            }
         else:
-            values = _decoder(model, inputs[NOISE])
+            samples = model.generate(inputs[NOISE])
+            values = {
+                IMAGE: samples.image,
+                CANVASES: torch.sigmoid(samples.canvases),
+                WRITE_ATTENTION: rows(samples.write_params, model.config.write_size),
+            }
     return {name: value.double().numpy() for name, value in values.items() if value is not None}
-
-
-def _decoder(model: Draw, noise: Tensor) -> dict[str, Tensor | None]:
-    samples = model.generate(noise)
-    return {
-        IMAGE: samples.image,
-        CANVASES: torch.sigmoid(samples.canvases),
-        WRITE_ATTENTION: _rows(samples.write_params, model.config.write_size, model.config),
-    }
-
-
-def _classifier(model: GlimpseClassifier, image: Tensor, time_steps: int) -> dict[str, Tensor | None]:
-    output = model(image, time_steps)
-    return {
-        LOGITS: output.answer,
-        PROBABILITIES: torch.softmax(output.answer, -1),
-        GLIMPSES: output.glimpses,
-        READ_ATTENTION: _rows(output.attention, model.config.read_size, model.config),
-    }
-
-
-def _scorer(model: Draw, image: Tensor, noise: Tensor) -> dict[str, Tensor | None]:
-    output = model(image, noise, keep_steps=True)
-    steps = output.steps
-    return {
-        BOUND: output.bound,
-        RECONSTRUCTION: torch.sigmoid(output.canvas),
-        CANVASES: torch.sigmoid(steps.canvases),
-        READ_ATTENTION: _rows(steps.read_params, model.config.read_size, model.config),
-        WRITE_ATTENTION: _rows(steps.write_params, model.config.write_size, model.config),
-    }
-
-
-def _rows(params: Tensor | None, n: int, config: DrawConfig | ClassifierConfig) -> Tensor | None:
-    return None if params is None else window_from(params, n, config.image_width, config.image_height).stack()
 
 
 @contextmanager

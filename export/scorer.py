@@ -18,7 +18,7 @@ from ..runtime.metadata import (
 )
 from .builder import GraphBuilder
 from .lstm import Array, UnrolledLstm, Weights, lstm_weights, step_name
-from .window import decode_window, first_window, read, read_first, window_head, write
+from .window import Reader, decode_window, window_head, write
 
 
 def build_scorer(
@@ -40,28 +40,22 @@ def build_scorer(
         encoder = (_AttentiveEncoder if config.attention else _WholeEncoder)(b, config, weights, image)
         posterior = _Posterior(b, weights)
         decoder = _Decoder(b, config, weights)
-        mean: ir.Value | None = None  # sigmoid of the canvas so far; None: of c_0
-        canvas: ir.Value | None = None
-        means = []
+        means: list[ir.Value] = []  # sigmoid of the canvas after each step
         for name, epsilon in zip(names, pieces, strict=True):
             with b.scope(name):
-                h_enc = encoder.step(mean, decoder.lstm.h)  # (3, 4, 5)
+                h_enc = encoder.step(means[-1] if means else None, decoder.lstm.h)  # (3, 4, 5)
                 z = posterior.sample(h_enc, epsilon)  # (6)
-                canvas = decoder.step(z)  # (7, 8)
-                mean = b.op("Sigmoid", canvas, name="mean")
-                means.append(mean)
-        assert mean is not None
-        assert canvas is not None
+                means.append(b.op("Sigmoid", decoder.step(z), name="mean"))  # (7, 8)
         with b.scope("loss"):
-            bound = b.op("Add", _reconstruction_loss(b, image, canvas), posterior.kl(b))  # (12)
+            bound = b.op("Add", _reconstruction_loss(b, image, decoder.canvas), posterior.kl())  # (12)
         b.output(BOUND, bound, [])
-        b.output(RECONSTRUCTION, mean, config.image)
+        b.output(RECONSTRUCTION, means[-1], config.image)
         if outputs == STEPS:
             with b.scope("steps"):
                 b.output_steps(CANVASES, means, config.image)
                 if isinstance(encoder, _AttentiveEncoder):
-                    read_rows = [b.expand_to_batch("first_row", encoder.first.row[None], image, 0)]
-                    read_rows += [window.row(b) for window in encoder.windows]
+                    read_rows = [encoder.reader.first_row(image)]
+                    read_rows += [window.row(b) for window in encoder.reader.windows]
                     b.output_steps(READ_ATTENTION, read_rows, [5])
                     b.output_steps(WRITE_ATTENTION, [window.row(b) for window in decoder.windows], [5])
 
@@ -91,31 +85,19 @@ class _AttentiveEncoder(_Encoder):
     def __init__(self, b: GraphBuilder, config: DrawConfig, weights: Weights, image: ir.Value) -> None:
         super().__init__(b, config, weights)
         self.image = image
-        self.head = window_head(weights, "read_attention", config.read_size, config.image)
-        initial = weights["initial_decoder_hidden"]
-        self.first = first_window(weights, initial, config.read_size, config.image)
         with b.scope("read"):
-            self.weight = b.constant("weight", self.head.weight)
-            self.attention_bias = b.constant("bias", self.head.bias)
+            self.reader = Reader(b, config, weights, weights["initial_decoder_hidden"])
         with b.scope("encoder"):
             self.w = b.weight("weight_read", self.w_read)
             self.biases = b.weight("initial_bias", self.first_bias), b.weight("bias", self.bias)
             self.initial_mean = b.constant("initial_mean", _sigmoid(weights["initial_canvas"])[None])
-        self.windows = []
 
     def step(self, mean: ir.Value | None, h_dec: ir.Value | None) -> ir.Value:
         b, config = self.b, self.config
         with b.scope("read"):
             error = b.op("Sub", self.image, self.initial_mean if mean is None else mean, name="error")  # (3)
             both = b.concat([self.image, error], 1)
-            size = config.image._replace(channels=2 * config.image_channels)
-            if h_dec is None:
-                r = read_first(b, both, self.first, size.channels)
-            else:
-                params = b.op("Gemm", b.to_single(h_dec), self.weight, self.attention_bias, name="attention")
-                window = decode_window(b, params, self.head)
-                self.windows.append(window)
-                r = read(b, both, window, config.read_size, size)
+            r = self.reader.read(both, 2 * config.image_channels, h_dec)
         with b.scope("encoder"):
             gates = b.op("Gemm", b.to_half(r), self.w, self.biases[h_dec is not None])
             return self._lstm(gates, h_dec)
@@ -170,8 +152,9 @@ class _Posterior:
             self.sigmas.append(sigma)
             return b.op("Add", mu, b.op("Mul", sigma, epsilon), name="z")
 
-    def kl(self, b: GraphBuilder) -> ir.Value:
+    def kl(self) -> ir.Value:
         """1/2 sum over steps and latents of mu^2 + sigma^2 - 2 log sigma - 1. [batch]"""
+        b = self.b
         mu, log_sigma = b.concat(self.mus, 1, "mu"), b.concat(self.log_sigmas, 1, "log_sigma")
         sigma = b.concat(self.sigmas, 1, "sigma")
         squares = b.op("Add", b.op("Mul", mu, mu), b.op("Mul", sigma, sigma))

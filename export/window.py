@@ -13,7 +13,7 @@ import onnx_ir as ir
 import torch
 
 from ..models import attention
-from ..models.config import ImageSize
+from ..models.config import ImageSize, ModelConfig
 from .builder import GraphBuilder
 from .lstm import Array, Weights
 
@@ -82,27 +82,6 @@ def decode_window(b: GraphBuilder, params: ir.Value, head: WindowHead) -> Window
     return Window(centre, delta, gamma, precision, widths)
 
 
-class FirstWindow(NamedTuple):
-    """A window known at export: the first step's, which comes from the learned state. float64."""
-
-    f_x: Array  # [n, width]
-    f_y: Array  # [n, height]
-    gamma: float
-    row: Array  # [5] (x, y, delta, sigma, gamma)
-
-
-def first_window(
-    weights: Weights, h: Array, n: int, image: ImageSize, bounds: Array | None = None
-) -> FirstWindow:
-    """The first read's window, which comes from the learned state ``h`` alone, as the model has it."""
-    params = weights["read_attention.weight"] @ h + weights["read_attention.bias"]
-    if bounds is not None:
-        params = bounds * np.tanh(params / bounds)
-    window = attention.window_from(torch.from_numpy(params)[None], n, image.width, image.height)
-    f_x, f_y = attention.filterbanks(window, n, image.width, image.height)
-    return FirstWindow(f_x[0].numpy(), f_y[0].numpy(), float(window.gamma), window.stack()[0].numpy())
-
-
 def filterbanks(
     b: GraphBuilder, window: Window, n: int, width: int, height: int
 ) -> tuple[ir.Value, ir.Value]:
@@ -151,21 +130,47 @@ def _filterbank(
     return b.op("Softmax", b.op("Max", exponents, floor, name="log_filters"), axis=-1, name="filters")
 
 
-def read(b: GraphBuilder, image: ir.Value, window: Window, n: int, size: ImageSize) -> ir.Value:
-    """Equation (27) on ``image`` [batch, channels, height, width]: gamma F_Y image F_X^T. [batch, channels n n]"""
-    channels, height, width = size
-    f_x, f_y = _both_filterbanks(b, window, n, width, height)
-    rows = b.op("MatMul", f_y, image, name="rows")  # [batch, channels, n, width]
-    f_xt = b.op("Transpose", f_x, perm=[0, 1, 3, 2])
-    patch = b.reshape(b.op("MatMul", rows, f_xt), [-1, channels * n * n])
-    return b.op("Mul", patch, window.gamma, name="glimpse")
+class Reader:
+    """Equation (27), a step at a time. The first window comes from the learned state alone: it is known at export.
 
+    Args:
+        h: the learned state [h] that the first read looks from.
+        bounds: as of :func:`window_head`.
+    """
 
-def read_first(b: GraphBuilder, image: ir.Value, first: FirstWindow, channels: int) -> ir.Value:
-    """:func:`read` through a constant window."""
-    f_y, f_x = b.constant("f_y", first.gamma * first.f_y), b.constant("f_x", first.f_x.T)
-    patch = b.op("MatMul", b.op("MatMul", f_y, image, name="rows"), f_x)
-    return b.reshape(patch, [-1, channels * first.f_x.shape[0] * first.f_y.shape[0]], name="glimpse")
+    def __init__(
+        self, b: GraphBuilder, config: ModelConfig, weights: Weights, h: Array, bounds: Array | None = None
+    ) -> None:
+        self.b, self.n, self.image = b, config.read_size, config.image
+        self.head = window_head(weights, "read_attention", self.n, self.image, bounds)
+        self.weight, self.bias = b.head("weight", self.head.weight), b.constant("bias", self.head.bias)
+        params = weights["read_attention.weight"] @ h + weights["read_attention.bias"]
+        if bounds is not None:
+            params = bounds * np.tanh(params / bounds)
+        _, height, width = self.image
+        self.first = attention.window_from(torch.from_numpy(params)[None], self.n, width, height)
+        self.windows: list[Window] = []  # of the steps after the first
+
+    def read(self, image: ir.Value, channels: int, h: ir.Value | None) -> ir.Value:
+        """gamma F_Y image F_X^T from the state h, the first where that is None. [batch, channels n n]"""
+        b, n, (_, height, width) = self.b, self.n, self.image
+        shape = [-1, channels * n * n]
+        if h is None:
+            f_x, f_y = (bank[0].numpy() for bank in attention.filterbanks(self.first, n, width, height))
+            rows = b.op("MatMul", b.constant("f_y", self.first.gamma.numpy() * f_y), image, name="rows")
+            return b.reshape(b.op("MatMul", rows, b.constant("f_x", f_x.T)), shape, name="glimpse")
+        params = b.op("Gemm", b.to_single(h), self.weight, self.bias, name="attention")
+        window = decode_window(b, params, self.head)
+        self.windows.append(window)
+        f_x, f_y = _both_filterbanks(b, window, n, width, height)
+        rows = b.op("MatMul", f_y, image, name="rows")  # [batch, channels, n, width]
+        f_xt = b.op("Transpose", f_x, perm=[0, 1, 3, 2])
+        patch = b.reshape(b.op("MatMul", rows, f_xt), shape)
+        return b.op("Mul", patch, window.gamma, name="glimpse")
+
+    def first_row(self, like: ir.Value) -> ir.Value:
+        """The first window's row for every picture of ``like`` [batch, …]."""
+        return self.b.expand_to_batch("first_row", self.first.stack().numpy(), like, 0)
 
 
 def write(b: GraphBuilder, patch: ir.Value, window: Window, n: int, size: ImageSize) -> ir.Value:

@@ -38,12 +38,9 @@ def _quotas() -> Iterator[float]:
 
 def _quota(group: Path, version: int) -> float:
     """Raises OSError or ValueError where the group sets none."""
-    if version == 2:
-        quota, period = map(int, (group / "cpu.max").read_text(encoding="ascii").split())
-    else:
-        quota, period = (
-            int((group / f"cpu.cfs_{name}_us").read_text(encoding="ascii")) for name in ("quota", "period")
-        )
+    names = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    text = " ".join((group / name).read_text(encoding="ascii") for name in names)
+    quota, period = map(int, text.split())
     if quota <= 0 or period <= 0:
         raise ValueError("no limit")
     return quota / period

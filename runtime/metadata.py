@@ -186,10 +186,6 @@ def _flag(key: str, text: str) -> bool:
     return _one_of("true", "false")(key, text) == "true"
 
 
-def _names(_: str, text: str) -> tuple[str, ...]:
-    return tuple(text.split(","))
-
-
 # Keys in the order of the design. Those that came later are optional.
 _IMAGE = ("image_channels", "image_height", "image_width")
 _ALL = (
@@ -217,6 +213,6 @@ _READ: dict[str, Callable[[str, str], Any]] = {
     **dict.fromkeys(("attention", "binary"), _flag),
     "outputs": _one_of(STEPS, LEAN),
     "picture_fit": _one_of(PAD, COVER),
-    "labels": _names,
+    "labels": lambda _, text: tuple(text.split(",")),
     "dtype": _one_of(FLOAT32, FLOAT16, INT8),
 }

@@ -36,7 +36,6 @@ class ProviderError(DrawError):
 
 
 _EXTRAS = "pip install 'draw-onnx[cpu]', or 'draw-onnx[gpu]' for an NVIDIA GPU"
-_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 _log = logging.getLogger("draw_onnx")
 _said: set[str] = set()
 
@@ -62,18 +61,12 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def installed_wheels() -> dict[str, str]:
-    """Version by distribution name, of the distributions that install the module onnxruntime."""
-    found = {}
-    for name in _DISTRIBUTIONS:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
-
-
 def wheel_conflict() -> str | None:
-    """What to do when both distributions are installed; None when they are not."""
-    if len(installed_wheels()) < 2:
+    """What to do when both distributions that install the module onnxruntime are there; None when they are not."""
+    try:
+        for name in ("onnxruntime", "onnxruntime-gpu"):
+            importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
         return None
     return (
         "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "

@@ -41,11 +41,6 @@ class Model:
     session: Any  # onnxruntime.InferenceSession
     fixed_batch: int | None  # N of a file exported with --batch N
 
-    @property
-    def provider(self) -> str:
-        """``"cuda"`` or ``"cpu"``: where it really runs."""
-        return "cuda" if self.session.get_providers()[0] == CUDA else "cpu"
-
     def run(self, inputs: Mapping[str, Floats], outputs: Sequence[str]) -> dict[str, Floats]:
         """One batch through the graph; first axes are the batch.
 
@@ -60,14 +55,9 @@ class Model:
         wanted = self.fixed_batch or max(rows, 2)
         if rows > wanted:
             raise DrawError(f"{self.name} takes batches of {wanted}, not {rows}")
-        padded = {
-            key: np.ascontiguousarray(value, np.float32)
-            if rows == wanted
-            else np.concatenate(
-                [value, np.zeros((wanted - rows, *value.shape[1:]), np.float32)], dtype=np.float32
-            )
-            for key, value in inputs.items()
-        }
+        padded = {key: np.zeros((wanted, *value.shape[1:]), np.float32) for key, value in inputs.items()}
+        for key, value in inputs.items():
+            padded[key][:rows] = value
         try:
             results = self.session.run(list(outputs), padded)
         except MemoryError:
@@ -88,7 +78,7 @@ class OpenedModel:
 
     def __init__(self, path: Source, provider: str = "auto", threads: int | None = None) -> None:
         self._model: Model = open_model(path, self._model_type, provider)
-        self.threads = thread_count(threads, self._model.provider)
+        self.threads = thread_count(threads, self.provider)
         # Another process may stand in another folder.
         name = isinstance(path, bytes) or path in packaged_models(".onnx")
         self._opened_by = (path if name else os.path.abspath(path), provider, threads)
@@ -105,7 +95,7 @@ class OpenedModel:
     @property
     def provider(self) -> str:
         """``cpu`` or ``cuda``: where it really runs."""
-        return self._model.provider
+        return "cuda" if self._model.session.get_providers()[0] == CUDA else "cpu"
 
     @property
     def has_steps(self) -> bool:

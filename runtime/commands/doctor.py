@@ -67,10 +67,7 @@ def command(
             _line(name, importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
             _line(name, "not installed")
-    problems = _check_runtime()
-    if not problems:
-        problems += _check_models()
-    _finish([], problems)
+    _finish([], _check_runtime() or _check_models())
 
 
 def _finish(lines: list[tuple[str, str]], problems: list[str]) -> None:

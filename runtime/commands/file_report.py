@@ -45,42 +45,35 @@ def report(path: str) -> tuple[list[tuple[str, str]], list[str]]:
         ("file", f"{found}, {len(data):,} bytes"),
         ("SHA-256", hashlib.sha256(data).hexdigest() + _packaged_as(data)),
     ]
-    problems: list[str] = []
-    metadata = None
     try:
         metadata = Metadata.from_props(declared.metadata)
-        lines += _about(metadata)
     except DrawError as error:
-        problems.append(str(error))
-    lines += _graph(declared)
-    if metadata is not None:
-        try:
-            lines.append(("runs", _tried(path, metadata)))
-        except ProviderError as error:  # the machine's fault, not the file's
-            lines.append(("runs", f"not tried: {error}"))
-        except DrawError as error:
-            problems.append(str(error).removeprefix(f"{path}: "))
-        if metadata.draw_onnx_version:
-            lines.append(
-                ("written by", f"draw-export {metadata.draw_onnx_version}, {_gate(metadata.parity_atol)}")
-            )
-        changed = list(evidence(declared, metadata))
-        if metadata.graph_sha256 is None:
-            if not changed:
-                text = (
-                    "nothing in it that draw-export does not write; it is from before files carried a digest"
-                )
-                lines.append(("state", text))
-        elif graph_sha256(data) == metadata.graph_sha256:
-            changed = []
-            lines.append(("state", "as draw-export wrote it: its digest agrees"))
-        else:
+        return [*lines, *_graph(declared)], [str(error)]
+    lines += [*_about(metadata), *_graph(declared)]
+    problems = []
+    try:
+        lines.append(("runs", _tried(path, metadata)))
+    except ProviderError as error:  # the machine's fault, not the file's
+        lines.append(("runs", f"not tried: {error}"))
+    except DrawError as error:
+        problems.append(str(error).removeprefix(f"{path}: "))
+    if metadata.draw_onnx_version:
+        lines.append(
+            ("written by", f"draw-export {metadata.draw_onnx_version}, {_gate(metadata.parity_atol)}")
+        )
+    changed, digest = list(evidence(declared, metadata)), metadata.graph_sha256
+    if digest is None and not changed:
+        text = "nothing in it that draw-export does not write; it is from before files carried a digest"
+        lines.append(("state", text))
+    elif digest == graph_sha256(data):
+        lines.append(("state", "as draw-export wrote it: its digest agrees"))
+    else:
+        if digest is not None:
             changed.insert(0, "its graph is not the one of the digest in its metadata")
-        if changed:
-            problems.append(
-                f"changed since draw-export wrote it: {'; '.join(changed)}. What its metadata say of parity and"
-                " weights no longer holds: export it again"
-            )
+        problems.append(
+            f"changed since draw-export wrote it: {'; '.join(changed)}. What its metadata say of parity and"
+            " weights no longer holds: export it again"
+        )
     return lines, problems
 
 

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ...errors import DrawError
-from ...files import atomic_write, check_writable, scratch_beside
+from ...files import atomic_write, check_writable, scratch_beside, writing
 
 
 class NpzWriter:
@@ -37,13 +36,11 @@ class NpzWriter:
     def append(self, name: str, rows: NDArray) -> None:
         """Add rows (first axis) to the array ``name``."""
         rows = np.ascontiguousarray(rows)
-        try:
+        with writing(self._path):
             if name not in self._spools:
                 self._spools[name] = self._stack.enter_context(scratch_beside(self._path))
                 self._headers[name] = npy.header_data_from_array_1_0(rows[:0])
             self._spools[name].write(rows.data)
-        except OSError as error:
-            raise DrawError(f"cannot write {self._path}: {error.strerror or error}") from error
         count = self._headers[name]["shape"][0] + len(rows)
         self._headers[name]["shape"] = (count, *rows.shape[1:])
 

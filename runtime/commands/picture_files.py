@@ -60,7 +60,6 @@ class PictureFiles:
         """
         from ..pictures.prepare import prepare_file
 
-        rows: list[int] = []
         ready: list[Prepared] = []
         for row, path in enumerate(self._paths):
             try:
@@ -70,25 +69,25 @@ class PictureFiles:
                     raise
                 note(f"skipped: {error}")
                 continue
-            rows.append(row)
+            self._read_rows.append(row)
             if len(ready) == size:
                 yield ready
                 ready = []
-        if not rows:
+        if not self._read_rows:
             raise DrawError("none of the pictures could be read")
-        self.names, self._read_rows = [str(self._paths[row]) for row in rows], rows
+        self.names = [str(self._paths[row]) for row in self._read_rows]
         if ready:
             yield ready
 
 
 def _class_numbers(folders: list[str | None], classes: tuple[str, ...]) -> list[int] | None:
     """Of the folders' names, where each is a class; None otherwise, and a line where only some are."""
-    numbers = {name: k for k, name in enumerate(classes)}
-    found = [numbers.get(name) if name is not None else None for name in folders]
-    if all(number is not None for number in found):
-        return [number for number in found if number is not None] or None
-    if any(number is not None for number in found):
-        other = next(name for name, number in zip(folders, found, strict=True) if number is None)
+    numbers: dict[str | None, int] = {name: k for k, name in enumerate(classes)}
+    found = [numbers[name] for name in folders if name in numbers]
+    if len(found) == len(folders):
+        return found or None
+    if found:
+        other = next(name for name in folders if name not in numbers)
         what = (
             "pictures lie in no folder"
             if other is None

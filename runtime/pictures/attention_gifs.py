@@ -54,10 +54,7 @@ def write_glimpse_gif(
         tile = draw_windows(to_rgb(images[k], scale), windows[k, t], size, READ_COLOUR, scale)
         return tile, centred(seen[k, t], *tile.shape[:2])
 
-    def text(k: int, step: int) -> str:
-        return f"glimpse {step + 1} of {steps}" if step < steps else answers[k]
-
-    _write_pairs(path, images, steps + 1, pair, text, scale, fps)
+    _write_pairs(path, images, "glimpse", steps, answers, pair, scale, fps)
 
 
 def write_score_gif(
@@ -95,21 +92,20 @@ def write_score_gif(
             draw_windows(right, write_windows[k, step], write_size, WRITE_COLOUR, scale)
         return left, right
 
-    def text(k: int, step: int) -> str:
-        return f"step {step + 1} of {steps}" if step < steps else f"{bounds[k]:.1f} nats"
-
-    _write_pairs(path, images, steps + 1, pair, text, scale, fps)
+    _write_pairs(path, images, "step", steps, [f"{bound:.1f} nats" for bound in bounds], pair, scale, fps)
 
 
 def _write_pairs(
     path: str | os.PathLike[str],
     images: NDArray[np.float32],
-    frames: int,
+    step: str,
+    steps: int,
+    results: Sequence[str],
     pair: Callable[[int, int, int], tuple[Rgb, Rgb]],
-    text: Callable[[int, int], str],
     scale: int | None,
     fps: float,
 ) -> None:
+    """A frame for each step, ``step 3 of 8`` below each pair, and one with the results."""
     count, channels, height, width = images.shape
     if scale is None:
         _, scale = grid_layout(count, 2 * width, height, None)
@@ -122,7 +118,7 @@ def _write_pairs(
         for k in range(count):
             left, right = pair(k, index, scale)
             both = arrange([left, right], 2, gap)[:, gap:-gap]
-            tiles.append(captioned(both, text(k, index)))
+            tiles.append(captioned(both, f"{step} {index + 1} of {steps}" if index < steps else results[k]))
         return arrange(tiles, columns, 3 * gap)
 
-    write_gif(path, frame, frames, fps, grey=channels == 1)
+    write_gif(path, frame, steps + 1, fps, grey=channels == 1)

@@ -7,15 +7,14 @@ import numpy as np
 from .drawing import GAP_COLOUR, Rgb
 
 
-def caption(text: str, width: int) -> Rgb:
-    """White on the colour of the gaps, in greys only; cut off with an ellipsis where it is too long.
+def captioned(tile: Rgb, text: str) -> Rgb:
+    """The tile with a line of text below; its letters grow with the width of the tile.
 
-    Args:
-        text: one line.
-        width: screen pixels of the strip; the letters grow with it.
+    White on the colour of the gaps, in greys only; cut off with an ellipsis where it is too long.
     """
     from PIL import Image, ImageDraw, ImageFont
 
+    width = tile.shape[1]
     size = min(max(12, width // 16), 24)
     strip = Image.new("L", (width, size + size // 2), GAP_COLOUR[0])
     draw = ImageDraw.Draw(strip)
@@ -25,9 +24,4 @@ def caption(text: str, width: int) -> Rgb:
             text = text[:-1]
         text += "…"
     draw.text((2, 0), text, 255, font)
-    return np.repeat(np.asarray(strip)[..., None], 3, axis=2)
-
-
-def captioned(tile: Rgb, text: str) -> Rgb:
-    """The tile with a caption below."""
-    return np.concatenate([tile, caption(text, tile.shape[1])])
+    return np.concatenate([tile, np.repeat(np.asarray(strip)[..., None], 3, axis=2)])

@@ -34,8 +34,8 @@ def to_rgb(image: ArrayLike, scale: int = 1) -> Rgb:
     return levels.transpose(1, 2, 0).repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def draw_windows(tile: Rgb, windows: ArrayLike, n: int, colour: Colour, scale: int) -> Rgb:
-    """Draw attention windows into a tile, in place; returns the tile.
+def draw_windows(tile: Rgb, window: ArrayLike, n: int, colour: Colour, scale: int) -> Rgb:
+    """Draw an attention window into a tile, in place; returns the tile.
 
     The frame runs through the outermost of the n x n filter centres (a window of one filter frames one
     pixel). Its line is half as wide as the Gaussians' standard deviation, from one screen pixel up to one pixel
@@ -44,23 +44,23 @@ def draw_windows(tile: Rgb, windows: ArrayLike, n: int, colour: Colour, scale: i
 
     Args:
         tile: [H·scale, W·scale, 3], as :func:`to_rgb` gives it.
-        windows: [5] or [k, 5] rows (x, y, delta, sigma, gamma) in pixels, pixel 1 the first.
+        window: [5], the row (x, y, delta, sigma, gamma) in pixels, pixel 1 the first.
         n: filters per axis.
         colour: red, green, blue.
         scale: screen pixels per pixel.
     """
     height, width = tile.shape[:2]
-    for x, y, delta, sigma, _ in np.asarray(windows, np.float64).reshape(-1, 5):
-        if not np.isfinite([x, y, delta, sigma]).all():
-            continue
-        reach = (n - 1) / 2 * abs(delta) if n > 1 else 0.5
-        line = int(np.clip(round(sigma * scale / 2), 1, max(1, scale)))
-        left, right = (_edge(x + side * reach, scale, width, line) for side in (-1, 1))
-        top, bottom = (_edge(y + side * reach, scale, height, line) for side in (-1, 1))
-        tile[top : top + line, left : right + line] = colour
-        tile[bottom : bottom + line, left : right + line] = colour
-        tile[top : bottom + line, left : left + line] = colour
-        tile[top : bottom + line, right : right + line] = colour
+    x, y, delta, sigma, _ = np.asarray(window, np.float64)
+    if not np.isfinite([x, y, delta, sigma]).all():
+        return tile
+    reach = (n - 1) / 2 * abs(delta) if n > 1 else 0.5
+    line = int(np.clip(round(sigma * scale / 2), 1, max(1, scale)))
+    left, right = (_edge(x + side * reach, scale, width, line) for side in (-1, 1))
+    top, bottom = (_edge(y + side * reach, scale, height, line) for side in (-1, 1))
+    tile[top : top + line, left : right + line] = colour
+    tile[bottom : bottom + line, left : right + line] = colour
+    tile[top : bottom + line, left : left + line] = colour
+    tile[top : bottom + line, right : right + line] = colour
     return tile
 
 
@@ -112,14 +112,11 @@ def grid(images: ArrayLike, scale: int | None = None) -> Rgb:
 
 def pairs(left: ArrayLike, right: ArrayLike, columns: int | None = None, scale: int | None = None) -> Rgb:
     """Pictures [n, C, H, W] beside others of their size, ``columns`` pairs in a row, as nearly square as can be."""
-    lefts, rights = np.asarray(left, np.float32), np.asarray(right, np.float32)
-    height, width = lefts.shape[-2:]
-    columns = columns or grid_columns(len(lefts), 2 * width, height)
-    scale = scale or fitting_scale(2 * columns, math.ceil(len(lefts) / columns), width, height)
-    tiles = [
-        np.concatenate([to_rgb(a, scale), to_rgb(b, scale)], 1) for a, b in zip(lefts, rights, strict=True)
-    ]
-    return arrange(tiles, columns, 2 * gap_width(scale))
+    both = np.concatenate([left, right], axis=-1)
+    height, width = both.shape[-2], both.shape[-1] // 2
+    columns = columns or grid_columns(len(both), 2 * width, height)
+    scale = scale or fitting_scale(2 * columns, math.ceil(len(both) / columns), width, height)
+    return arrange([to_rgb(pair, scale) for pair in both], columns, 2 * gap_width(scale))
 
 
 def centred(image: ArrayLike, height: int, width: int) -> Rgb:
@@ -134,9 +131,7 @@ def centred(image: ArrayLike, height: int, width: int) -> Rgb:
 
 def chosen_steps(time_steps: int, count: int = 10) -> list[int]:
     """Up to ``count`` step numbers (1-based), evenly spread, the first and the last among them."""
-    if time_steps <= count:
-        return list(range(1, time_steps + 1))
-    return [round(1 + i * (time_steps - 1) / (count - 1)) for i in range(count)]
+    return np.linspace(1, time_steps, min(count, time_steps)).round().astype(int).tolist()
 
 
 def sheet(
@@ -166,22 +161,20 @@ def sheet(
     blocks, scale = sheet_layout(count, len(steps), width, height, scale)
     rows = math.ceil(count / blocks)
     gap = gap_width(scale)
-    strips = []
-    for k in range(count):
-        tiles = []
-        for step in steps:
-            tile = to_rgb(frames[k, step - 1], scale)
-            if windows is not None and step != total:
-                draw_windows(tile, np.asarray(windows)[k, step - 1], window_size, colour, scale)
-            tiles.append(tile)
-        strips.append(arrange(tiles, len(tiles), gap))
+
+    def tile(k: int, step: int) -> Rgb:
+        picture = to_rgb(frames[k, step - 1], scale)
+        if windows is not None and step != total:
+            draw_windows(picture, np.asarray(windows)[k, step - 1], window_size, colour, scale)
+        return picture
+
     # Column by column: pictures are read downwards, block after block.
-    columns = []
-    for block in range(math.ceil(count / rows)):
-        part = strips[block * rows : (block + 1) * rows]
-        part += [np.full_like(strips[0], GAP_COLOUR)] * (rows - len(part))
-        columns.append(np.concatenate([strip[: -gap or None] for strip in part[:-1]] + [part[-1]]))
-        columns.append(np.full((columns[0].shape[0], 3 * gap, 3), GAP_COLOUR, np.uint8))
+    columns: list[Rgb] = []
+    for first in range(0, count, rows):
+        tiles = [tile(k, step) for k in range(first, min(first + rows, count)) for step in steps]
+        tiles += [np.full_like(tiles[0], GAP_COLOUR)] * (rows * len(steps) - len(tiles))
+        columns.append(arrange(tiles, len(steps), gap))
+        columns.append(np.full((len(columns[0]), 3 * gap, 3), GAP_COLOUR, np.uint8))
     return np.concatenate(columns[:-1], axis=1)
 
 

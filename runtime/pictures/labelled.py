@@ -18,8 +18,6 @@ from ...console import note
 from ...errors import DrawError, first_line
 from ...files import check_ordinary
 from ...streams import printable
-from ..metadata import PAD
-from .ink import AUTO
 from .prepare import Prepared, prepare
 from .reading import Shape, check_images
 
@@ -39,12 +37,7 @@ class LabelledPictures:
         return [str(k) for k in range(len(self.pictures))]
 
     def prepared(
-        self,
-        size: int,
-        shape: Shape,
-        figure_size: int | None = None,
-        ink: str = AUTO,
-        picture_fit: str = PAD,
+        self, size: int, shape: Shape, figure_size: int | None, ink: str, picture_fit: str
     ) -> Iterator[list[Prepared]]:
         """Up to ``size`` pictures each as the input of a model, as :func:`prepare` makes them."""
         for begin in range(0, len(self.pictures), size):

@@ -45,7 +45,6 @@ NAMED_FORMATS = ("TGA",)
 _REC601 = np.array([0.299, 0.587, 0.114], np.float32)
 
 Shape = tuple[int, int, int]  # channels, height, width
-Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def read_picture(
@@ -207,11 +206,9 @@ def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         ) from None
     except Image.DecompressionBombError:  # Pillow's own limit, met while opening
         raise DrawError(f"{path} has {limit}") from None
-    except OSError as error:
-        if error.filename is not None:
-            raise DrawError(f"cannot read {path}: {error.strerror}") from error
-        raise DrawError(f"{path} is damaged: {first_line(error, 120)}") from error
     except Exception as error:  # decoders raise whatever damaged bytes lead them to
+        if isinstance(error, OSError) and error.filename is not None:
+            raise DrawError(f"cannot read {path}: {error.strerror}") from error
         raise DrawError(f"{path} is damaged: {first_line(error, 120)}") from error
 
 

@@ -33,7 +33,7 @@ class Walk:
 
     folder: Path
     files: tuple[Path, ...]  # sorted by their path inside the folder
-    passed_over: Mapping[str, int]  # why, and how many files
+    passed_over: Counter[str]  # why, and how many files
 
     def label(self, file: Path) -> str | None:
         """The folder below :attr:`folder` that a file lies in, however deep; None for one that lies beside them."""
@@ -42,19 +42,19 @@ class Walk:
 
     def line(self, more: Mapping[str, int] | None = None) -> str:
         """``photos: 120 pictures used, 8 files passed over (5 .txt, 3 hidden)``; ``more`` were passed over later."""
-        more = dict(more or {})
-        reasons = Counter(self.passed_over) + Counter(more)
-        used = len(self.files) - sum(more.values())
+        later = Counter(more or {})
+        reasons = self.passed_over + later
+        used, count = len(self.files) - later.total(), reasons.total()
         text = f"{self.folder}: {used:,} picture{'s' * (used != 1)} used"
-        count = sum(reasons.values())
         return (
             f"{text}, {count:,} file{'s' * (count != 1)} passed over ({_listed(reasons)})" if count else text
         )
 
 
 def _listed(reasons: Counter[str]) -> str:
-    parts = [f"{count:,} {reason}" for reason, count in reasons.most_common(_SHOWN)]
-    rest = sum(reasons.values()) - sum(count for _, count in reasons.most_common(_SHOWN))
+    shown = reasons.most_common(_SHOWN)
+    parts = [f"{count:,} {reason}" for reason, count in shown]
+    rest = reasons.total() - sum(count for _, count in shown)
     return ", ".join([*parts, f"{rest:,} others"] if rest else parts)
 
 
@@ -88,13 +88,12 @@ def walk(folder: str | os.PathLike[str]) -> Walk:
             reasons["samples of a run"] += 1
         for name in names:
             path = Path(parent, name)
-            reason = _reason(path, known)
-            if reason:
+            if reason := _reason(path, known):
                 reasons[reason] += 1
             else:
                 files.append(path)
     files.sort(key=lambda path: path.relative_to(root).as_posix())
-    return Walk(root, tuple(files), {reason: n for reason, n in reasons.items() if n})
+    return Walk(root, tuple(files), +reasons)
 
 
 def _reason(path: Path, known: frozenset[str]) -> str:
@@ -134,11 +133,11 @@ def walks(arguments: Iterable[str | os.PathLike[str]]) -> list[Walk]:
         elif not argument.exists():
             raise DrawError(f"no picture at {argument}")
         else:
-            found.append(Walk(argument.parent, (argument,), {}))
+            found.append(Walk(argument.parent, (argument,), Counter()))
     return found
 
 
 def no_pictures(empty: Walk) -> str:
     """What to say of a folder without any."""
-    listed = f"; passed over: {_listed(Counter(empty.passed_over))}" if empty.passed_over else ""
+    listed = f"; passed over: {_listed(empty.passed_over)}" if empty.passed_over else ""
     return f"no pictures in the folder {empty.folder} (known by their suffix, as .png, .jpg or .tif{listed})"

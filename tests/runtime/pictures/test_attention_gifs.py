@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from draw_onnx.runtime.pictures.attention_gifs import write_glimpse_gif, write_score_gif
-from draw_onnx.runtime.pictures.captions import caption
+from draw_onnx.runtime.pictures.captions import captioned
 from draw_onnx.runtime.pictures.drawing import READ_COLOUR, WRITE_COLOUR
 
 
@@ -63,7 +63,9 @@ def test_reading_is_blue_on_the_left_and_writing_red_on_the_right(tmp_path: Path
 def test_captions_have_the_width_asked_for_and_no_colour() -> None:
     for width in (20, 90, 400):
         for text in ("", "7  99.8%", "a label that is much too long for any tile of this size, really " * 3):
-            strip = caption(text, width)
-            assert strip.shape[1:] == (width, 3)
+            picture = captioned(np.full((5, width, 3), 9, np.uint8), text)
+            assert picture.shape[1:] == (width, 3)
+            assert (picture[:5] == 9).all()
+            strip = picture[5:]
             assert (strip == strip[..., :1]).all()
-    assert caption("x", 90).max() > 150
+    assert captioned(np.zeros((5, 90, 3), np.uint8), "x").max() > 150

@@ -22,7 +22,7 @@ SCENES = RNG.integers(0, 256, (11, 20, 24), dtype=np.uint8)
 
 def test_smaller_pictures_of_an_npz_are_centred(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", images=SCENES[:, :10, :10])
-    part = next(read_labelled(tmp_path / "x.npz", ("a", "b")).prepared(4, (1, 20, 24)))
+    part = next(read_labelled(tmp_path / "x.npz", ("a", "b")).prepared(4, (1, 20, 24), None, "auto", "pad"))
     got = np.stack([prepared.image for prepared in part])
     np.testing.assert_array_equal(got[:, 0, 5:15, 7:17], SCENES[:4, :10, :10] / np.float32(255))
     assert got.sum() == pytest.approx((SCENES[:4, :10, :10] / 255).sum(), rel=1e-5)
@@ -62,7 +62,7 @@ def test_arrays_and_files_are_covered_alike(tmp_path: Path, shape: tuple[int, ..
         Image.fromarray(picture[..., 0] if shape[0] == 1 else picture).save(files[-1])
     np.savez(tmp_path / "x.npz", images=pixels)
     target = (channels, 12, 16)
-    (part,) = read_labelled(tmp_path / "x.npz", ("a", "b")).prepared(4, target, picture_fit="cover")
+    (part,) = read_labelled(tmp_path / "x.npz", ("a", "b")).prepared(4, target, None, "auto", "cover")
     for file, got in zip(files, part, strict=True):
         np.testing.assert_array_equal(got.image, read_picture(file, target, picture_fit="cover"))
 
