@@ -10,6 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..errors import DrawError
 
@@ -23,14 +24,21 @@ _MODEL_METADATA, _MODEL_FUNCTIONS = 14, 25
 _OPSET_DOMAIN, _OPSET_VERSION = 1, 2
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
-_NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
+_NODE_INPUT, _NODE_OUTPUT, _NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 4, 5, 7
+_ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_INTS = 1, 3, 8
 _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = 5, 6, 10, 11
-_TENSOR_TYPE, _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 2, 13, 14
+_TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 1, 2, 8, 13, 14
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # What runs: the graph and the meaning of its operators. Who wrote it, and the metadata, may change.
 _DIGESTED = (_MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_OPSET, _MODEL_FUNCTIONS)
 _MAX_DEPTH = 4  # graphs in attributes of nodes of graphs; exported files have none at all
+
+
+class Node(NamedTuple):
+    operator: str
+    inputs: tuple[str, ...]  # names; empty for one that is left out
+    attributes: dict[str, tuple[int, ...]]  # whole numbers; empty for others
 
 
 @dataclass
@@ -48,6 +56,10 @@ class OnnxFile:
     operators: Counter[str] = field(default_factory=Counter)  # nodes by operator
     # stored tensors by onnx.proto's number of their type
     weights: Counter[int] = field(default_factory=Counter)
+    foreign_nodes: list[Node] = field(default_factory=list)
+    transposes: dict[str, Node] = field(default_factory=dict)  # the graph's own, by what comes out
+    # of the graph's own stored tensors by name; None where a name is there twice
+    shapes: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
 
 
 def parse(data: bytes) -> OnnxFile:
@@ -104,33 +116,71 @@ def _graph(view: memoryview, result: OnnxFile, depth: int) -> None:
         if number == _GRAPH_NODE:
             _node(value, result, depth)
         elif number == _GRAPH_INITIALIZER:
-            _tensor(value, result)
+            name, shape = _tensor(value, result)
+            if depth == 0:
+                result.shapes[name] = None if name in result.shapes else shape
 
 
 def _node(view: memoryview, result: OnnxFile, depth: int) -> None:
     op_type = domain = ""
+    inputs: list[str] = []
+    output = ""
+    attributes: dict[str, tuple[int, ...]] = {}
     for number, value in _messages(view):
-        if number == _NODE_OP_TYPE:
+        if number == _NODE_INPUT:
+            inputs.append(_text(value))
+        elif number == _NODE_OUTPUT:
+            output = _text(value)
+        elif number == _NODE_OP_TYPE:
             op_type = _text(value)
         elif number == _NODE_DOMAIN:
             domain = _text(value)
         elif number == _NODE_ATTRIBUTE:
-            for inner, content in _messages(value):
-                if inner in (_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS):
+            name, numbers = "", []
+            for inner, content in _fields(value):
+                if inner in (_ATTRIBUTE_INT, _ATTRIBUTE_INTS):
+                    numbers += _numbers(content)
+                elif isinstance(content, int):
+                    continue
+                elif inner == _ATTRIBUTE_NAME:
+                    name = _text(content)
+                elif inner in (_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS):
                     _tensor(content, result)
                 elif inner in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
                     _graph(content, result, depth + 1)
+            attributes[name] = tuple(numbers)
     result.operators[op_type] += 1
     if domain not in ("", "ai.onnx"):
         result.foreign_ops.add((domain, op_type))
+        result.foreign_nodes.append(Node(op_type, tuple(inputs), attributes))
+    elif op_type == "Transpose" and depth == 0:
+        result.transposes[output] = Node(op_type, tuple(inputs), attributes)
 
 
-def _tensor(view: memoryview, result: OnnxFile) -> None:
+def _tensor(view: memoryview, result: OnnxFile) -> tuple[str, tuple[int, ...]]:
+    """Its name and shape."""
+    name, shape = "", []
     for number, value in _fields(view):
+        if number == _TENSOR_DIMS:
+            shape += _numbers(value)
+        elif number == _TENSOR_NAME and isinstance(value, memoryview):
+            name = _text(value)
         if number == _TENSOR_EXTERNAL_DATA or (number == _TENSOR_DATA_LOCATION and value != 0):
             result.external_data = True
         elif number == _TENSOR_TYPE and isinstance(value, int):
             result.weights[value] += 1
+    return name, tuple(shape)
+
+
+def _numbers(value: int | memoryview) -> list[int]:
+    """One, or several packed ones."""
+    if isinstance(value, int):
+        return [value]
+    numbers, position = [], 0
+    while position < len(value):
+        number, position = _varint(value, position)
+        numbers.append(number)
+    return numbers
 
 
 def _messages(view: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -19,6 +19,7 @@ from .batches import thread_count
 from .metadata import Metadata, interface
 from .onnx_file import OnnxFile, parse
 from .providers import CUDA, ProviderError, create_session
+from .quantised import check_quantised
 
 MAX_BYTES = 1 << 30  # the largest model of the paper has some 40 MB
 
@@ -155,6 +156,7 @@ def open_model(path: Source, model_type: str, provider: str = "auto") -> Model:
         if foreign := declared.foreign_ops - metadata.foreign_operators:
             where = "" if metadata.foreign_operators else f" in a file of {metadata.dtype}"
             raise DrawError(f"it uses {'.'.join(min(foreign))}, which draw-export never writes{where}")
+        check_quantised(declared, metadata)
         session = create_session(data, provider)
         batch = _check_interface(session, metadata)
     except ProviderError:
