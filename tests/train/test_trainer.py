@@ -1,9 +1,8 @@
-"""The loop: exact resumption, data order, schedule, guards."""
+"""The loop: exact resumption, data order, schedule, guards. Signals: test_signals.py."""
 
 from __future__ import annotations
 
 import csv
-import signal
 from collections.abc import Callable
 
 import pytest
@@ -185,70 +184,6 @@ def test_metrics_after_a_crash_are_not_repeated(make_trainer: Make) -> None:
     checkpoint.iteration = 20
     run(make_trainer(folder="parts", resume=checkpoint))
     assert rows(parts) == rows(whole)
-
-
-@pytest.mark.usefixtures("heard_signals")
-@pytest.mark.parametrize(
-    ("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129), ("SIGUSR1", 138)]
-)
-def test_a_signal_finishes_the_step_and_saves(make_trainer: Make, name: str, code: int) -> None:
-    if not hasattr(signal, name):
-        pytest.skip(f"no {name} here")
-    number = getattr(signal, name)
-    trainer = make_trainer(iterations=100, eval_every=100, save_every=100)
-    step = trainer.step
-
-    def step_and_signal() -> dict[str, torch.Tensor]:
-        terms = step()
-        if trainer.iteration == 6:
-            signal.raise_signal(number)
-        return terms
-
-    trainer.step = step_and_signal  # type: ignore[method-assign]
-    interrupt = trainer.run(lambda _: None)
-    assert interrupt.exit_code == code
-    assert load_checkpoint(trainer.folder.last).iteration == trainer.iteration == 6
-    assert signal.getsignal(number) is not interrupt._note
-
-
-@pytest.mark.usefixtures("heard_signals")
-@pytest.mark.parametrize("heard", [True, False])
-def test_a_compiler_that_ctrl_c_ends_is_no_error(
-    make_trainer: Make, monkeypatch: pytest.MonkeyPatch, heard: bool
-) -> None:
-    """A terminal sends it to g++ as well, and torch.compile fails: the run stops as after any step, and saves."""
-    trainer = make_trainer(iterations=100, eval_every=100, save_every=100)
-    step = trainer.step
-
-    def stop_at_two() -> dict[str, torch.Tensor]:
-        if trainer.iteration == 2:
-            if heard:
-                signal.raise_signal(signal.SIGINT)
-            raise type("TorchDynamoException", (RuntimeError,), {})("g++")
-        return step()
-
-    monkeypatch.setattr(trainer, "step", stop_at_two)
-    if not heard:
-        with pytest.raises(RuntimeError, match="g\\+\\+"):
-            trainer.run(lambda _: None)
-        return
-    assert trainer.run(lambda _: None).exit_code == 130
-    assert load_checkpoint(trainer.folder.last).iteration == 2
-
-
-@pytest.mark.usefixtures("heard_signals")
-def test_in_a_validation_what_was_saved_counts(make_trainer: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its row is missing, so that the run goes on from before it, as after a second Ctrl-C."""
-    trainer = make_trainer(iterations=100, eval_every=4, save_every=3)
-
-    def stop() -> dict[str, float]:
-        signal.raise_signal(signal.SIGINT)
-        raise type("TorchDynamoException", (RuntimeError,), {})("g++")
-
-    monkeypatch.setattr(trainer, "_validate", stop)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.run(lambda _: None)
-    assert load_checkpoint(trainer.folder.last).iteration == 3
 
 
 def test_a_nan_loss_is_named_and_the_checkpoint_survives(make_trainer: Make) -> None:
