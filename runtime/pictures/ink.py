@@ -157,6 +157,8 @@ def cell_size(shape: tuple[int, ...], most: int) -> int:
 def cell_means(values: Floats, most: int) -> Floats:
     """Means over square cells, so few that the longer side has at most ``most``."""
     size = cell_size(values.shape, most)
+    if size == 1:
+        return values
     height, width = values.shape
     rows = np.add.reduceat(values, np.arange(0, height, size), axis=0)
     sums: Floats = np.add.reduceat(rows, np.arange(0, width, size), axis=1)
