@@ -43,4 +43,4 @@ class Order:
 def derived_seed(seed: int, purpose: int, counter: int) -> int:
     """A seed for one generator of one iteration or epoch. 32 bits: torch's CPU generator uses no more."""
     mixed = raw(seed, np.array([purpose], np.uint64))[0]
-    return int(raw(mixed, np.array([counter], np.uint64))[0] >> 32)
+    return int(raw(mixed, np.array([counter], np.uint64))[0]) >> 32  # NumPy 1 shifts no uint64 by an int
