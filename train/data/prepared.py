@@ -49,7 +49,7 @@ def cached_arrays(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            np.savez(file, **arrays)
     except (DrawError, OSError) as error:
         console.note(f"pictures are prepared again next time: {error}")
         return arrays
