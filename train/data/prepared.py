@@ -49,7 +49,8 @@ def cached_arrays(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
-            np.savez(file, **arrays)
+            # Without allow_pickle=False, which NumPy 1 keeps as one more array.
+            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
     except (DrawError, OSError) as error:
         console.note(f"pictures are prepared again next time: {error}")
         return arrays
