@@ -56,9 +56,14 @@ class Model:
         wanted = self.fixed_batch or max(rows, 2)
         if rows > wanted:
             raise DrawError(f"{self.name} takes batches of {wanted}, not {rows}")
-        padded = {key: np.zeros((wanted, *value.shape[1:]), np.float32) for key, value in inputs.items()}
-        for key, value in inputs.items():
-            padded[key][:rows] = value
+        padded = {
+            key: np.ascontiguousarray(value, np.float32)  # a whole batch is not copied
+            if rows == wanted
+            else np.concatenate(
+                [value, np.zeros((wanted - rows, *value.shape[1:]), np.float32)], dtype=np.float32
+            )
+            for key, value in inputs.items()
+        }
         try:
             results = self.session.run(list(outputs), padded)
         except MemoryError:
