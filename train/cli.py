@@ -9,7 +9,7 @@ import typer
 
 from ..console import VersionOption, make_app, option, run_app
 from .command_options import DATA, MACHINE, DataDir, Device, Threads
-from .settings import GlimpseLoss, Precision
+from .settings import GlimpseLoss, OptimizerName, Precision
 
 if TYPE_CHECKING:
     from .stages import Start
@@ -79,8 +79,12 @@ def command(
     batch_size: Annotated[
         int | None, _preset_option("Pictures an update, over all devices.", _OPTIMISER)
     ] = None,
+    optimizer: Annotated[
+        OptimizerName | None,
+        _preset_option("adam, or soap for the matrices and Adam for the rest.", _OPTIMISER),
+    ] = None,
     learning_rate: Annotated[
-        float | None, _preset_option("Adam's peak learning rate; a cosine takes it to 0.", _OPTIMISER, "--lr")
+        float | None, _preset_option("Peak learning rate; a cosine takes it to 0.", _OPTIMISER, "--lr")
     ] = None,
     warmup: Annotated[int | None, _preset_option("Iterations of linear warm-up.", _OPTIMISER)] = None,
     attention_lr_scale: Annotated[

@@ -1,4 +1,4 @@
-"""Adam, its learning rates (warm-up, a cosine to zero, attention heads that move more slowly), and the weights' average."""
+"""The optimiser, its learning rates (warm-up, a cosine to zero, slower attention heads), and the weights' average."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .settings import TrainSettings
+from .soap import SoapAdam, matrices_in
 
 ATTENTION_HEADS = ("read_attention", "write_attention")
 
@@ -33,29 +34,33 @@ def attention_scale(settings: TrainSettings, iteration: int) -> float:
 def make_optimizer(
     module: nn.Module, settings: TrainSettings, device: torch.device, recorded: bool
 ) -> torch.optim.Optimizer:
-    """Adam over all weights, AdamW with a weight decay, which is the matrices' alone.
+    """Adam over all weights, AdamW with a weight decay, which is the matrices' alone; or SOAP for these.
 
-    The attention heads are groups of their own where they have a rate of their own, and so are matrices with a decay.
+    The attention heads are groups of their own where they have a rate of their own, and so are matrices with a decay
+    and those that SOAP updates.
 
     Args:
         recorded: a CUDA graph will hold the update, which then reads the rates from tensors.
     """
     on_gpu = device.type == "cuda"
-    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
+    groups: dict[tuple[bool, bool, int], dict[str, Any]] = {}
     for name, parameter in module.named_parameters():
         head = settings.attention_lr_scale != 1 and any(part in ATTENTION_HEADS for part in name.split("."))
         decays = settings.weight_decay > 0 and name.rpartition(".")[2].startswith("weight")
+        matrices = matrices_in(name, parameter) if settings.optimizer == "soap" else 0
+        if settings.write_window and "write_attention" in name.split("."):
+            matrices = 0  # some of its rows have no gradient and must stay, and a turned step would move them
         # A tensor each where rates are tensors: they are filled with different ones.
         rate = torch.tensor(settings.learning_rate, device=device) if recorded else settings.learning_rate
         decay = settings.weight_decay if decays else 0.0
-        group = groups.setdefault(
-            (head, decays), {"params": [], "lr": rate, "weight_decay": decay, "attention_head": head}
-        )
+        group = groups.setdefault((head, decays, matrices), {"params": []})
+        group |= {"lr": rate, "weight_decay": decay, "attention_head": head, "matrices": matrices}
         group["params"].append(parameter)
-    kind = torch.optim.AdamW if settings.weight_decay else torch.optim.Adam
+    kind = SoapAdam if settings.optimizer == "soap" else torch.optim.Adam
     return kind(
         [groups[key] for key in sorted(groups)],
         betas=(0.9, settings.adam_beta2),
+        decoupled_weight_decay=settings.weight_decay > 0,
         fused=on_gpu,
         foreach=not on_gpu,
         capturable=recorded,
@@ -77,7 +82,7 @@ def set_rates(optimizer: torch.optim.Optimizer, settings: TrainSettings, iterati
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """``load_state_dict`` that keeps this machine's kind of Adam: a GPU run's file may go on on the CPU."""
     kept = [
-        {k: group[k] for k in ("lr", "fused", "foreach", "capturable", "attention_head")}
+        {k: group[k] for k in ("lr", "fused", "foreach", "capturable", "attention_head", "matrices")}
         for group in optimizer.param_groups
     ]
     optimizer.load_state_dict(state)

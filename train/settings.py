@@ -12,6 +12,7 @@ from ..errors import DrawError
 
 GlimpseLoss = Literal["weighted", "last"]
 Precision = Literal["32-true", "bf16-mixed"]
+OptimizerName = Literal["adam", "soap"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class TrainSettings:
     iterations: int
     batch_size: int = 100
     learning_rate: float = 1e-3
+    optimizer: OptimizerName = "adam"  # "soap": for matrices, Adam for the rest (soap.py)
     warmup: int = 200  # linear from 0; Adam's second moments are unreliable at first
     # The attention heads' rate relative to the others', reached after `attention_lr_settle` iterations from 1.
     attention_lr_scale: float = 1.0
@@ -88,6 +90,7 @@ class TrainSettings:
         for what, value, known in (
             ("glimpse loss", self.glimpse_loss, get_args(GlimpseLoss)),
             ("precision", self.precision, get_args(Precision)),
+            ("optimizer", self.optimizer, get_args(OptimizerName)),
         ):
             if value not in known:
                 raise DrawError(f"unknown {what} {value!r}: {', '.join(known)}")
