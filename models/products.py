@@ -87,8 +87,9 @@ class _Steps(torch.autograd.Function):
             for gradient in gradients[1:]:
                 rows += gradient
         else:
-            weight = (torch.cat(gradients).to(inputs[0].dtype).t() @ torch.cat(inputs)).to(first.dtype)
-            rows = torch.stack(gradients).sum(0)
+            joined = torch.cat(gradients)
+            weight = (joined.to(inputs[0].dtype).t() @ torch.cat(inputs)).to(first.dtype)
+            rows = joined.unflatten(0, (len(gradients), -1)).sum(0)
         return weight, rows if ctx.rows else rows.sum(0), None, None, None
 
 

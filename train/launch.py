@@ -43,6 +43,8 @@ def train(
                 f"a batch of {stage.settings.batch_size} does not divide among {rank.count} devices:"
                 " choose another --devices, or for a new run another --batch-size"
             )
+        if hardware.cuda_graph and stage.settings.optimizer == "soap":
+            raise DrawError("--cuda-graph records Adam's updates, not SOAP's: leave it out")
     if not rank.main:
         be_quiet()
     try:

@@ -89,7 +89,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
     for group, own in zip(optimizer.param_groups, kept, strict=True):
         group.update(own)
         for parameter in group["params"]:
-            on_device = own["fused"] or own["capturable"]
+            on_device = (own["fused"] or own["capturable"]) and not own["matrices"]
             step = optimizer.state[parameter]["step"]
             optimizer.state[parameter]["step"] = step.to(parameter.device if on_device else "cpu")
 

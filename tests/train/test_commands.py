@@ -120,6 +120,8 @@ def test_two_devices_train_like_one(finished: Path, tmp_path: Path) -> None:
         (["--clip", "-1"], 1, "gradient norm must be at least 0"),
         (["--clip", "nan"], 1, "gradient norm must be at least 0"),
         (["--cuda-graph", "--device", "cpu"], 1, "needs one GPU"),
+        (["--cuda-graph", "--optimizer", "soap"], 1, "records Adam's updates, not SOAP's"),
+        (["--optimizer", "sgd"], 2, "'sgd' is not one of 'adam', 'soap'"),
         (["--glimpse-loss", "last"], 1, "preset digits trains DRAW"),
         (
             ["--preset", "images", "--image-dir", ".", "--image-size", "0", "9"],
