@@ -8,10 +8,11 @@ from __future__ import annotations
 import platform
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from results import EXPERIMENTS, Run
-from run_folder import curve, curve_table, machine_of, stages
+from run_folder import curve, curve_table, machine_of, spread, stages
 
 from draw_onnx.console import format_duration
 from draw_onnx.export.model_card import front_matter
@@ -75,7 +76,7 @@ def page(
     words: list[str],
     printed: Printed,
     metrics: Path,
-    before: Run | None = None,
+    before: Sequence[Run] = (),
 ) -> str:
     """The whole card.
 
@@ -83,19 +84,22 @@ def page(
         last: of the same run, with its training state.
         words: the command that made it.
         metrics: its metrics.csv.
-        before: the run that made the stages before its own.
+        before: the runs that made the stages before its own, in order.
     """
     ends, points, command = stages(metrics), curve(metrics, POINTS), shlex.join(words)
     assert last.training is not None
     took = f"{format_duration(last.training['seconds'])} of updates (validations not counted) on {machine_of(last, words)}."
-    if before is not None:
-        record = f"[an earlier run's](../docs/results.md#{before.name})"
-        took = (
-            f"Those up to iteration {before.iterations:,} are {record}: {format_duration(before.seconds)} on"
-            f" {before.hardware}.\nThe rest was trained from its weights by `{command}`: {took}"
-        )
-        points = [*before.curve, *curve(metrics, POINTS - len(before.curve))]
-        ends, command = [*before.ends, *ends], before.command
+    if before:
+        parts = [
+            f"- up to iteration {one.iterations:,}, [its record](../docs/results.md#{one.name}): `{one.command}`,"
+            f" {format_duration(one.seconds)} on {one.hardware};"
+            for one in before
+        ]
+        first = f"Here they were {len(before) + 1} runs, each from the weights of the one before:\n"
+        took = "\n".join([first, *parts, f"- the rest: `{command}`, {took}\n"])
+        earlier = [point for one in before for point in one.curve]
+        points = spread([*earlier, *curve(metrics)], POINTS)
+        ends, command = [*(end for one in before for end in one.ends), *ends], before[0].command
     config = ", ".join(f"{k} {v}" for k, v in config_to_dict(best.config).items() if k != "labels")
     draw = isinstance(best.config, DrawConfig)
     unit = "nats" if draw else "% error"

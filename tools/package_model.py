@@ -6,19 +6,19 @@ Every figure on the card is what the command beside it printed when this was run
 but the training time and the curve, which cannot be measured again. Nothing is packaged that its command did not
 make: a run that began from other weights, that was resumed with another length, or that has not finished is refused.
 A preset's later stages may be another run's than its first (draw-train --from-stage), on another machine: --before
-names the record of the run that made the first.
+names the record of the run that made the stage before; the runs before that one are found by the weights they made.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from card import Printed, figures_of, page
-from results import Run
+from results import Run, load_record, runs_to
 from run_folder import ROOT, command_of, finished, option, run, stages, validations
 
 from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint, save_weights
@@ -39,10 +39,10 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=1000, help="pictures that it is taken over")
     parser.add_argument("--recognise", type=int, default=1000, help="samples to have read")
     parser.add_argument(
-        "--before", type=Path, help="docs/results/RUN.json of the run that made the stages before"
+        "--before", type=Path, help="docs/results/RUN.json of the run that made the stage before"
     )
     given = parser.parse_args()
-    before = Run(**json.loads(given.before.read_text(encoding="utf-8"))) if given.before else None
+    before = runs_to(load_record(given.before), given.before.parent) if given.before else []
     how = given.importance, given.limit, given.recognise
     card = package(given.run, given.name, given.data_dir, *how, before)
     print(f"wrote {card}")
@@ -55,7 +55,7 @@ def package(
     importance: int,
     limit: int,
     recognise: int,
-    before: Run | None = None,
+    before: Sequence[Run] = (),
     root: Path = ROOT,
 ) -> Path:
     """Write ``pretrained/NAME.safetensors``, ``.onnx`` and ``.md`` and ``docs/images/NAME-*.png`` below ``root``.
@@ -79,7 +79,7 @@ def package(
     save_weights(root / weights, dataclasses.replace(best, metrics=best.metrics | figures_of(printed)))
     words, metrics = command_of(folder), folder / "metrics.csv"
     unit = "nats" if isinstance(best.config, DrawConfig) else "% error"
-    earlier = [(int(iteration), float(figure)) for iteration, figure in before.curve] if before else []
+    earlier = [(int(iteration), float(figure)) for one in before for iteration, figure in one.curve]
     diagram = root / f"docs/images/{name}-curve.png"
     plot_curve([*earlier, *validations(metrics)], f"validation, {unit}", name, diagram)
     (root / card).write_text(page(name, best, last, words, printed, metrics, before), encoding="utf-8")
@@ -105,14 +105,16 @@ def commands(
     return [export, plain, weighted]
 
 
-def check_run(folder: Path, before: Run | None = None) -> None:
-    """Raises SystemExit unless the command in the folder, after that of ``before``, and nothing else made the weights."""
+def check_run(folder: Path, before: Sequence[Run] = ()) -> None:
+    """Raises SystemExit unless the command in the folder, after those of ``before``, and nothing else made the weights."""
     settings = finished(folder)[1]["settings"]
     words = command_of(folder)
-    if before is not None:
-        theirs = before.preset, before.weights_sha256
+    if before:
+        theirs = before[-1].preset, before[-1].weights_sha256
         if option(words, "--from-stage") is None or theirs != (settings["preset"], settings.get("init_from")):
-            raise SystemExit(f"{folder} does not train later stages of {before.name} from that run's weights")
+            raise SystemExit(
+                f"{folder} does not train later stages of {before[-1].name} from that run's weights"
+            )
     elif settings.get("init_from") or option(words, "--init-from") is not None:
         raise SystemExit(
             f"{folder} began from other weights ({settings.get('init_from') or 'see its command'}):"

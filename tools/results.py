@@ -79,6 +79,26 @@ class Run:
     remark: str = ""  # written by hand: what the record cannot say, e.g. that the preset has changed since
 
 
+def load_record(file: Path) -> Run:
+    return Run(**json.loads(file.read_text(encoding="utf-8")))
+
+
+def runs_to(last: Run, folder: Path = RECORDS) -> list[Run]:
+    """The runs of one preset whose stages follow each other up to this one, which is the last.
+
+    Raises SystemExit where one began from weights that no record in the folder has.
+    """
+    runs = [last]
+    while option(shlex.split(runs[0].command), "--from-stage") is not None:
+        made = (load_record(file) for file in sorted(folder.glob("*.json")))
+        of = runs[0].starts_sha256, runs[0].preset
+        found = next((one for one in made if (one.weights_sha256, one.preset) == of), None)
+        if found is None:
+            raise SystemExit(f"no record of the run that made the weights of {runs[0].name}'s start")
+        runs.insert(0, found)
+    return runs
+
+
 def take_in(folder: Path) -> None:
     """Write a run's record and pictures. Raises SystemExit for a folder without a finished run."""
     folder = folder.resolve()
@@ -223,9 +243,8 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", type=Path, help="folders of finished runs to take in first")
     for folder in parser.parse_args().runs:
         take_in(folder)
-    records = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(RECORDS.glob("*.json"))]
     target = ROOT / "docs" / "results.md"
-    target.write_text(page([Run(**record) for record in records]), encoding="utf-8")
+    target.write_text(page([load_record(p) for p in sorted(RECORDS.glob("*.json"))]), encoding="utf-8")
     print(f"wrote {target}")
 
 

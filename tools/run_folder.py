@@ -69,9 +69,12 @@ def validations(metrics: Path) -> list[tuple[int, float]]:
 
 def curve(metrics: Path, points: int = 12) -> list[tuple[int, str]]:
     """(iteration, validation figure) at a dozen evenly spread validations, the first and the last among them."""
-    rows = validations(metrics)
-    chosen = sorted({round(i * (len(rows) - 1) / (points - 1)) for i in range(points)})
-    return [(rows[i][0], f"{rows[i][1]:.2f}") for i in chosen]
+    return [(iteration, f"{figure:.2f}") for iteration, figure in spread(validations(metrics), points)]
+
+
+def spread(rows: Sequence[Any], points: int) -> list[Any]:
+    """At most that many of the rows, evenly spread, the first and the last among them."""
+    return [rows[i] for i in sorted({round(i * (len(rows) - 1) / (points - 1)) for i in range(points)})]
 
 
 def curve_table(points: Sequence[Sequence[Any]], label: str) -> list[str]:

@@ -112,29 +112,47 @@ def test_a_card_is_what_the_commands_print(tool: Any, trained: Path, tmp_path: P
     assert images == {"tiny-curve.png", "tiny-nearest.png", "tiny-recognised.png"}
 
 
-def test_the_first_stages_may_be_another_runs(tool: Any, copy: Path) -> None:
-    """Named by its record, whose weights this run began from; then the card has the command that makes it all."""
-    words = "draw-train --from-stage 2 --init-from first.safetensors"
+def write_record(tool: Any, folder: Path, name: str, **changes: Any) -> Any:
+    values = {"figure": "25 nats", "command": "draw-train --threads 1", "iterations": 2, "epochs": 0.1}
+    values |= {"seconds": 7200.0, "hardware": "1 x cpu", "sizes": "", "curve": [[1, "30.00"], [2, "29.00"]]}
+    record = tool.Run(**{"name": name, "preset": "digits", "ends": [2], **values, **changes})
+    text = json.dumps(dataclasses.asdict(record))
+    (folder / f"{name}.json").write_text(text, encoding="utf-8")
+    return record
+
+
+def test_the_first_stages_may_be_other_runs(tool: Any, copy: Path) -> None:
+    """Named by the last one's record, whose weights this run began from; the card has the command that makes it all."""
+    words = "draw-train --from-stage 3 --init-from second.safetensors"
     (copy / "command.txt").write_text(f"{words}\n")
     change_settings(copy, init_from="ab12")
     add_stages(copy, 0)
-    of_first = {"figure": "25 nats", "command": "draw-train --threads 1", "iterations": 2, "epochs": 0.1}
-    of_first |= {"seconds": 7200.0, "hardware": "1 x cpu", "sizes": "", "curve": [[1, "30.00"], [2, "29.00"]]}
-    first = tool.Run(name="first", preset="digits", weights_sha256="ab12", ends=[2], **of_first)
-    tool.check_run(copy, first)
+    write_record(tool, copy, "first", weights_sha256="ef56")
+    later = "draw-train --from-stage 2 --init-from first.safetensors"
+    of_second = {"iterations": 4, "curve": [[3, "28.50"], [4, "28.00"]], "ends": [4], "seconds": 3600.0}
+    second = write_record(
+        tool, copy, "second", weights_sha256="ab12", starts_sha256="ef56", command=later, **of_second
+    )
+    before = tool.runs_to(tool.load_record(copy / "second.json"), copy)
+    assert [one.name for one in before] == ["first", "second"]
+    tool.check_run(copy, before)
     for other in ({"weights_sha256": "cd34"}, {"preset": "mnist"}):
-        with pytest.raises(SystemExit, match="does not train later stages of first"):
-            tool.check_run(copy, dataclasses.replace(first, **other))
+        with pytest.raises(SystemExit, match="does not train later stages of second"):
+            tool.check_run(copy, [before[0], dataclasses.replace(second, **other)])
     with pytest.raises(SystemExit, match="began from other weights"):
         tool.check_run(copy)
     best, last = (load_checkpoint(copy / name) for name in ("best.ckpt", "last.ckpt"))
-    text = tool.page("tiny", best, last, words.split(), [], copy / "metrics.csv", first)
+    text = tool.page("tiny", best, last, words.split(), [], copy / "metrics.csv", before)
     assert "```sh\ndraw-train --threads 1\n```" in text
-    assert "trains in 2 stages, which end at iterations 2, 60" in text
-    assert "[an earlier run's](../docs/results.md#first): 2.0 h on 1 x cpu." in text
-    assert f"trained from its weights by `{words}`" in text
-    assert "| iteration | 1 | 2 |" in text
-    assert "| nats | 30.00 | 29.00 |" in text
+    assert "trains in 3 stages, which end at iterations 2, 4, 60. Here they were 3 runs" in text
+    records = "- up to iteration 2, [its record](../docs/results.md#first): `draw-train --threads 1`, 2.0 h on 1 x cpu;\n"
+    records += f"- up to iteration 4, [its record](../docs/results.md#second): `{later}`, 60 min on 1 x cpu;\n"
+    assert f"{records}- the rest: `{words}`, " in text
+    assert "| iteration | 1 | 2 | 3 |" in text
+    assert "| nats | 30.00 | 29.00 | 28.50 |" in text
+    (copy / "first.json").unlink()
+    with pytest.raises(SystemExit, match="no record of the run that made the weights of second's start"):
+        tool.runs_to(second, copy)
 
 
 def test_a_run_in_stages(tool: Any, copy: Path) -> None:
