@@ -146,7 +146,9 @@ def test_the_first_stages_may_be_other_runs(tool: Any, copy: Path) -> None:
     assert "```sh\ndraw-train --threads 1\n```" in text
     assert "trains in 3 stages, which end at iterations 2, 4, 60. Here they were 3 runs" in text
     records = "- up to iteration 2, [its record](../docs/results.md#first): `draw-train --threads 1`, 2.0 h on 1 x cpu;\n"
-    records += f"- up to iteration 4, [its record](../docs/results.md#second): `{later}`, 60 min on 1 x cpu;\n"
+    records += (
+        f"- up to iteration 4, [its record](../docs/results.md#second): `{later}`, 60 min on 1 x cpu;\n"
+    )
     assert f"{records}- the rest: `{words}`, " in text
     assert "| iteration | 1 | 2 | 3 |" in text
     assert "| nats | 30.00 | 29.00 | 28.50 |" in text
