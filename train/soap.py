@@ -18,10 +18,8 @@ from torch import Tensor
 
 BETA1, BETA2 = 0.9, 0.99  # of the moments; the gradients' products have BETA2 as well
 EPSILON = 1e-8
-REFRESH_EVERY = (
-    10  # updates between turns of the basis; the first few updates turn it each, it begins from one batch
-)
-REFRESH_FIRST = 3
+REFRESH_EVERY = 10  # updates between turns of the basis
+REFRESH_FIRST = 3  # the first updates turn it each: it begins from one batch
 
 
 def matrices_in(name: str, parameter: Tensor) -> int:
