@@ -71,15 +71,24 @@ def filterbanks(window: Window, n: int, width: int, height: int) -> tuple[Tensor
     return filterbank(x, delta, sigma2, n, width), filterbank(y, delta, sigma2, n, height)
 
 
-def read(image: Tensor, window: Window, n: int) -> Tensor:
-    """Equation (27): gamma F_Y image F_X^T, the same window for every channel. [K, C, B, A] -> [K, C, n, n]"""
+def read(image: Tensor, window: Window, n: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Equation (27): gamma F_Y image F_X^T, the same window for every channel. [K, C, B, A] -> [K, C, n, n]
+
+    Args:
+        dtype: of the products' operands; None for the image's own. The filters are computed in the window's.
+    """
     channels, height, width = image.shape[1:]
     f_x, f_y = filterbanks(window, n, width, height)
+    gamma = window.gamma[:, None, None, None]
+    if dtype is not None:
+        # Pictures of eight bits come through whole: k is a bfloat16, k/255 is not.
+        image, f_x, f_y = (255 * image).to(dtype), f_x.to(dtype), f_y.to(dtype)
+        gamma = gamma / 255
     # All channels in one product a side: their columns side by side, then their rows below one another.
     rows = f_y.bmm(image.transpose(1, 2).flatten(2))  # [K, n, C A]
     rows = rows.unflatten(2, (channels, width)).flatten(1, 2)  # [K, n C, A]
     patch = rows.bmm(f_x.transpose(1, 2)).unflatten(1, (n, channels)).transpose(1, 2)
-    return window.gamma[:, None, None, None] * patch
+    return gamma * patch.to(gamma.dtype)
 
 
 def write(patch: Tensor, window: Window, width: int, height: int) -> Tensor:

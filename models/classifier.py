@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .attention import read, window_from
 from .config import ClassifierConfig
-from .products import Chunked, StepProduct, chunks, joined, lstm_cell, lstm_product, product, reset_lstm
+from .products import Bias, Chunked, StepProduct, chunks, joined, lstm_cell, lstm_product, product, reset_lstm
 
 
 @dataclass
@@ -102,7 +102,7 @@ class GlimpseClassifier(Chunked):
         return ClassifierOutput(self.output(h), torch.stack(attention, 1), torch.stack(seen, 1), h)
 
     def _chunk(
-        self, x: Tensor, state: State, weights: Sequence[Tensor], biases: Sequence[Sequence[Tensor]]
+        self, x: Tensor, state: State, weights: Sequence[Tensor], biases: Sequence[Sequence[Bias]]
     ) -> tuple[State, list[Glimpse]]:
         """Some glimpses, what :meth:`compile_chunk` compiles, and the state after them."""
         glimpses = []
@@ -112,15 +112,15 @@ class GlimpseClassifier(Chunked):
         return state, glimpses
 
     def _step(
-        self, x: Tensor, state: State, weights: Sequence[Tensor], biases: Sequence[Tensor]
+        self, x: Tensor, state: State, weights: Sequence[Tensor], biases: Sequence[Bias]
     ) -> tuple[State, Glimpse]:
         """One glimpse; ``weights`` and ``biases`` of the head and of the LSTM."""
         config = self.config
         params = self.bound_attention(product(state.h, weights[0], biases[0]))
         window = window_from(params, config.read_size, config.image_width, config.image_height)
-        seen = read(x, window, config.read_size)
+        seen = read(x, window, config.read_size, self.product_dtype)
         into_lstm = torch.cat([seen.flatten(1), state.h], 1)
-        entered = state.h.detach(), into_lstm.detach()
+        entered = state.h.detach(), into_lstm.detach().to(weights[1].dtype)
         state = State(*lstm_cell(product(into_lstm, weights[1], biases[1]), state.cell))
         return state, Glimpse(params, seen, state.h, entered)
 

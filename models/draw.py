@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from .attention import read, window_from, write
 from .config import DrawConfig
-from .products import Chunked, StepProduct, chunks, joined, lstm_cell, lstm_product, product, reset_lstm
+from .products import Bias, Chunked, StepProduct, chunks, joined, lstm_cell, lstm_product, product, reset_lstm
 
 
 @dataclass
@@ -85,13 +85,16 @@ class State(NamedTuple):
     cell: Tensor  # [K, H]
 
 
-class Layers(NamedTuple):
-    """One tensor for each of the products of a step: their weights, one step's biases, or what went into them."""
+Of = TypeVar("Of")
 
-    encoder: Tensor
-    posterior: Tensor  # mu and log sigma
-    decoder: Tensor
-    heads: Tensor  # read, write and patch, or the whole canvas
+
+class Layers(NamedTuple, Generic[Of]):
+    """One for each of the products of a step: their weights, one step's biases, or what went into them."""
+
+    encoder: Of
+    posterior: Of  # mu and log sigma
+    decoder: Of
+    heads: Of  # read, write and patch, or the whole canvas
 
 
 class Draw(Chunked):
@@ -164,19 +167,25 @@ class Draw(Chunked):
         return output
 
     def _chunk(
-        self, x: Tensor, noise: Sequence[Tensor], state: State, weights: Layers, biases: Sequence[Layers]
-    ) -> tuple[State, list[Tensor], list[Layers]]:
+        self,
+        x: Tensor,
+        noise: Sequence[Tensor],
+        state: State,
+        weights: Layers[Tensor],
+        biases: Sequence[Layers[Bias]],
+    ) -> tuple[State, list[Tensor], list[Layers[Tensor]]]:
         """Some steps of the loss pass, what :meth:`compile_chunk` compiles: the new state, and each step's KL and inputs."""
         kls, entered = [], []
         for epsilon, bias in zip(noise, biases, strict=True):
             state, kl, inputs, _, _ = self._step(x, epsilon, state, weights, bias)
             kls.append(kl)
-            entered.append(Layers(*(value.detach() for value in inputs)))
+            # In the products' precision, which the compiler makes once for both uses.
+            entered.append(Layers(*(x.detach().to(w.dtype) for x, w in zip(inputs, weights, strict=True))))
         return state, kls, entered
 
     def _step(
-        self, x: Tensor, noise: Tensor, state: State, weights: Layers, biases: Layers
-    ) -> tuple[State, Tensor, Layers, Tensor, tuple[Tensor, ...]]:
+        self, x: Tensor, noise: Tensor, state: State, weights: Layers[Tensor], biases: Layers[Bias]
+    ) -> tuple[State, Tensor, Layers[Tensor], Tensor, tuple[Tensor, ...]]:
         """One time step of the loss pass.
 
         Returns:
@@ -204,12 +213,12 @@ class Draw(Chunked):
         decoder = lstm_product(self.decoder, steps, batch, self.product_dtype)
         heads = self._heads_product(steps, batch)
         nothing = z.new_empty(0)
-        weights = Layers(nothing, nothing, decoder.weight, heads.weight)
+        weights, unused = Layers(nothing, nothing, decoder.weight, heads.weight), Bias(nothing, None)
         painted = self._initial_painting(batch, heads.weight)
         canvases, hidden, params = [], [], []
         for t in range(steps):
             into_decoder = torch.cat([z[:, t], painted.h], 1)
-            biases = Layers(nothing, nothing, decoder.biases[t], heads.biases[t])
+            biases = Layers(unused, unused, decoder.biases[t], heads.biases[t])
             painted = self._paint(into_decoder, painted, weights, biases)
             decoder.record(into_decoder)
             heads.record(painted.h)
@@ -269,7 +278,9 @@ class Draw(Chunked):
         r = read(torch.cat([x, error], 1), window, config.read_size)
         return r.unflatten(1, (2, config.image_channels))
 
-    def _paint(self, into_decoder: Tensor, before: Painted, weights: Layers, biases: Layers) -> Painted:
+    def _paint(
+        self, into_decoder: Tensor, before: Painted, weights: Layers[Tensor], biases: Layers[Bias]
+    ) -> Painted:
         """(7, 8): the decoder's step from ``into_decoder`` [K, Z + H], z and its own last output, and what it writes."""
         (c, height, width), n = self.config.image, self.config.write_size
         h, cell = lstm_cell(product(into_decoder, weights.decoder, biases.decoder), before.cell)

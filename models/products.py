@@ -7,24 +7,32 @@ weight gradient as one product over all T K rows after it, in place of T small o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 
-def product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x W + b in the precision of ``weight``; the sum is ``bias``'s. [K, inputs], [inputs, outputs] -> [K, outputs]"""
-    if weight.dtype == x.dtype:
-        return torch.addmm(bias, x, weight)
-    return (x.to(weight.dtype) @ weight).to(bias.dtype) + bias
+class Bias(NamedTuple):
+    """b of one step of a :class:`StepProduct`, and what brings the gradient of the step's y back to it."""
+
+    carrier: Tensor  # [K, outputs] in the product's precision: b itself, or zeros where that is not b's
+    value: Tensor | None  # b where the carrier is zeros, [outputs] or [K, outputs]
+
+
+def product(x: Tensor, weight: Tensor, bias: Bias) -> Tensor:
+    """x W + b, the product in the precision of ``weight``, the sum in b's. [K, inputs], [inputs, outputs] -> [K, outputs]"""
+    if bias.value is None:
+        return torch.addmm(bias.carrier, x, weight)
+    return (x.to(weight.dtype) @ weight + bias.carrier).to(bias.value.dtype) + bias.value
 
 
 class Chunked(nn.Module):
     """A recurrent network that runs a few steps, its ``_chunk``, at a time."""
 
-    # Of the LSTMs' products; bfloat16 for mixed precision. All else stays in the weights' own precision: bfloat16 has
-    # eight bits and would place a window at column 50 to a quarter of a pixel, and the KL to a percent.
+    # Of the LSTMs' products and of the classifier's with the picture, finished filters by pixels; bfloat16 for mixed
+    # precision. All else stays in the weights' own: bfloat16 has eight bits and would place a window at column 50 to a
+    # quarter of a pixel, and the KL to a percent.
     product_dtype: torch.dtype | None = None
     _compiled_chunk: Callable[..., Any] | None = None
 
@@ -37,7 +45,7 @@ class StepProduct:
     """y_t = W x_t + b at the steps t = 0..T-1 of a loop, differentiable in W, b and x_t.
 
     Each step takes ``weight`` and its own ``biases[t]`` through :func:`product`, and what went in is handed to
-    :meth:`record`. ``weight`` is detached: with y_t's gradients g_t, which arrive at the biases, W's is
+    :meth:`record`. ``weight`` is detached: with y_t's gradients g_t, which arrive at the biases' carriers, W's is
     sum_t g_t^T x_t, computed when they are all there.
 
     Args:
@@ -51,13 +59,17 @@ class StepProduct:
         self, weight: Tensor, bias: Tensor, steps: int, batch: int, dtype: torch.dtype | None = None
     ) -> None:
         self._inputs: list[Tensor] | None = [] if torch.is_grad_enabled() else None
-        self.biases: tuple[Tensor, ...]  # T of [K, outputs]
-        if self._inputs is None:
-            self.biases = (bias.expand(batch, -1),) * steps
-        else:
-            self.biases = _Steps.apply(weight, bias, self._inputs, steps, batch)
         # [inputs, outputs], laid out as the product reads it
         self.weight = weight.detach().to(dtype or weight.dtype).t()
+        # In another precision than b's the gradients arrive as the products of the backward pass have them
+        # already, half as large, and b's own are added up on the way.
+        value = bias if self.weight.dtype != bias.dtype else None
+        carrier = bias if value is None else self.weight.new_zeros(weight.shape[0])
+        if self._inputs is None:
+            carriers = (carrier.expand(batch, -1),) * steps
+        else:
+            carriers = _Steps.apply(weight, carrier, self._inputs, steps, batch)
+        self.biases = [Bias(one, value) for one in carriers]
 
     def record(self, x: Tensor) -> None:
         """``x`` [K, inputs] went through the product at the next step."""
@@ -66,31 +78,36 @@ class StepProduct:
 
 
 class _Steps(torch.autograd.Function):
-    """b at every step, T of [K, outputs]; backward gives W's gradient as well."""
+    """A row b, or one for every picture, at every step: T of [K, outputs]; backward gives W's gradient as well."""
 
     @staticmethod
     def forward(
         ctx: Any, weight: Tensor, bias: Tensor, inputs: list[Tensor], steps: int, batch: int
     ) -> tuple[Tensor, ...]:
-        ctx.inputs, ctx.rows = inputs, bias.dim() == 2
+        ctx.inputs, ctx.rows, ctx.dtype = inputs, bias.dim() == 2, weight.dtype
         return tuple(bias.expand(batch, -1) for _ in range(steps))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         first, inputs = gradients[0], ctx.inputs
-        if first.device.type == "cpu" and inputs[0].dtype == first.dtype:
+        rows = None
+        if first.device.type == "cpu" and first.dtype == ctx.dtype:
             # Added up inside the products, which saves the copies that joining them would take.
             weight = first.t() @ inputs[0]
             for gradient, x in zip(gradients[1:], inputs[1:], strict=True):
                 weight.addmm_(gradient.t(), x)
-            rows = first.clone()
-            for gradient in gradients[1:]:
-                rows += gradient
+            if ctx.needs_input_grad[1]:
+                rows = first.clone()
+                for gradient in gradients[1:]:
+                    rows += gradient
         else:
             joined = torch.cat(gradients)
-            weight = (joined.to(inputs[0].dtype).t() @ torch.cat(inputs)).to(first.dtype)
-            rows = joined.unflatten(0, (len(gradients), -1)).sum(0)
-        return weight, rows if ctx.rows else rows.sum(0), None, None, None
+            weight = (joined.t() @ torch.cat(inputs)).to(ctx.dtype)
+            if ctx.needs_input_grad[1]:
+                rows = joined.unflatten(0, (len(gradients), -1)).sum(0)
+        if rows is not None and not ctx.rows:
+            rows = rows.sum(0)
+        return weight, rows, None, None, None
 
 
 def lstm_product(cell: nn.LSTMCell, steps: int, batch: int, dtype: torch.dtype | None) -> StepProduct:

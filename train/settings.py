@@ -44,7 +44,7 @@ class TrainSettings:
     # "weighted" sums the cross-entropy after every glimpse t with weight (t/T)^2, which departs from the
     # paper; "last" is the paper's loss. Classifier only.
     glimpse_loss: GlimpseLoss = "weighted"
-    precision: Precision = "32-true"  # "bf16-mixed": the LSTMs' products in bfloat16, all else in float32
+    precision: Precision = "32-true"  # "bf16-mixed": the large products in bfloat16, all else in float32
     compile: bool = False  # a few time steps together with torch.compile; other bits, the same figures
     init_from: str = ""  # SHA-256 of the weights that the run started from; empty for random ones
     # `cluttered-mnist` only. Deformed digits are rotated, stretched, slanted, shifted; 1 is 12 degrees and the like.

@@ -22,7 +22,8 @@ def fresh_compiler() -> Iterator[None]:
 
 @pytest.mark.parametrize("kind", ["attention", "whole", "classifier"])
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_compiled_chunks_train_alike(kind: str, backend: str) -> None:
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_compiled_chunks_train_alike(kind: str, backend: str, dtype: torch.dtype | None) -> None:
     """Two chunks, the second shorter: the loss and every gradient are the loop's."""
     torch.manual_seed(0)
     x = torch.rand(2, 1, 7, 9)
@@ -39,6 +40,7 @@ def test_compiled_chunks_train_alike(kind: str, backend: str) -> None:
         def loss() -> torch.Tensor:
             return model(x, noise).bound.mean()
 
+    model.product_dtype = dtype
     results = []
     for _ in range(2):
         model.zero_grad()
@@ -47,7 +49,9 @@ def test_compiled_chunks_train_alike(kind: str, backend: str) -> None:
         results.append([value.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
         model.compile_chunk(backend)
     for got, want in zip(*reversed(results), strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+        # A fused kernel keeps in float32 what the loop rounds in between, to one part in 256.
+        error = (got - want).norm() / want.norm().clamp_min(1e-3)
+        assert error < (1e-5 if dtype is None else 1e-2), f"{error:.1e}"
 
 
 @pytest.mark.parametrize("kind", ["attention", "whole", "classifier"])

@@ -223,6 +223,36 @@ def test_mixed_precision_takes_targets_and_noise_as_they_are(attention: bool) ->
         assert error < 0.05, f"{name}: {error:.3f}"
 
 
+def test_mixed_precision_reads_pictures_of_eight_bits_as_they_are() -> None:
+    """Filters of one pixel each: 77/255 is 0.3020 and not bfloat16's 0.3027."""
+    picture = torch.arange(256).view(1, 1, 16, 16) / 255
+    narrow = torch.zeros(1, 5)
+    narrow[:, 2] = -20.0
+    window = window_from(narrow, 16, 16, 16)  # stride 1, from edge to edge
+    torch.testing.assert_close(read(picture, window, 16, torch.bfloat16), picture, rtol=1e-6, atol=1e-9)
+
+
+def test_a_glimpse_in_mixed_precision_is_nearly_float32s() -> None:
+    """The filters are float32's, and only then rounded for the product with the picture; and so are the gradients."""
+    torch.manual_seed(0)
+    model = GlimpseClassifier(ClassifierConfig(1, 40, 50, time_steps=3, hidden_size=16, read_size=5))
+    x = torch.rand(4, 1, 40, 50)
+    results = []
+    for dtype in (None, torch.bfloat16):
+        model.product_dtype = dtype
+        model.zero_grad()
+        output = model(x)
+        assert output.glimpses.dtype == output.attention.dtype == torch.float32
+        output.logits.square().sum().backward()
+        results.append(
+            [output.glimpses.detach(), *(p.grad for p in model.parameters() if p.grad is not None)]
+        )
+    assert len(results[0]) == 1 + len(list(model.parameters()))
+    for i, (wanted, got) in enumerate(zip(*results, strict=True)):
+        error = (got - wanted).norm() / wanted.norm()
+        assert error < (0.05 if i else 0.01), f"{i}: {error:.4f}"
+
+
 @fast
 @given(st.integers(1, 8), st.integers(1, 40), st.lists(st.floats(-12, 12, width=32), min_size=3, max_size=3))
 def test_a_filterbank_is_the_plain_softmax_down_to_its_floor(n: int, size: int, values: list[float]) -> None:
