@@ -235,10 +235,10 @@ def _finish(dataset: Dataset, folder: RunFolder, trainer: Trainer) -> None:
         figures = evaluate(best.build().to(trainer.fabric.device), test, advance=bar.advance)
     about = f" [{dataset.note}]" if dataset.note else ""
     hours = format_duration(trainer.clock.seconds)
-    write_text(folder.test, f"{figures}{about}\n")
     best.metrics.update(as_metrics(figures))  # a card reads them there
     save_checkpoint(folder.best, best)
     save_weights(folder.weights, best)
+    write_text(folder.test, f"{figures}{about}\n")  # the last: it says that the run is finished
     print(f"test: {figures}{about}; weights of iteration {best.iteration:,}, trained for {hours}")
     checkpoint = printable(shlex.quote(str(folder.best)))
     if isinstance(trainer.config, DrawConfig):

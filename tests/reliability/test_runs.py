@@ -18,7 +18,7 @@ from PIL import Image
 
 from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import load_checkpoint
-from draw_onnx.train import cli
+from draw_onnx.train import cli, launch
 from draw_onnx.train.interrupt import Interrupt
 from draw_onnx.train.ranks import Rank, this_rank
 from draw_onnx.train.run_lock import RunLock
@@ -232,6 +232,28 @@ def test_killed_before_the_test_figure(train, tmp_path: Path) -> None:
     assert code == 0, error
     assert (folder / "test.txt").read_text() == figure
     assert (folder / "last.ckpt").read_bytes() == last
+
+
+def test_a_test_figure_says_that_everything_is_written(
+    train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended while the figure goes into the weights: there is no test.txt, so --resume writes them again."""
+    folder = tmp_path / "run"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(launch, "save_weights", full)
+        assert train("--out", folder, *SHORT)[0] == 1
+    assert not (folder / "test.txt").exists()
+    code, error = train("--resume", "--out", folder)
+    assert code == 0, error
+    figures = [
+        load_checkpoint(folder / name).metrics["test_bound"] for name in ("best.ckpt", "best.safetensors")
+    ]
+    assert figures[0] == figures[1]
+    assert f"{figures[0]:.2f}" in (folder / "test.txt").read_text()
 
 
 def test_other_data_than_the_run_began_with(train, tmp_path: Path) -> None:
