@@ -14,6 +14,7 @@ from ..models.config import DrawConfig
 from ..runtime.metadata import CANVASES, IMAGE, MICROSOFT, NOISE, STEPS, WRITE_ATTENTION
 from .builder import GraphBuilder
 from .lstm import Array, UnrolledLstm, Weights, gate_groups, lstm_weights, step_name
+from .prior import LearnedPrior, fold_prior
 from .window import decode_window, filterbanks, window_head
 
 
@@ -31,7 +32,7 @@ def build_decoder(
     noise = b.input(NOISE, [time_steps, config.latent_size])
     with b.scope("decoder"):
         recur = _lstm_operator if recurrence == "lstm" else _unrolled
-        h = recur(b, weights, noise, time_steps, config.latent_size)  # [T B, h], time-major
+        h = recur(b, config, weights, noise, time_steps)  # [T B, h], time-major
         rows: ir.Value | None = None
         if config.attention:
             canvas, rows = _write(b, config, weights, b.to_single(h), time_steps, steps)
@@ -51,9 +52,9 @@ def build_decoder(
 _CHUNK = 8
 
 
-def _unrolled(b: GraphBuilder, weights: Weights, noise: ir.Value, steps: int, latent_size: int) -> ir.Value:
+def _unrolled(b: GraphBuilder, config: DrawConfig, weights: Weights, noise: ir.Value, steps: int) -> ir.Value:
     """Equation (7), ten nodes a step, of which a runtime can join four to two. [B, T, Z] -> [T B, h]"""
-    lstm = lstm_weights(weights, "decoder")
+    lstm, initial, prior = fold_prior(b, config, weights, lstm_weights(weights, "decoder"))
     with b.scope("lstm"):
 
         def groups(name: str, array: Array) -> list[ir.Value]:
@@ -62,9 +63,11 @@ def _unrolled(b: GraphBuilder, weights: Weights, noise: ir.Value, steps: int, la
         w, bias = groups("weight_ih", lstm.w), groups("bias", lstm.bias)
         r = [b.matrix(f"weight_hh_{gates}", part) for gates, part in gate_groups(lstm.r).items()]
         # The first step's W_hh h_0 is the same for every picture.
-        first = groups("initial_projection", weights["initial_decoder_hidden"] @ lstm.r)
+        first = groups("initial_projection", initial)
         unrolled = UnrolledLstm(b, r, weights["initial_decoder_cell"])
     names = [step_name(t, steps) for t in range(steps)]
+    if prior is not None:
+        return _unrolled_prior(b, unrolled, prior, noise, names, w, bias, first)
     chunks = [names[t : t + _CHUNK] for t in range(0, steps, _CHUNK)]
     with b.scope("input_projection"):
         rows = b.op("Transpose", b.to_half(noise), perm=[1, 0, 2])
@@ -72,7 +75,7 @@ def _unrolled(b: GraphBuilder, weights: Weights, noise: ir.Value, steps: int, la
     states: list[ir.Value] = []
     for chunk, noises in zip(chunks, rows, strict=True):
         with b.scope("input_projection"):
-            flat = b.reshape(noises, [-1, latent_size])
+            flat = b.reshape(noises, [-1, config.latent_size])
             projected = [b.op("Gemm", flat, *layer) for layer in zip(w, bias, strict=True)]
             pieces = [b.split_equal(sums, 0, chunk) for sums in projected]
         for name, *gates in zip(chunk, *pieces, strict=True):
@@ -84,8 +87,34 @@ def _unrolled(b: GraphBuilder, weights: Weights, noise: ir.Value, steps: int, la
     return b.concat(states, 0, name="h")
 
 
+def _unrolled_prior(
+    b: GraphBuilder,
+    unrolled: UnrolledLstm,
+    prior: LearnedPrior,
+    noise: ir.Value,
+    names: list[str],
+    w: list[ir.Value],
+    bias: list[ir.Value],
+    first: list[ir.Value],
+) -> ir.Value:
+    """The same where each step's state scales the next one's noise: nothing can be projected beforehand."""
+    with b.scope("noise"):
+        rows = b.op("Transpose", noise, perm=[1, 0, 2])
+        pieces = b.split_equal(b.reshape(rows, [-1, noise.shape[2]]), 0, names)
+    states: list[ir.Value] = []
+    for name, u in zip(names, pieces, strict=True):
+        with b.scope(name):
+            scaled = b.to_half(prior.scaled(u, unrolled.h))
+            with b.scope("lstm"):
+                gates = [b.op("Gemm", scaled, *layer) for layer in zip(w, bias, strict=True)]
+                if not states:
+                    gates = [b.op("Add", *pair, name="gates") for pair in zip(gates, first, strict=True)]
+                states.append(unrolled.step(*gates))
+    return b.concat(states, 0, name="h")
+
+
 def _lstm_operator(
-    b: GraphBuilder, weights: Weights, noise: ir.Value, steps: int, latent_size: int
+    b: GraphBuilder, config: DrawConfig, weights: Weights, noise: ir.Value, steps: int
 ) -> ir.Value:
     """Equation (7) as one LSTM node. [B, T, Z] -> [T B, h]"""
     lstm = lstm_weights(weights, "decoder")

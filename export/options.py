@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from ..errors import DrawError
-from ..models.config import ClassifierConfig
+from ..models.config import LEARNED, ClassifierConfig, DrawConfig
 from ..runtime.onnx_file import OPSETS
 
 if TYPE_CHECKING:
@@ -65,6 +65,13 @@ class ExportOptions:
             )
         if self.recurrence == "lstm" and graph != "decoder":
             raise DrawError(f"--recurrence lstm is for the decoder: the {graph} reads between its steps")
+        config, lstm = checkpoint.config, self.dtype == "int8" or self.recurrence == "lstm"
+        if graph == "decoder" and lstm and isinstance(config, DrawConfig) and config.prior == LEARNED:
+            given = "--dtype int8" if self.dtype == "int8" else "--recurrence lstm"
+            raise DrawError(
+                f"{given} makes one LSTM operator of all steps, and with a learned prior each step's state scales the"
+                " next one's noise: leave it out"
+            )
         if self.dtype == "int8" and graph == "scorer":
             raise DrawError(
                 "--dtype int8 is for decoders and classifiers: a bound in nats needs exact weights"

@@ -18,6 +18,7 @@ from ..runtime.metadata import (
 )
 from .builder import GraphBuilder
 from .lstm import Array, UnrolledLstm, Weights, lstm_weights, step_name
+from .prior import fold_prior
 from .window import Reader, decode_window, window_head, write
 
 
@@ -168,11 +169,10 @@ class _Decoder:
 
     def __init__(self, b: GraphBuilder, config: DrawConfig, weights: Weights) -> None:
         self.b, self.config = b, config
-        lstm = lstm_weights(weights, "decoder")
         with b.scope("decoder"):
+            lstm, first, self.prior = fold_prior(b, config, weights, lstm_weights(weights, "decoder"))
             self.w, r = b.weight("weight_ih", lstm.w), b.matrix("weight_hh", lstm.r)
-            first = lstm.bias + weights["initial_decoder_hidden"] @ lstm.r
-            self.biases = b.weight("initial_bias", first), b.weight("bias", lstm.bias)
+            self.biases = b.weight("initial_bias", lstm.bias + first), b.weight("bias", lstm.bias)
             self.lstm = UnrolledLstm(b, [r], weights["initial_decoder_cell"])
             self.canvas = b.constant("initial_canvas", weights["initial_canvas"][None])
         with b.scope("write"):
@@ -190,6 +190,8 @@ class _Decoder:
         """The canvas after this step, before the logistic function. [batch, C, H, W]"""
         b = self.b
         with b.scope("decoder"):
+            if self.prior is not None:
+                z = self.prior.scaled(z, self.lstm.h)
             bias = self.biases[self.lstm.h is not None]
             h = self.lstm.step(b.op("Gemm", b.to_half(z), self.w, bias))
         with b.scope("write"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, NamedTuple, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, get_origin, get_type_hints
 
 
 class ImageSize(NamedTuple):
@@ -14,6 +14,9 @@ class ImageSize(NamedTuple):
     height: int
     width: int
 
+
+Prior = Literal["standard", "learned"]
+STANDARD, LEARNED = "standard", "learned"
 
 _SIZES = ("image_channels", "image_height", "image_width", "time_steps", "hidden_size")  # of both
 
@@ -34,9 +37,13 @@ class DrawConfig:
     read_size: int = 2  # N of the read window: N x N Gaussian filters
     write_size: int = 5  # N of the write window
     attention: bool = True
+    # "learned": z_t = m(h_dec_{t-1}) + s(h_dec_{t-1}) u_t for a standard normal u_t, which is not the paper's model.
+    prior: str = STANDARD
 
     def __post_init__(self) -> None:
         _require_positive(self, (*_SIZES, "latent_size"))
+        if self.prior not in (STANDARD, LEARNED):
+            raise ValueError(f"prior must be {STANDARD} or {LEARNED}, not {self.prior!r}")
         if self.attention:
             _require_positive(self, ("read_size", "write_size"))
         elif self.read_size or self.write_size:
@@ -99,9 +106,13 @@ _KINDS: dict[str, type[DrawConfig] | type[ClassifierConfig]] = {
     "classifier": ClassifierConfig,
 }
 
+# Fields that came later: configs from before them lack them, and so keep their hash.
+_LATER: dict[str, Any] = {"prior": STANDARD}
+
 # What a field of a type may be given as, exactly (true is no whole number), and what messages call that.
 _FIELD_TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
+    str: ((str,), "a word"),
     int: ((int,), "a whole number"),
     float: ((int, float), "a number"),
     tuple[str, ...]: ((list, tuple), "a list of names"),
@@ -114,8 +125,9 @@ def model_kind(config: ModelConfig) -> str:
 
 
 def config_to_dict(config: ModelConfig) -> dict[str, Any]:
-    """Plain values only, as a checkpoint stores them."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(config).items()}
+    """Plain values only, as a checkpoint stores them: without those of :data:`_LATER` that are the default."""
+    values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(config).items()}
+    return {k: v for k, v in values.items() if k not in _LATER or v != _LATER[k]}
 
 
 def config_from_dict(kind: str, values: dict[str, Any]) -> ModelConfig:
@@ -128,6 +140,7 @@ def config_from_dict(kind: str, values: dict[str, Any]) -> ModelConfig:
         raise ValueError(f"unknown model kind {kind!r}")
     cls = _KINDS[kind]
     types = get_type_hints(cls)
+    values = {k: v for k, v in _LATER.items() if k in types} | values
     if set(values) != set(types):
         wrong = sorted(set(values) ^ set(types))
         raise ValueError(f"missing or unknown config fields: {', '.join(map(str, wrong))}")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attention import read, window_from, write
-from .config import DrawConfig
+from .config import LEARNED, DrawConfig
 from .products import Bias, Chunked, StepProduct, chunks, joined, lstm_cell, lstm_product, product, reset_lstm
 
 
@@ -48,7 +48,7 @@ class DrawSteps:
     h_dec: Tensor  # [K, T, H]
     mu: Tensor  # [K, T, Z]
     log_sigma: Tensor  # [K, T, Z]
-    z: Tensor  # [K, T, Z]
+    z: Tensor  # [K, T, Z] what generate() takes; with a learned prior u
     read_params: Tensor | None  # [K, T, 5] raw attention vectors
     write_params: Tensor | None  # [K, T, 5]
 
@@ -75,6 +75,9 @@ class Painted(NamedTuple):
     cell: Tensor  # [K, H]
     read: Tensor | None  # [K, 5] the next read's attention vector, from h; None without attention
     write: Tensor | None  # [K, 5] the attention vector of the write that made this canvas
+    prior: (
+        Tensor | None
+    )  # [K, 2 Z] the next step's prior, from h: m, and log s before its bound; None: N(0, I)
 
 
 class State(NamedTuple):
@@ -94,7 +97,7 @@ class Layers(NamedTuple, Generic[Of]):
     encoder: Of
     posterior: Of  # mu and log sigma
     decoder: Of
-    heads: Of  # read, write and patch, or the whole canvas
+    heads: Of  # read, write and patch, or the whole canvas; and a learned prior
 
 
 class Draw(Chunked):
@@ -120,6 +123,10 @@ class Draw(Chunked):
             self.write_patch = nn.Linear(h, image.channels * config.write_size**2)
         else:
             self.write_canvas = nn.Linear(h, image.channels * image.height * image.width)
+        if config.prior == LEARNED:
+            self.prior = nn.Linear(h, 2 * z)
+            nn.init.zeros_(self.prior.weight)
+            nn.init.zeros_(self.prior.bias)
         for cell in (self.encoder, self.decoder):
             reset_lstm(cell)
 
@@ -201,14 +208,14 @@ class Draw(Chunked):
         mu, log_sigma = product(h, weights.posterior, biases.posterior).chunk(2, 1)  # (1, 2)
         sigma = log_sigma.exp()
         z = mu + sigma * noise  # (6)
-        into_decoder = torch.cat([z, painted.h], 1)
+        into_decoder = torch.cat([_placed(z, painted.prior), painted.h], 1)
         painted = self._paint(into_decoder, painted, weights, biases)  # (7, 8)
         kl = 0.5 * (mu.square() + sigma.square() - 2 * log_sigma - 1).sum(1)  # (10)
         entered = Layers(into_encoder, h, into_decoder, painted.h)
         return State(painted, h, cell), kl, entered, r, (mu, log_sigma, z)
 
     def generate(self, z: Tensor) -> DrawSamples:
-        """Paint from latents (equations 6-8 with z from the prior, section 2.3). z: [K, T, Z]"""
+        """Paint from latents (equations 6-8 with z from the prior, section 2.3). z: [K, T, Z], standard normal"""
         batch, steps = z.shape[:2]
         decoder = lstm_product(self.decoder, steps, batch, self.product_dtype)
         heads = self._heads_product(steps, batch)
@@ -217,7 +224,7 @@ class Draw(Chunked):
         painted = self._initial_painting(batch, heads.weight)
         canvases, hidden, params = [], [], []
         for t in range(steps):
-            into_decoder = torch.cat([z[:, t], painted.h], 1)
+            into_decoder = torch.cat([_placed(z[:, t], painted.prior), painted.h], 1)
             biases = Layers(unused, unused, decoder.biases[t], heads.biases[t])
             painted = self._paint(into_decoder, painted, weights, biases)
             decoder.record(into_decoder)
@@ -251,22 +258,26 @@ class Draw(Chunked):
         )
 
     def _heads_product(self, steps: int, batch: int) -> StepProduct:
+        prior = (self.prior,) if self.config.prior == LEARNED else ()
         if self.config.attention:
-            return StepProduct(
-                *joined(self.read_attention, self.write_attention, self.write_patch), steps, batch
-            )
+            layers = self.read_attention, self.write_attention, self.write_patch
+            return StepProduct(*joined(*layers, *prior), steps, batch)
         # As wide as the picture: worth the LSTMs' precision.
-        return StepProduct(self.write_canvas.weight, self.write_canvas.bias, steps, batch, self.product_dtype)
+        return StepProduct(*joined(self.write_canvas, *prior), steps, batch, self.product_dtype)
 
     def _initial_painting(self, batch: int, heads: Tensor) -> Painted:
         """c_0 and the learned state, as the tensors that every later step has (or it would be compiled twice)."""
         canvas = self.initial_canvas.expand(batch, -1, -1, -1).contiguous()
         h = self.initial_decoder_hidden.expand(batch, -1).contiguous()
         cell = self.initial_decoder_cell.expand(batch, -1).contiguous()
-        if not self.config.attention:
-            return Painted(canvas, h, cell, None, None)
-        wide = F.pad(self.read_attention(h), (0, heads.shape[1] - 5))
-        return Painted(canvas, h, cell, wide[:, :5], wide[:, 5:10])
+        wide, width, size = h.new_zeros(batch, heads.shape[1]), heads.shape[1], 2 * self.config.latent_size
+        if self.config.attention:
+            wide = wide + F.pad(self.read_attention(h), (0, width - 5))
+        if self.config.prior == LEARNED:
+            wide = wide + F.pad(self.prior(h), (width - size, 0))
+        read_params, write_params = (wide[:, :5], wide[:, 5:10]) if self.config.attention else (None, None)
+        prior = wide[:, -size:] if self.config.prior == LEARNED else None
+        return Painted(canvas, h, cell, read_params, write_params, prior)
 
     def _read(self, x: Tensor, error: Tensor, params: Tensor | None) -> Tensor:
         """(27), or both images whole: [K, 2, C, N, N] or [K, 2, C, B, A]."""
@@ -284,13 +295,24 @@ class Draw(Chunked):
         """(7, 8): the decoder's step from ``into_decoder`` [K, Z + H], z and its own last output, and what it writes."""
         (c, height, width), n = self.config.image, self.config.write_size
         h, cell = lstm_cell(product(into_decoder, weights.decoder, biases.decoder), before.cell)
-        heads = product(h, weights.heads, biases.heads)
+        heads, prior = product(h, weights.heads, biases.heads), None
+        if self.config.prior == LEARNED:
+            size = 2 * self.config.latent_size
+            heads, prior = heads.split([heads.shape[1] - size, size], 1)
         if not self.config.attention:
-            return Painted(before.canvas + heads.unflatten(1, (c, height, width)), h, cell, None, None)
+            return Painted(before.canvas + heads.unflatten(1, (c, height, width)), h, cell, None, None, prior)
         read_params, write_params, patch = heads.split([5, 5, c * n * n], 1)
         window = window_from(write_params, n, width, height)
         addition = write(patch.unflatten(1, (c, n, n)), window, width, height)  # (28, 29)
-        return Painted(before.canvas + addition, h, cell, read_params, write_params)
+        return Painted(before.canvas + addition, h, cell, read_params, write_params, prior)
+
+
+def _placed(u: Tensor, prior: Tensor | None) -> Tensor:
+    """z of the prior N(m, s^2) for u of N(0, I). The bound, s between 1/e and e, is what lets it learn at high rates."""
+    if prior is None:
+        return u
+    m, log_s = prior.chunk(2, 1)
+    return m + log_s.tanh().exp() * u
 
 
 def _stack(column: Sequence[Tensor | None]) -> Tensor | None:

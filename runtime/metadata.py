@@ -34,6 +34,8 @@ MICROSOFT = "com.microsoft"  # ONNX Runtime's own operators
 _PRODUCT, _LSTM = (MICROSOFT, "DynamicQuantizeMatMul"), (MICROSOFT, "DynamicQuantizeLSTM")
 INT8_OPERATORS = {DECODER: frozenset({_PRODUCT, _LSTM}), CLASSIFIER: frozenset({_PRODUCT})}
 
+STANDARD, LEARNED = "standard", "learned"  # values of the `prior` key
+
 # How picture files become the model's input: values of the `picture_fit` key.
 PAD, COVER = "pad", "cover"
 
@@ -68,6 +70,7 @@ class Metadata:
     graph_sha256: str | None = None  # of the graph as it was written; None: a file from before the key
     dtype: str = FLOAT32  # of the weights; inputs and outputs are float32 always
     figure_size: int | None = None  # classifier: longer side of a training figure's ink, in pixels
+    prior: str = STANDARD  # decoder and scorer: of the latents; "learned" is not the paper's model
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -96,6 +99,8 @@ class Metadata:
         values = {key: getattr(self, key) for key in _KEYS[self.model_type]}
         if self.dtype == FLOAT32:
             del values["dtype"]  # the default: files from before the key read the same
+        if self.model_type != CLASSIFIER and self.prior == STANDARD:
+            del values["prior"]
         if self.model_type == CLASSIFIER and self.picture_fit == PAD:
             del values["picture_fit"]
         shown = {key: _shown(value) for key, value in values.items() if value is not None}
@@ -199,13 +204,13 @@ _ALL = (
     "outputs",
 )
 _ALL += ("weights_sha256", "parity_atol", "model_license", "model_author")
-_LATENT = ("latent_size", "write_size", "noise_stream")
+_LATENT = ("latent_size", "write_size", "noise_stream", "prior")
 _KEYS = {
     DECODER: (*_ALL, *_LATENT, "dtype", "graph_sha256"),
     CLASSIFIER: (*_ALL, "read_size", "labels", "picture_fit", "figure_size", "dtype", "graph_sha256"),
     SCORER: (*_ALL, *_LATENT, "read_size", "picture_fit", "binary", "dtype", "graph_sha256"),
 }
-_OPTIONAL = ("picture_fit", "binary", "figure_size", "dtype", "graph_sha256")
+_OPTIONAL = ("prior", "picture_fit", "binary", "figure_size", "dtype", "graph_sha256")
 # How they are read, where not as plain text.
 _READ: dict[str, Callable[[str, str], Any]] = {
     **dict.fromkeys(("time_steps", "hidden_size", *_IMAGE, "latent_size", "figure_size"), _size),
@@ -213,6 +218,7 @@ _READ: dict[str, Callable[[str, str], Any]] = {
     **dict.fromkeys(("attention", "binary"), _flag),
     "outputs": _one_of(STEPS, LEAN),
     "picture_fit": _one_of(PAD, COVER),
+    "prior": _one_of(STANDARD, LEARNED),
     "labels": lambda _, text: tuple(text.split(",")),
     "dtype": _one_of(FLOAT32, FLOAT16, INT8),
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..console import VersionOption, make_app, option, run_app
+from ..models.config import Prior
 from .command_options import DATA, MACHINE, DataDir, Device, Threads
 from .settings import GlimpseLoss, OptimizerName, Precision
 
@@ -76,6 +77,14 @@ def command(
         int | None, _preset_option("N of the N×N write window, in filters.", _MODEL)
     ] = None,
     attention: Annotated[bool | None, _preset_option("Windows, or whole images.", _MODEL)] = None,
+    prior: Annotated[
+        Prior | None,
+        _preset_option(
+            "standard, or learned: each step's latents from a normal distribution that the decoder's state gives; not"
+            " the paper's model.",
+            _MODEL,
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None, _preset_option("Pictures an update, over all devices.", _OPTIMISER)
     ] = None,
