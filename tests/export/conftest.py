@@ -45,6 +45,10 @@ def checkpoints() -> dict[str, Checkpoint]:
         "no attention, colour": _random(
             DrawConfig(**sizes, time_steps=2, read_size=0, write_size=0, attention=False, image_channels=3)
         ),
+        "prior": _random(DrawConfig(**sizes, time_steps=4, read_size=3, write_size=2, prior="learned")),
+        "prior, no attention": _random(
+            DrawConfig(**sizes, time_steps=3, read_size=0, write_size=0, attention=False, prior="learned")
+        ),
         "classifier": _random(
             ClassifierConfig(
                 image_height=11,

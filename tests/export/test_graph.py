@@ -34,9 +34,10 @@ def files(checkpoints: dict[str, Checkpoint]) -> dict[str, bytes]:
                 made[f"{name}, {outputs}, scorer"] = build(
                     checkpoint, ExportOptions(graph="scorer", outputs=outputs)
                 )
-                made[f"{name}, {outputs}, lstm"] = build(
-                    checkpoint, ExportOptions(outputs=outputs, recurrence="lstm")
-                )
+                if not name.startswith("prior"):
+                    made[f"{name}, {outputs}, lstm"] = build(
+                        checkpoint, ExportOptions(outputs=outputs, recurrence="lstm")
+                    )
             made[f"{name}, {outputs}, half"] = build(checkpoint, ExportOptions(outputs=outputs, dtype="fp16"))
     return made
 
@@ -197,6 +198,7 @@ def test_metadata_says_what_the_model_is(models, checkpoints):
     assert (without.attention, without.write_size, without.outputs) == (False, 0, "image")
     classifier = Metadata.from_props(props(models["classifier, steps"]))
     assert (classifier.model_type, classifier.labels) == (CLASSIFIER, ("cat", "dog"))
+    assert (metadata.prior, props(models["prior, steps"])["prior"]) == ("standard", "learned")
     other = build(checkpoints["attention"], ExportOptions(model_license="CC0-1.0", model_author="Ada, Bert"))
     written = props(onnx.load_from_string(other))
     assert (written["model_license"], written["model_author"]) == ("CC0-1.0", "Ada, Bert")
@@ -230,6 +232,13 @@ def test_decoder_keeps_its_node_budget(random_checkpoint, steps, outputs, attent
     per_step = Counter(m[0] for n in model.graph.node if (m := re.search(r"step_\d+", n.name)))
     assert max(per_step.values()) <= 10
     assert sum(node.op_type == "Sigmoid" for node in model.graph.node) == steps + 1
+
+
+@pytest.mark.parametrize("steps", [1, 2, 64])
+def test_a_learned_prior_keeps_its_node_budget(random_checkpoint, steps):
+    config = DrawConfig(1, 28, 28, steps, 256, 100, 2, 5, prior="learned")
+    model = onnx.load_from_string(build(random_checkpoint(config)))
+    assert len(model.graph.node) <= 16 * steps + 80
 
 
 SCRIPT = """

@@ -45,6 +45,8 @@ def test_every_kind_of_file_passes(checkpoints, options, outputs):
     for name, checkpoint in checkpoints.items():
         if isinstance(checkpoint.config, ClassifierConfig) and ({"graph", "recurrence"} & set(options)):
             continue
+        if name.startswith("prior") and "recurrence" in options:
+            continue
         exported = export(checkpoint, ExportOptions(outputs=outputs, **options))
         exported.require_parity()
         assert failures(exported.rows) == [], name
@@ -224,6 +226,14 @@ def test_another_arg_max_fails_even_within_the_gate(random_checkpoint):
 def test_bad_options_are_named(checkpoints, options, message):
     with pytest.raises(DrawError, match=message):
         build(checkpoints["attention"], ExportOptions(**options))
+
+
+@pytest.mark.parametrize("options", [{"recurrence": "lstm"}, {"dtype": "int8"}], ids=str)
+def test_a_learned_prior_has_no_lstm_operator(checkpoints, options):
+    with pytest.raises(
+        DrawError, match=r"(lstm|int8) makes one LSTM operator .* scales the next one's noise"
+    ):
+        build(checkpoints["prior"], ExportOptions(**options))
 
 
 def test_weights_beyond_half_precision_are_refused(checkpoints):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,12 @@ import torch
 from draw_onnx.models.classifier import GlimpseClassifier
 from draw_onnx.models.config import ClassifierConfig, DrawConfig
 from draw_onnx.models.draw import Draw
+
+SIZES: dict[str, dict[str, Any]] = {
+    "attention": {},
+    "prior": {"prior": "learned"},
+    "whole": {"attention": False, "read_size": 0, "write_size": 0},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +27,7 @@ def fresh_compiler() -> Iterator[None]:
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize("kind", ["attention", "whole", "classifier"])
+@pytest.mark.parametrize("kind", ["attention", "prior", "whole", "classifier"])
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])
 def test_compiled_chunks_train_alike(kind: str, backend: str, dtype: torch.dtype | None) -> None:
@@ -33,7 +40,7 @@ def test_compiled_chunks_train_alike(kind: str, backend: str, dtype: torch.dtype
         def loss() -> torch.Tensor:
             return model(x).logits.square().sum()
     else:
-        sizes = {} if kind == "attention" else {"attention": False, "read_size": 0, "write_size": 0}
+        sizes = SIZES[kind]
         model = Draw(DrawConfig(1, 7, 9, 6, 6, 3, **{"read_size": 2, "write_size": 3, **sizes}))
         noise = torch.randn(2, 6, 3)
 
@@ -54,7 +61,7 @@ def test_compiled_chunks_train_alike(kind: str, backend: str, dtype: torch.dtype
         assert error < (1e-5 if dtype is None else 1e-2), f"{error:.1e}"
 
 
-@pytest.mark.parametrize("kind", ["attention", "whole", "classifier"])
+@pytest.mark.parametrize("kind", ["attention", "prior", "whole", "classifier"])
 def test_all_chunks_share_one_graph(kind: str) -> None:
     """The first chunk's states are laid out as the later ones': nothing is compiled twice."""
     graphs = []
@@ -70,7 +77,7 @@ def test_all_chunks_share_one_graph(kind: str) -> None:
         model.compile_chunk(count)
         loss = model(x).logits.sum()
     else:
-        sizes = {} if kind == "attention" else {"attention": False, "read_size": 0, "write_size": 0}
+        sizes = SIZES[kind]
         model = Draw(DrawConfig(1, 8, 9, 12, 6, 3, **{"read_size": 2, "write_size": 3, **sizes}))
         model.compile_chunk(count)
         loss = model(x, torch.randn(2, 12, 3)).bound.mean()
