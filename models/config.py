@@ -124,6 +124,11 @@ def model_kind(config: ModelConfig) -> str:
     return "draw" if isinstance(config, DrawConfig) else "classifier"
 
 
+def prior_remark(prior: str) -> str:
+    """What stands behind a figure of a model with such a prior."""
+    return " [learned prior: not the paper's model]" if prior == LEARNED else ""
+
+
 def config_to_dict(config: ModelConfig) -> dict[str, Any]:
     """Plain values only, as a checkpoint stores them: without those of :data:`_LATER` that are the default."""
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(config).items()}

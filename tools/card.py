@@ -17,7 +17,7 @@ from run_folder import curve, curve_table, machine_of, spread, stages
 from draw_onnx.console import format_duration
 from draw_onnx.export.model_card import front_matter
 from draw_onnx.models.checkpoint import Checkpoint, weights_sha256
-from draw_onnx.models.config import DrawConfig, config_to_dict
+from draw_onnx.models.config import DrawConfig, config_to_dict, prior_remark
 from draw_onnx.train.machine import processor
 
 MNIST = "MNIST, by Yann LeCun and Corinna Cortes, usually stated as CC BY-SA 3.0"
@@ -102,6 +102,7 @@ def page(
         ends, command = [*(end for one in before for end in one.ends), *ends], before[0].command
     config = ", ".join(f"{k} {v}" for k, v in config_to_dict(best.config).items() if k != "labels")
     draw = isinstance(best.config, DrawConfig)
+    prior = best.config.prior if isinstance(best.config, DrawConfig) else ""
     unit = "nats" if draw else "% error"
     given = last.training["settings"]
     # Empty and image_* are for folders of pictures only, and a folder's place is nobody's business.
@@ -128,7 +129,7 @@ def page(
 {title} {what}, trained on `{best.dataset}`. Use it by name: `{use.replace("NAME", name)}`.
 
 - **Sizes**: {config}; {sum(w.numel() for w in best.weights.values()):,} weights.
-- **Paper**: {EXPERIMENTS[given["preset"]].paper if given["preset"] in EXPERIMENTS else "no figure"}.
+- **Paper**: {EXPERIMENTS[given["preset"]].paper if given["preset"] in EXPERIMENTS else "no figure"}.{prior_remark(prior)}
 - **Weights**: SHA-256 `{weights_sha256(best.weights, best.config)}`, iteration {best.iteration:,} of {last.iteration:,}.
 - **Licence**: MIT. The data: {source}.
 - **Limits**: it knows pictures like those of `{best.dataset}` and nothing else.

@@ -15,7 +15,7 @@ from ..console import be_quiet, format_duration, note, progress
 from ..errors import DrawError
 from ..files import make_folder, write_text
 from ..models.checkpoint import build_model, load_checkpoint, save_checkpoint, save_weights
-from ..models.config import ClassifierConfig, DrawConfig
+from ..models.config import ClassifierConfig, DrawConfig, prior_remark
 from ..streams import printable
 from .data.dataset import Dataset
 from .data.registry import load_dataset
@@ -148,7 +148,7 @@ def _announce(trainer: Trainer, start: Start) -> None:
     """What is trained, on what, from where."""
     settings, config, dataset, place = trainer.settings, trainer.config, trainer.dataset, trainer.place
     parameters = sum(p.numel() for p in trainer.model.parameters())
-    kind = "DRAW" if isinstance(config, DrawConfig) else "glimpse classifier"
+    kind = f"DRAW{prior_remark(config.prior)}" if isinstance(config, DrawConfig) else "glimpse classifier"
     device, count = trainer.fabric.device.type, trainer.fabric.world_size
     where = f"{count} × {device}" if count > 1 else device
     stage = f" (stage {place.index + 1} of {len(place.plan)})" if len(place.plan) > 1 else ""
@@ -234,6 +234,8 @@ def _finish(dataset: Dataset, folder: RunFolder, trainer: Trainer) -> None:
     with progress("test", len(test)) as bar:
         figures = evaluate(best.build().to(trainer.fabric.device), test, advance=bar.advance)
     about = f" [{dataset.note}]" if dataset.note else ""
+    if isinstance(best.config, DrawConfig):
+        about += prior_remark(best.config.prior)
     hours = format_duration(trainer.clock.seconds)
     best.metrics.update(as_metrics(figures))  # a card reads them there
     save_checkpoint(folder.best, best)

@@ -78,7 +78,9 @@ class Trainer:
         if state is not None:
             model.load_state_dict(state["model"])
         elif start.initial is not None:
-            model.load_state_dict(start.initial.weights)
+            # A learned prior begins as the standard one of weights from before it.
+            prior = {name: value for name, value in model.state_dict().items() if name.startswith("prior.")}
+            model.load_state_dict(prior | start.initial.weights)
         elif settings.write_window:
             start_write_windows(cast(Draw, model), settings.write_window)
         if settings.compile:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...errors import DrawError
 from ...pretrained import find_packaged, packaged_models
-from ..metadata import CLASSIFIER, DECODER, INT8, SCORER, STEPS, Metadata, interface
+from ..metadata import CLASSIFIER, DECODER, INT8, SCORER, STANDARD, STEPS, Metadata, interface
 from ..onnx_file import IR_VERSION, OPSETS, PRODUCER, OnnxFile, graph_sha256
 from ..providers import ProviderError
 from ..session import load, open_model
@@ -108,7 +108,8 @@ def evidence(declared: OnnxFile, metadata: Metadata) -> Iterator[str]:
 def _about(metadata: Metadata) -> Iterator[tuple[str, str]]:
     yield "model", f"{metadata.model_type} ({_USES[metadata.model_type]}), trained on {metadata.dataset}"
     size = " x ".join(map(str, metadata.image_shape))
-    latent = f", {metadata.latent_size} latents a step" if metadata.latent_size else ""
+    prior = f" ({metadata.prior} prior)" if metadata.prior != STANDARD else ""
+    latent = f", {metadata.latent_size} latents a step{prior}" if metadata.latent_size else ""
     yield "sizes", f"pictures {size}, {metadata.time_steps} steps, {metadata.hidden_size} units{latent}"
     windows = [("read", metadata.read_size), ("write", metadata.write_size)]
     shown = ", ".join(f"{name} {n} x {n}" for name, n in windows if n)

@@ -217,6 +217,25 @@ def test_resume_takes_its_settings_from_the_checkpoint(command: Command, finishe
     assert "--image-dir does not belong to this run" in error
 
 
+def test_a_learned_prior_begins_as_the_standard_one(command: Command, finished: Path, tmp_path: Path) -> None:
+    """From weights without one: the same bound before the first update, on which it learns; and not back again."""
+    run, back = tmp_path / "run", tmp_path / "back"
+    short = ("--iterations", 1, "--save-every", 1, "--threads", 1)
+    given = ("--init-from", finished / "best.ckpt", "--prior", "learned", "--out", run)
+    code, out, error = command(cli.main, *given, *short)
+    assert code == 0, error
+    best = load_checkpoint(finished / "best.ckpt")
+    assert f"validation {best.metrics['valid_bound']:.2f}" in error
+    assert "not the paper's model" in out
+    last = load_checkpoint(run / "last.ckpt")
+    assert last.config == dataclasses.replace(best.config, prior="learned")
+    assert set(last.weights) == {*best.weights, "prior.weight", "prior.bias"}
+    assert last.weights["prior.bias"].abs().max() > 0
+    given = ("--init-from", run / "last.ckpt", "--prior", "standard", "--out", back)
+    code, _, error = command(cli.main, *given, *short)
+    assert (code, "leave out --prior" in error) == (1, True)
+
+
 def test_init_from_another_run(command: Command, finished: Path, tmp_path: Path) -> None:
     """The same sizes, another number of steps, a fresh schedule; the checkpoint says which weights it started from."""
     best = load_checkpoint(finished / "best.ckpt")

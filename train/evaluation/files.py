@@ -12,7 +12,7 @@ import torch
 from ...console import progress
 from ...errors import DrawError
 from ...models.checkpoint import load_checkpoint
-from ...models.config import DrawConfig, ImageSize
+from ...models.config import STANDARD, DrawConfig, ImageSize, prior_remark
 from ...models.draw import Draw
 from ...models.rounding import rounded_to_int8
 from ...pretrained import find_packaged
@@ -98,7 +98,8 @@ def evaluate_checkpoint(request: Request) -> Result:
         check_nearest(dataset, request.samples)
     if request.recognise:
         check_recognise(dataset)
-    evaluation, count, result = _begin(request, dataset)
+    prior = config.prior if isinstance(config, DrawConfig) else STANDARD
+    evaluation, count, result = _begin(request, dataset, prior)
     result.values["iteration"] = checkpoint.iteration
     if request.int8:
         result.lines[0] += " [weights rounded to int8]"
@@ -186,7 +187,7 @@ def evaluate_onnx(request: Request) -> Result:
         )
     image = ImageSize(*metadata.image_shape)
     dataset = _dataset(request, metadata.dataset, image, torch.device("cpu"), metadata.labels or None)
-    evaluation, count, result = _begin(request, dataset)
+    evaluation, count, result = _begin(request, dataset, metadata.prior)
     parts = slices(evaluation, request.batch, request.limit)
     with progress("evaluating", count) as bar:
         if metadata.model_type == SCORER:
@@ -233,13 +234,14 @@ def _dataset(
     return dataset
 
 
-def _begin(request: Request, dataset: Dataset) -> tuple[Split, int, Result]:
+def _begin(request: Request, dataset: Dataset, prior: str) -> tuple[Split, int, Result]:
     """The split, how many of its pictures are evaluated, and a result with its first line."""
     evaluation = dataset.evaluation(request.split)
     count = min(len(evaluation), request.limit or len(evaluation))
     about = f" [{dataset.note}]" if dataset.note else ""
     if count < len(evaluation):
         about += f" [{count:,} of {len(evaluation):,} images, evenly spread]"
+    about += prior_remark(prior)
     values = {"dataset": dataset.name, "split": request.split, "note": dataset.note}
     return evaluation, count, Result([f"{dataset.name} {request.split}{about}"], values)
 
