@@ -67,7 +67,7 @@ def _unrolled(b: GraphBuilder, config: DrawConfig, weights: Weights, noise: ir.V
         unrolled = UnrolledLstm(b, r, weights["initial_decoder_cell"])
     names = [step_name(t, steps) for t in range(steps)]
     if prior is not None:
-        return _unrolled_prior(b, unrolled, prior, noise, names, w, bias, first)
+        return _unrolled_prior(b, unrolled, prior, noise, config.latent_size, names, w, bias, first)
     chunks = [names[t : t + _CHUNK] for t in range(0, steps, _CHUNK)]
     with b.scope("input_projection"):
         rows = b.op("Transpose", b.to_half(noise), perm=[1, 0, 2])
@@ -92,6 +92,7 @@ def _unrolled_prior(
     unrolled: UnrolledLstm,
     prior: LearnedPrior,
     noise: ir.Value,
+    latent_size: int,
     names: list[str],
     w: list[ir.Value],
     bias: list[ir.Value],
@@ -100,7 +101,7 @@ def _unrolled_prior(
     """The same where each step's state scales the next one's noise: nothing can be projected beforehand."""
     with b.scope("noise"):
         rows = b.op("Transpose", noise, perm=[1, 0, 2])
-        pieces = b.split_equal(b.reshape(rows, [-1, noise.shape[2]]), 0, names)
+        pieces = b.split_equal(b.reshape(rows, [-1, latent_size]), 0, names)
     states: list[ir.Value] = []
     for name, u in zip(names, pieces, strict=True):
         with b.scope(name):
