@@ -106,14 +106,6 @@ PRESETS: dict[str, Preset] = dict(
                     "warmup": 200,
                     "precision": "bf16-mixed",
                 },
-                {
-                    "time_steps": 64,
-                    "iterations": 13_500,
-                    "optimizer": "soap",
-                    "learning_rate": 4e-3,
-                    "warmup": 200,
-                    "precision": "bf16-mixed",
-                },
             ),
         ),
         _preset(
