@@ -84,7 +84,7 @@ def test_metadata_keys(fake: Path) -> None:
         listed.remove("graph_sha256")  # of draw-export's files; the fakes are not
         file = "classifier-figures" if name == "classifier" else name
         # Left out where it has its default.
-        more = {"picture_fit": "cover"} if name == "classifier" else {}
+        more = {"picture_fit": "cover"} if name == "classifier" else {"prior": "learned"}
         metadata = dataclasses.replace(peek(fake / f"{file}.onnx"), dtype="float16", **more)
         assert listed == set(metadata.to_props())
 
