@@ -168,6 +168,7 @@ def test_every_missing_key_is_named(tmp_path: Path, fake: Path, with_metadata: E
         ("classifier", {"figure_size": "large"}, "figure_size must be a decimal number, not 'large'"),
         ("scorer", {"binary": "yes"}, "binary must be true or false, not 'yes'"),
         ("scorer", {"picture_fit": "stretch"}, "picture_fit must be pad or cover, not 'stretch'"),
+        ("decoder", {"prior": "gaussian"}, "prior must be standard or learned, not 'gaussian'"),
         ("decoder", {"time_steps": "4"}, "noise has shape"),
         ("decoder", {"latent_size": "3"}, "noise has shape"),
         ("decoder", {"latent_size": "-2"}, "latent_size must be a decimal number"),
