@@ -7,7 +7,7 @@ import onnx
 from .. import __version__
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint, weights_sha256
-from ..models.config import STANDARD, ClassifierConfig, DrawConfig
+from ..models.config import ClassifierConfig, DrawConfig, prior_of
 from ..runtime.metadata import CLASSIFIER, DECODER, FLOAT16, FLOAT32, INT8, NOISE_STREAM, SCORER, Metadata
 from .builder import GraphBuilder, to_bytes
 from .classifier import build_classifier
@@ -78,5 +78,5 @@ def _metadata(checkpoint: Checkpoint, options: ExportOptions, graph: Graph, step
         binary=checkpoint.binary,
         dtype=_DTYPES[options.dtype],
         figure_size=checkpoint.figure_size,
-        prior=config.prior if draws else STANDARD,
+        prior=prior_of(config),
     )

@@ -20,7 +20,7 @@ from .. import __version__
 from ..errors import DrawError
 from ..files import check_folder_writable, make_folder, write_bytes, write_text
 from ..models.checkpoint import Checkpoint, save_weights, weights_sha256
-from ..models.config import DrawConfig, config_to_dict, model_kind, prior_remark
+from ..models.config import DrawConfig, config_to_dict, model_kind, prior_of, prior_remark
 from ..runtime.metadata import Metadata
 from ..runtime.onnx_file import parse
 from .model_card import front_matter, metrics
@@ -131,11 +131,11 @@ def _card(name: str, checkpoint: Checkpoint, files: Mapping[str, bytes], licence
     sizes = ", ".join(f"{k} {v}" for k, v in config_to_dict(checkpoint.config).items() if k != "labels")
     weights = sum(tensor.numel() for tensor in checkpoint.weights.values())
     title = "A DRAW network that paints pictures" if draw else "A glimpse classifier that names pictures"
-    prior = checkpoint.config.prior if isinstance(checkpoint.config, DrawConfig) else ""
+    remark = prior_remark(prior_of(checkpoint.config))
     lines = [
         front_matter(name, checkpoint, checkpoint.metrics, licence),
         f"# {name}\n",
-        f"{title} like those of `{checkpoint.dataset}`, trained with draw-onnx {__version__}.{prior_remark(prior)}\n",
+        f"{title} like those of `{checkpoint.dataset}`, trained with draw-onnx {__version__}.{remark}\n",
     ]
     if draw and "decoder" in files:
         lines.append("![Being painted](drawing.gif)\n" if drawn else "![Samples](samples.png)\n")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from ..errors import DrawError
-from ..models.config import LEARNED, ClassifierConfig, DrawConfig
+from ..models.config import LEARNED, ClassifierConfig, prior_of
 from ..runtime.onnx_file import OPSETS
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ class ExportOptions:
             )
         if self.recurrence == "lstm" and graph != "decoder":
             raise DrawError(f"--recurrence lstm is for the decoder: the {graph} reads between its steps")
-        config, lstm = checkpoint.config, self.dtype == "int8" or self.recurrence == "lstm"
-        if graph == "decoder" and lstm and isinstance(config, DrawConfig) and config.prior == LEARNED:
+        lstm = graph == "decoder" and (self.dtype == "int8" or self.recurrence == "lstm")
+        if lstm and prior_of(checkpoint.config) == LEARNED:
             given = "--dtype int8" if self.dtype == "int8" else "--recurrence lstm"
             raise DrawError(
                 f"{given} makes one LSTM operator of all steps, and with a learned prior each step's state scales the"
@@ -88,5 +88,4 @@ class ExportOptions:
                 raise DrawError(f"--{name} must be between 1 and {largest}, not {value}")
         if self.opset not in OPSETS:
             raise DrawError(f"--opset must be between {OPSETS[0]} and {OPSETS[-1]}, not {self.opset}")
-        lstm = self.dtype == "int8" and graph == "decoder"
         return Resolved(graph, steps, self.recurrence or ("lstm" if lstm else "unrolled"))

@@ -124,6 +124,11 @@ def model_kind(config: ModelConfig) -> str:
     return "draw" if isinstance(config, DrawConfig) else "classifier"
 
 
+def prior_of(config: ModelConfig) -> str:
+    """Of its latents; a classifier, which has none, has the standard one."""
+    return config.prior if isinstance(config, DrawConfig) else STANDARD
+
+
 def prior_remark(prior: str) -> str:
     """What stands behind a figure of a model with such a prior."""
     return " [learned prior: not the paper's model]" if prior == LEARNED else ""

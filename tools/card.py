@@ -17,7 +17,7 @@ from run_folder import curve, curve_table, machine_of, spread, stages
 from draw_onnx.console import format_duration
 from draw_onnx.export.model_card import front_matter
 from draw_onnx.models.checkpoint import Checkpoint, weights_sha256
-from draw_onnx.models.config import DrawConfig, config_to_dict, prior_remark
+from draw_onnx.models.config import DrawConfig, config_to_dict, prior_of, prior_remark
 from draw_onnx.train.machine import processor
 
 MNIST = "MNIST, by Yann LeCun and Corinna Cortes, usually stated as CC BY-SA 3.0"
@@ -101,8 +101,7 @@ def page(
         points = spread([*earlier, *curve(metrics)], POINTS)
         ends, command = [*(end for one in before for end in one.ends), *ends], before[0].command
     config = ", ".join(f"{k} {v}" for k, v in config_to_dict(best.config).items() if k != "labels")
-    draw = isinstance(best.config, DrawConfig)
-    prior = best.config.prior if isinstance(best.config, DrawConfig) else ""
+    draw, remark = isinstance(best.config, DrawConfig), prior_remark(prior_of(best.config))
     unit = "nats" if draw else "% error"
     given = last.training["settings"]
     # Empty and image_* are for folders of pictures only, and a folder's place is nobody's business.
@@ -129,7 +128,7 @@ def page(
 {title} {what}, trained on `{best.dataset}`. Use it by name: `{use.replace("NAME", name)}`.
 
 - **Sizes**: {config}; {sum(w.numel() for w in best.weights.values()):,} weights.
-- **Paper**: {EXPERIMENTS[given["preset"]].paper if given["preset"] in EXPERIMENTS else "no figure"}.{prior_remark(prior)}
+- **Paper**: {EXPERIMENTS[given["preset"]].paper if given["preset"] in EXPERIMENTS else "no figure"}.{remark}
 - **Weights**: SHA-256 `{weights_sha256(best.weights, best.config)}`, iteration {best.iteration:,} of {last.iteration:,}.
 - **Licence**: MIT. The data: {source}.
 - **Limits**: it knows pictures like those of `{best.dataset}` and nothing else.

@@ -15,7 +15,7 @@ from ..console import be_quiet, format_duration, note, progress
 from ..errors import DrawError
 from ..files import make_folder, write_text
 from ..models.checkpoint import build_model, load_checkpoint, save_checkpoint, save_weights
-from ..models.config import ClassifierConfig, DrawConfig, prior_remark
+from ..models.config import ClassifierConfig, DrawConfig, prior_of, prior_remark
 from ..streams import printable
 from .data.dataset import Dataset
 from .data.registry import load_dataset
@@ -234,8 +234,7 @@ def _finish(dataset: Dataset, folder: RunFolder, trainer: Trainer) -> None:
     with progress("test", len(test)) as bar:
         figures = evaluate(best.build().to(trainer.fabric.device), test, advance=bar.advance)
     about = f" [{dataset.note}]" if dataset.note else ""
-    if isinstance(best.config, DrawConfig):
-        about += prior_remark(best.config.prior)
+    about += prior_remark(prior_of(best.config))
     hours = format_duration(trainer.clock.seconds)
     best.metrics.update(as_metrics(figures))  # a card reads them there
     save_checkpoint(folder.best, best)

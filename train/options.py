@@ -11,7 +11,7 @@ from typing import Any
 from ..console import note
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint, weights_sha256
-from ..models.config import LEARNED, ClassifierConfig, DrawConfig, ModelConfig
+from ..models.config import LEARNED, ClassifierConfig, DrawConfig, ModelConfig, prior_of
 from .data.labelled_folder import class_names
 from .data.places import expand_home
 from .presets import Preset
@@ -103,8 +103,8 @@ def begin(
     if initial is not None:
         check_kind(preset, initial)
         config = dataclasses.replace(plan[index].config, time_steps=initial.config.time_steps)
-        if isinstance(config, DrawConfig) and config.prior == LEARNED:
-            config = dataclasses.replace(config, prior=vars(initial.config)["prior"])
+        if prior_of(config) == LEARNED:
+            config = dataclasses.replace(config, prior=prior_of(initial.config))
         if config != initial.config:
             raise DrawError("--from-stage: the checkpoint's model has other sizes than the preset's")
         digest = weights_sha256(initial.weights, initial.config)
@@ -216,7 +216,7 @@ def apply_initial(
     }
     settings, config = apply_options(dataclasses.replace(preset, model=initial.config), changes, sizes)
     ours, theirs = vars(config), vars(initial.config)
-    free = {"time_steps", "prior"} if ours.get("prior") == LEARNED else {"time_steps"}
+    free = {"time_steps", "prior"} if prior_of(config) == LEARNED else {"time_steps"}
     fixed = [name for name in ours if name not in free and ours[name] != theirs[name] and name in sizes]
     fixed += [name for name in changes if name in ours and ours[name] != theirs[name]]
     if fixed:

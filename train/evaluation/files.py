@@ -12,7 +12,7 @@ import torch
 from ...console import progress
 from ...errors import DrawError
 from ...models.checkpoint import load_checkpoint
-from ...models.config import STANDARD, DrawConfig, ImageSize, prior_remark
+from ...models.config import DrawConfig, ImageSize, prior_of, prior_remark
 from ...models.draw import Draw
 from ...models.rounding import rounded_to_int8
 from ...pretrained import find_packaged
@@ -98,8 +98,7 @@ def evaluate_checkpoint(request: Request) -> Result:
         check_nearest(dataset, request.samples)
     if request.recognise:
         check_recognise(dataset)
-    prior = config.prior if isinstance(config, DrawConfig) else STANDARD
-    evaluation, count, result = _begin(request, dataset, prior)
+    evaluation, count, result = _begin(request, dataset, prior_of(config))
     result.values["iteration"] = checkpoint.iteration
     if request.int8:
         result.lines[0] += " [weights rounded to int8]"
