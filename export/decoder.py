@@ -7,6 +7,8 @@ it; the final canvas is one matrix product over steps and filters together.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -65,53 +67,56 @@ def _unrolled(b: GraphBuilder, config: DrawConfig, weights: Weights, noise: ir.V
         # The first step's W_hh h_0 is the same for every picture.
         first = groups("initial_projection", initial)
         unrolled = UnrolledLstm(b, r, weights["initial_decoder_cell"])
+    layers = list(zip(w, bias, strict=True))
     names = [step_name(t, steps) for t in range(steps)]
-    if prior is not None:
-        return _unrolled_prior(b, unrolled, prior, noise, config.latent_size, names, w, bias, first)
-    chunks = [names[t : t + _CHUNK] for t in range(0, steps, _CHUNK)]
-    with b.scope("input_projection"):
-        rows = b.op("Transpose", b.to_half(noise), perm=[1, 0, 2])
-        rows = b.split(rows, [len(chunk) for chunk in chunks], 0, [chunk[0] for chunk in chunks])
+    if prior is None:
+        shares = _projected(b, noise, config.latent_size, names, layers)
+    else:
+        shares = _scaled(b, noise, config.latent_size, names, layers, prior, unrolled)
     states: list[ir.Value] = []
-    for chunk, noises in zip(chunks, rows, strict=True):
-        with b.scope("input_projection"):
-            flat = b.reshape(noises, [-1, config.latent_size])
-            projected = [b.op("Gemm", flat, *layer) for layer in zip(w, bias, strict=True)]
-            pieces = [b.split_equal(sums, 0, chunk) for sums in projected]
-        for name, *gates in zip(chunk, *pieces, strict=True):
-            with b.scope(name), b.scope("lstm"):
-                if not states:
-                    pairs = zip(gates, first, strict=True)
-                    gates = [b.op("Add", *pair, name="gates") for pair in pairs]
-                states.append(unrolled.step(*gates))
+    for name, gates in zip(names, shares, strict=True):
+        with b.scope(name), b.scope("lstm"):
+            if not states:
+                gates = [b.op("Add", *pair, name="gates") for pair in zip(gates, first, strict=True)]
+            states.append(unrolled.step(*gates))
     return b.concat(states, 0, name="h")
 
 
-def _unrolled_prior(
+def _projected(
+    b: GraphBuilder, noise: ir.Value, latents: int, names: list[str], layers: list[tuple[ir.Value, ir.Value]]
+) -> Iterator[Sequence[ir.Value]]:
+    """Each step's noise through ``layers``, weights and bias of each group of gates; a chunk of steps at a time."""
+    chunks = [names[t : t + _CHUNK] for t in range(0, len(names), _CHUNK)]
+    with b.scope("input_projection"):
+        rows = b.op("Transpose", b.to_half(noise), perm=[1, 0, 2])
+        rows = b.split(rows, [len(chunk) for chunk in chunks], 0, [chunk[0] for chunk in chunks])
+    for chunk, noises in zip(chunks, rows, strict=True):
+        with b.scope("input_projection"):
+            flat = b.reshape(noises, [-1, latents])
+            projected = [b.op("Gemm", flat, *layer) for layer in layers]
+            pieces = [b.split_equal(sums, 0, chunk) for sums in projected]
+        yield from zip(*pieces, strict=True)
+
+
+def _scaled(
     b: GraphBuilder,
-    unrolled: UnrolledLstm,
-    prior: LearnedPrior,
     noise: ir.Value,
-    latent_size: int,
+    latents: int,
     names: list[str],
-    w: list[ir.Value],
-    bias: list[ir.Value],
-    first: list[ir.Value],
-) -> ir.Value:
+    layers: list[tuple[ir.Value, ir.Value]],
+    prior: LearnedPrior,
+    unrolled: UnrolledLstm,
+) -> Iterator[Sequence[ir.Value]]:
     """The same where each step's state scales the next one's noise: nothing can be projected beforehand."""
     with b.scope("noise"):
         rows = b.op("Transpose", noise, perm=[1, 0, 2])
-        pieces = b.split_equal(b.reshape(rows, [-1, latent_size]), 0, names)
-    states: list[ir.Value] = []
+        pieces = b.split_equal(b.reshape(rows, [-1, latents]), 0, names)
     for name, u in zip(names, pieces, strict=True):
         with b.scope(name):
             scaled = b.to_half(prior.scaled(u, unrolled.h))
             with b.scope("lstm"):
-                gates = [b.op("Gemm", scaled, *layer) for layer in zip(w, bias, strict=True)]
-                if not states:
-                    gates = [b.op("Add", *pair, name="gates") for pair in zip(gates, first, strict=True)]
-                states.append(unrolled.step(*gates))
-    return b.concat(states, 0, name="h")
+                gates = [b.op("Gemm", scaled, *layer) for layer in layers]
+        yield gates
 
 
 def _lstm_operator(
