@@ -1,4 +1,4 @@
-"""GIFs: one palette for all frames, exact window colours, greys that are never dithered."""
+"""GIFs: one palette for all frames, exact window colours, greys that are never dithered; a frame has what changed."""
 
 from __future__ import annotations
 
@@ -32,17 +32,18 @@ FITTING_SIDE = 800  # screen pixels; a GIF grows with its area
 MAX_GIF_PIXELS = 1 << 28  # over all frames: a quarter of a gigabyte for whoever opens it
 
 _MARKS: tuple[Colour, ...] = (WRITE_COLOUR, READ_COLOUR, GAP_COLOUR)
-_GREYS = 256 - len(_MARKS)
+_UNCHANGED = 255  # the palette's last place: the pixel stays as the frame before has it
+_GREYS = _UNCHANGED - len(_MARKS)
 
 
 def _grey_levels() -> NDArray[np.uint8]:
-    """253 greys [253, 3]: a step is invisible, and no pixel ever flickers between two of them."""
+    """252 greys [252, 3]: a step is invisible, and no pixel ever flickers between two of them."""
     levels = np.round(np.linspace(0, 255, _GREYS)).astype(np.uint8)
     return np.repeat(levels[:, None], 3, axis=1)
 
 
 def _colours(frames: Iterable[Rgb]) -> NDArray[np.uint8]:
-    """The colours [253, 3] that represent the frames best (median cut)."""
+    """The colours [252, 3] that represent the frames best (median cut)."""
     from PIL import Image
 
     pixels = np.concatenate([frame.reshape(-1, 3) for frame in frames])
@@ -65,7 +66,7 @@ def _indices(rgb: Rgb, palette: bytes, grey: bool) -> NDArray[np.uint8]:
         reference = Image.new("P", (1, 1))
         reference.putpalette(palette)
         reduced = Image.fromarray(rgb).quantize(palette=reference, dither=Image.Dither.NONE)
-        indices = np.array(reduced, np.uint8)
+        indices = np.minimum(np.array(reduced, np.uint8), _UNCHANGED - 1)  # of the same colour
     packed = _packed(rgb)
     for offset, mark in enumerate(_MARKS):
         indices[packed == _packed(np.array(mark, np.uint8))] = _GREYS + offset
@@ -108,18 +109,22 @@ def write_gif(
     check_frames(first.shape[1], first.shape[0], count)
     sample = sorted({round(i * (count - 1) / 7) for i in range(8)})
     colours = _grey_levels() if grey else _colours(frame(index) for index in sample)
-    # 256 colours: greys or those of the frames, and the marks (windows, gaps) exactly.
-    palette = np.concatenate([colours, np.array(_MARKS, np.uint8)]).tobytes()
+    # Greys or the frames' colours, and the marks (windows, gaps) exactly.
+    palette = np.concatenate([colours, np.array([*_MARKS, _MARKS[-1]], np.uint8)]).tobytes()
     indices = np.empty((count, *first.shape[:2]), np.uint8)
     for index in range(count):
         indices[index] = _indices(first if index == 0 else frame(index), palette, grey)
         advance()
+    same = indices[1:] == indices[:-1]
+    indices[1:][same] = _UNCHANGED  # half the file
     duration = round(100 / fps) * 10  # milliseconds, in GIF's unit
     last = max(duration, round(hold * 100) * 10)
     options = {
         "palette": palette,
         "duration": [duration] * (count - 1) + [last] if count > 1 else last,
         "loop": 0,
+        "transparency": _UNCHANGED,
+        "disposal": 1,  # each frame lies on the one before
         "optimize": False,  # it would merge and reorder the palette
     }
     # Into memory: after an error in a file imageio tries again when the file is closed.

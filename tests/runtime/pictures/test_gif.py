@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from draw_onnx.errors import DrawError
@@ -51,13 +54,45 @@ def test_windows_and_gaps_have_their_exact_colours(tmp_path: Path) -> None:
 
 
 def test_colours_stay_near(tmp_path: Path) -> None:
-    """Smooth colours through 253 palette entries: no channel off by more than a few per cent on average."""
+    """Smooth colours through 252 palette entries: no channel off by more than a few per cent on average."""
     y, x = np.mgrid[0:1:16j, 0:1:16j]
     image = np.stack([x, y, 1 - (x + y) / 2])[None, None]
     write_steps_gif(tmp_path / "x.gif", image, scale=2)
     frames, _ = frames_of(tmp_path / "x.gif")
     error = np.abs(frames[0][1:-1, 1:-1].astype(int) - to_rgb(image[0, 0], 2))
     assert error.mean() < 6
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(st.integers(0, 10_000), st.sampled_from([1, 3]))
+def test_what_stays_as_it_is_reads_back_as_it_was(seed: int, channels: int) -> None:
+    """A frame holds its changes only: pixels that come, go, stay for some frames or never change at all."""
+    generator = np.random.default_rng(seed)
+    some = np.array([0, 0, 64, 255])  # black most of all
+    steps = some[generator.integers(4, size=(6, channels, 7, 9))]
+    for k in range(1, 6):
+        stays = generator.random((7, 9)) < generator.choice([0.0, 0.5, 0.9, 1.0])
+        steps[k] = np.where(stays, steps[k - 1], steps[k])
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "x.gif"
+        write_images_gif(path, steps[:, None].astype(np.float32) / 255, scale=1)
+        frames, durations = frames_of(path)
+    # Frames that are all the same are one that stays longer.
+    shown = [frame for frame, time in zip(frames, durations, strict=True) for _ in range(time // 100)]
+    for k, frame in enumerate(shown[:6]):
+        wanted = np.broadcast_to(steps[k].transpose(1, 2, 0), (7, 9, 3))
+        assert np.abs(frame[1:-1, 1:-1].astype(int) - wanted).max() <= 1, k
+
+
+def test_a_still_picture_costs_one_frame(tmp_path: Path) -> None:
+    still = np.random.default_rng(0).random((1, 1, 1, 40, 40)).repeat(10, 1)
+    moving = still.copy()
+    moving[0, :, 0, 20, 20] = np.linspace(0, 1, 10)
+    sizes = []
+    for canvases in (still[:, :1], moving):
+        write_steps_gif(tmp_path / "x.gif", canvases, scale=1)
+        sizes.append((tmp_path / "x.gif").stat().st_size)
+    assert sizes[1] < 1.2 * sizes[0]
 
 
 def test_the_same_frames_give_the_same_bytes(tmp_path: Path) -> None:
