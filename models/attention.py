@@ -5,6 +5,7 @@ Sizes: K images, C channels, B rows, A columns, N filters per axis. Pixel coordi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -48,11 +49,15 @@ def filterbank(centre: Tensor, delta: Tensor, sigma2: Tensor, n: int, size: int)
 
     The exponent is taken relative to that of the pixel m nearest to the centre mu,
     (m - mu)^2 - (a - mu)^2 = (m - a)(m + a - 2 mu), which a softmax leaves as it is: a narrow Gaussian between
-    two pixels, or a centre far outside the image, loses nothing. All arguments [K]; returns [K, n, size].
+    two pixels, or a centre far outside the image, loses nothing.
+
+    Args:
+        centre: [..., K]. Returns [..., K, n, size].
+        delta, sigma2: [K].
     """
     # mu_i = g + (i - N/2 - 1/2) delta, i = 1..N (equations 19, 20)
     offsets = torch.arange(1, n + 1, dtype=centre.dtype, device=centre.device) - (n / 2 + 0.5)
-    mu = (centre[:, None] + offsets * delta[:, None])[..., None]
+    mu = (centre[..., None] + offsets * delta[:, None])[..., None]
     pixels = torch.arange(1, size + 1, dtype=centre.dtype, device=centre.device)
     nearest = mu.detach().round().clamp(1, size)
     exponents = (nearest - pixels) * (pixels + (nearest - 2 * mu)) * (0.5 / sigma2)[:, None, None]
@@ -63,30 +68,29 @@ def filterbanks(window: Window, n: int, width: int, height: int) -> tuple[Tensor
     """F_X [K, n, width] and F_Y [K, n, height]."""
     x, y, sigma2, delta, _ = window
     if width == height:  # both at once
-        banks = filterbank(
-            torch.cat([x, y]), torch.cat([delta, delta]), torch.cat([sigma2, sigma2]), n, width
-        )
-        f_x, f_y = banks.unflatten(0, (2, -1)).unbind()  # torch.export cannot take chunk(2) for any K
+        f_x, f_y = filterbank(torch.stack([x, y]), delta, sigma2, n, width).unbind()
         return f_x, f_y
     return filterbank(x, delta, sigma2, n, width), filterbank(y, delta, sigma2, n, height)
 
 
-def read(image: Tensor, window: Window, n: int, dtype: torch.dtype | None = None) -> Tensor:
-    """Equation (27): gamma F_Y image F_X^T, the same window for every channel. [K, C, B, A] -> [K, C, n, n]
+def read(pictures: Sequence[Tensor], window: Window, n: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Equation (27): gamma F_Y picture F_X^T, the same window for all pictures and channels.
 
     Args:
-        dtype: of the products' operands; None for the image's own. The filters are computed in the window's.
+        pictures: each [K, C, B, A]. Returns [K, sum of their C, n, n].
+        dtype: of the products' operands; None for the pictures' own. The filters are computed in the window's.
     """
-    channels, height, width = image.shape[1:]
+    channels, (height, width) = sum(picture.shape[1] for picture in pictures), pictures[0].shape[2:]
     f_x, f_y = filterbanks(window, n, width, height)
     gamma = window.gamma[:, None, None, None]
+    # All channels in one product a side: their columns side by side, then their rows below one another.
+    columns = [picture.transpose(1, 2).flatten(2) for picture in pictures]
+    image = torch.cat(columns, 2) if len(columns) > 1 else columns[0]  # [K, B, C A]
     if dtype is not None:
         # Pictures of eight bits come through whole: k is a bfloat16, k/255 is not.
         image, f_x, f_y = (255 * image).to(dtype), f_x.to(dtype), f_y.to(dtype)
         gamma = gamma / 255
-    # All channels in one product a side: their columns side by side, then their rows below one another.
-    rows = f_y.bmm(image.transpose(1, 2).flatten(2))  # [K, n, C A]
-    rows = rows.unflatten(2, (channels, width)).flatten(1, 2)  # [K, n C, A]
+    rows = f_y.bmm(image).unflatten(2, (channels, width)).flatten(1, 2)  # [K, n C, A]
     patch = rows.bmm(f_x.transpose(1, 2)).unflatten(1, (n, channels)).transpose(1, 2)
     return gamma * patch.to(gamma.dtype)
 

@@ -11,7 +11,17 @@ from torch import Tensor, nn
 
 from .attention import read, window_from
 from .config import ClassifierConfig
-from .products import Bias, Chunked, StepProduct, chunks, joined, lstm_cell, lstm_product, product, reset_lstm
+from .products import (
+    Bias,
+    Chunked,
+    StepProduct,
+    joined,
+    lstm_cell,
+    lstm_product,
+    product,
+    reset_lstm,
+    together,
+)
 
 
 @dataclass
@@ -36,13 +46,12 @@ class State(NamedTuple):
     cell: Tensor  # [K, H]
 
 
-class Glimpse(NamedTuple):
-    """One glimpse."""
+class Glimpses(NamedTuple):
+    """n glimpses, one after the other."""
 
-    attention: Tensor  # [K, 5]
-    seen: Tensor  # [K, C, N, N]
-    h: Tensor  # [K, H] after it
-    entered: tuple[Tensor, Tensor]  # what went into the products: the head's and the LSTM's
+    attention: Tensor  # [K, n, 5]
+    seen: Tensor  # [K, n, C, N, N]
+    h: Tensor  # [K, n, H] after each
 
 
 class GlimpseClassifier(Chunked):
@@ -78,10 +87,10 @@ class GlimpseClassifier(Chunked):
 
     def forward(self, x: Tensor, time_steps: int | None = None) -> ClassifierOutput:
         """x: [K, C, B, A] in [0, 1]; ``time_steps`` overrides the config's number of glimpses."""
-        batch, steps = x.shape[0], time_steps or self.config.time_steps
+        batch, spans = x.shape[0], self.spans(time_steps or self.config.time_steps)
         products = (
-            StepProduct(*joined(self.read_attention), steps, batch),
-            lstm_product(self.lstm, steps, batch, self.product_dtype),
+            StepProduct(*joined(self.read_attention), spans, batch),
+            lstm_product(self.lstm, spans, batch, self.product_dtype),
         )
         weights = [layer.weight for layer in products]
         # Laid out as the states of all later steps, or the first step would be compiled apart.
@@ -89,40 +98,49 @@ class GlimpseClassifier(Chunked):
             self.initial_hidden.expand(batch, -1).contiguous(),
             self.initial_cell.expand(batch, -1).contiguous(),
         )
-        glimpses: list[Glimpse] = []
+        glimpses: list[Glimpses] = []
         run_chunk = self._compiled_chunk or self._chunk
-        for chunk in chunks(steps):
-            state, new = run_chunk(x, state, weights, [[p.biases[t] for p in products] for t in chunk])
-            glimpses += new
-            for glimpse in new:
-                for layer, value in zip(products, glimpse.entered, strict=True):
-                    layer.record(value)
-        attention, seen, hidden, _ = zip(*glimpses, strict=True)
-        h = torch.stack(hidden, 1)
-        return ClassifierOutput(self.output(h), torch.stack(attention, 1), torch.stack(seen, 1), h)
+        for k in range(len(spans)):
+            state, new, entered = run_chunk(x, state, weights, [layer.biases[k] for layer in products])
+            glimpses.append(new)
+            for layer, values in zip(products, entered, strict=True):
+                layer.record(values)
+        attention, seen, h = (torch.cat(parts, 1) for parts in zip(*glimpses, strict=True))
+        return ClassifierOutput(self.output(h), attention, seen, h)
 
     def _chunk(
-        self, x: Tensor, state: State, weights: Sequence[Tensor], biases: Sequence[Sequence[Bias]]
-    ) -> tuple[State, list[Glimpse]]:
-        """Some glimpses, what :meth:`compile_chunk` compiles, and the state after them."""
-        glimpses = []
-        for bias in biases:
-            state, glimpse = self._step(x, state, weights, bias)
+        self, x: Tensor, state: State, weights: Sequence[Tensor], biases: Sequence[Bias]
+    ) -> tuple[State, Glimpses, list[Tensor]]:
+        """Some glimpses, what :meth:`compile_chunk` compiles.
+
+        Returns:
+            The state after them, the n glimpses, and what went into the products of the head and of the LSTM, each
+            [n, K, inputs].
+        """
+        glimpses, entered = [], []
+        for bias in zip(*(of.steps() for of in biases), strict=True):
+            state, glimpse, inputs = self._step(x, state, weights, bias)
             glimpses.append(glimpse)
-        return state, glimpses
+            entered.append(inputs)
+        new = Glimpses(*(together(of, 1) for of in zip(*glimpses, strict=True)))
+        return state, new, [together(of) for of in zip(*entered, strict=True)]
 
     def _step(
         self, x: Tensor, state: State, weights: Sequence[Tensor], biases: Sequence[Bias]
-    ) -> tuple[State, Glimpse]:
-        """One glimpse; ``weights`` and ``biases`` of the head and of the LSTM."""
+    ) -> tuple[State, tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """One glimpse; ``weights`` and ``biases`` of the head and of the LSTM.
+
+        Returns:
+            The state after it, the glimpse itself, and what went into the products.
+        """
         config = self.config
         params = self.bound_attention(product(state.h, weights[0], biases[0]))
         window = window_from(params, config.read_size, config.image_width, config.image_height)
-        seen = read(x, window, config.read_size, self.product_dtype)
+        seen = read([x], window, config.read_size, self.product_dtype)
         into_lstm = torch.cat([seen.flatten(1), state.h], 1)
         entered = state.h.detach(), into_lstm.detach().to(weights[1].dtype)
         state = State(*lstm_cell(product(into_lstm, weights[1], biases[1]), state.cell))
-        return state, Glimpse(params, seen, state.h, entered)
+        return state, (params, seen, state.h), entered
 
     def bound_attention(self, params: Tensor) -> Tensor:
         """b tanh(p / b) for every element of the attention vector, or p itself where the config sets no bounds."""

@@ -15,7 +15,17 @@ from torch.nn import functional as F
 
 from .attention import read, window_from, write
 from .config import LEARNED, DrawConfig
-from .products import Bias, Chunked, StepProduct, chunks, joined, lstm_cell, lstm_product, product, reset_lstm
+from .products import (
+    Bias,
+    Chunked,
+    StepProduct,
+    joined,
+    lstm_cell,
+    lstm_product,
+    product,
+    reset_lstm,
+    together,
+)
 
 
 @dataclass
@@ -139,7 +149,8 @@ class Draw(Chunked):
             keep_steps: also return every intermediate value.
         """
         batch, steps = noise.shape[:2]
-        products = self._products(x, steps)
+        spans = [1] * steps if keep_steps else self.spans(steps)
+        products = self._products(x, spans)
         weights = Layers(*(p.weight for p in products))
         run_chunk = self._compiled_chunk or self._chunk
         state = State(
@@ -149,46 +160,48 @@ class Draw(Chunked):
         )
         kls: list[Tensor] = []
         kept: list[tuple[Tensor | None, ...]] = []
-        for chunk in [range(t, t + 1) for t in range(steps)] if keep_steps else chunks(steps):
-            biases = [Layers(*(p.biases[t] for p in products)) for t in chunk]
-            epsilon = [noise[:, t] for t in chunk]
+        for k, epsilon in enumerate(noise.split(spans, 1)):
+            biases = Layers(*(p.biases[k] for p in products))
             if keep_steps:
                 read_params = state.painted.read
-                state, kl, inputs, r, posterior = self._step(x, epsilon[0], state, weights, biases[0])
+                one = Layers(*(bias.steps()[0] for bias in biases))
+                state, kl, inputs, r, posterior = self._step(x, epsilon[:, 0], state, weights, one)
                 painted = state.painted
                 kept.append((painted.canvas, r, state.h, painted.h, *posterior, read_params, painted.write))
-                new, entered = [kl], [inputs]
+                kl, entered = kl.unsqueeze(1), Layers(*(value.unsqueeze(0) for value in inputs))
             else:
-                state, new, entered = run_chunk(x, epsilon, state, weights, biases)
-            kls += new
-            for inputs in entered:
-                for layer, value in zip(products, inputs, strict=True):
-                    layer.record(value)
+                state, kl, entered = run_chunk(x, epsilon, state, weights, biases)
+            kls.append(kl)
+            for layer, values in zip(products, entered, strict=True):
+                layer.record(values)
         canvas = state.painted.canvas
         # (9) -log p(x | c_T), from the logits
         reconstruction = F.binary_cross_entropy_with_logits(canvas, x, reduction="none").flatten(1).sum(1)
-        output = DrawOutput(canvas, reconstruction, torch.stack(kls, 1))
+        output = DrawOutput(canvas, reconstruction, torch.cat(kls, 1))
         if keep_steps:
             stacked: list[Any] = [_stack(column) for column in zip(*kept, strict=True)]
             output.steps = DrawSteps(*stacked)
         return output
 
     def _chunk(
-        self,
-        x: Tensor,
-        noise: Sequence[Tensor],
-        state: State,
-        weights: Layers[Tensor],
-        biases: Sequence[Layers[Bias]],
-    ) -> tuple[State, list[Tensor], list[Layers[Tensor]]]:
-        """Some steps of the loss pass, what :meth:`compile_chunk` compiles: the new state, and each step's KL and inputs."""
+        self, x: Tensor, noise: Tensor, state: State, weights: Layers[Tensor], biases: Layers[Bias]
+    ) -> tuple[State, Tensor, Layers[Tensor]]:
+        """Some steps of the loss pass, what :meth:`compile_chunk` compiles.
+
+        Args:
+            noise: [K, n, Z] of n steps.
+
+        Returns:
+            The new state, the steps' KL [K, n], and what went into their products, each [n, K, inputs].
+        """
         kls, entered = [], []
-        for epsilon, bias in zip(noise, biases, strict=True):
-            state, kl, inputs, _, _ = self._step(x, epsilon, state, weights, bias)
+        steps = zip(*(bias.steps() for bias in biases), strict=True)
+        for epsilon, bias in zip(noise.unbind(1), steps, strict=True):
+            state, kl, inputs, _, _ = self._step(x, epsilon, state, weights, Layers(*bias))
             kls.append(kl)
             # In the products' precision, which the compiler makes once for both uses.
-            entered.append(Layers(*(x.detach().to(w.dtype) for x, w in zip(inputs, weights, strict=True))))
-        return state, kls, entered
+            entered.append([x.detach().to(w.dtype) for x, w in zip(inputs, weights, strict=True)])
+        return state, together(kls, 1), Layers(*(together(of) for of in zip(*entered, strict=True)))
 
     def _step(
         self, x: Tensor, noise: Tensor, state: State, weights: Layers[Tensor], biases: Layers[Bias]
@@ -217,18 +230,19 @@ class Draw(Chunked):
     def generate(self, z: Tensor) -> DrawSamples:
         """Paint from latents (equations 6-8 with z from the prior, section 2.3). z: [K, T, Z], standard normal"""
         batch, steps = z.shape[:2]
-        decoder = lstm_product(self.decoder, steps, batch, self.product_dtype)
-        heads = self._heads_product(steps, batch)
+        spans = [1] * steps
+        decoder = lstm_product(self.decoder, spans, batch, self.product_dtype)
+        heads = self._heads_product(spans, batch)
         nothing = z.new_empty(0)
         weights, unused = Layers(nothing, nothing, decoder.weight, heads.weight), Bias(nothing, None)
         painted = self._initial_painting(batch, heads.weight)
         canvases, hidden, params = [], [], []
         for t in range(steps):
             into_decoder = torch.cat([_placed(z[:, t], painted.prior), painted.h], 1)
-            biases = Layers(unused, unused, decoder.biases[t], heads.biases[t])
+            biases = Layers(unused, unused, decoder.biases[t].steps()[0], heads.biases[t].steps()[0])
             painted = self._paint(into_decoder, painted, weights, biases)
-            decoder.record(into_decoder)
-            heads.record(painted.h)
+            decoder.record(into_decoder.unsqueeze(0))
+            heads.record(painted.h.unsqueeze(0))
             canvases.append(painted.canvas)
             hidden.append(painted.h)
             params.append(painted.write)
@@ -236,7 +250,7 @@ class Draw(Chunked):
 
     # -- the parts of a step --------------------------------------------------------------------------------
 
-    def _products(self, x: Tensor, steps: int) -> tuple[StepProduct, ...]:
+    def _products(self, x: Tensor, spans: Sequence[int]) -> tuple[StepProduct, ...]:
         """The step's products in the order of :class:`Layers`, ready for a loop."""
         batch, encoder = x.shape[0], self.encoder
         weight, bias = encoder.weight_ih, encoder.bias_ih + encoder.bias_hh
@@ -251,19 +265,19 @@ class Draw(Chunked):
             weight = torch.cat([-of_error, of_h], 1)
         weight = torch.cat([weight, encoder.weight_hh], 1)
         return (
-            StepProduct(weight, bias, steps, batch, self.product_dtype),
-            StepProduct(*joined(self.mu, self.log_sigma), steps, batch),
-            lstm_product(self.decoder, steps, batch, self.product_dtype),
-            self._heads_product(steps, batch),
+            StepProduct(weight, bias, spans, batch, self.product_dtype),
+            StepProduct(*joined(self.mu, self.log_sigma), spans, batch),
+            lstm_product(self.decoder, spans, batch, self.product_dtype),
+            self._heads_product(spans, batch),
         )
 
-    def _heads_product(self, steps: int, batch: int) -> StepProduct:
+    def _heads_product(self, spans: Sequence[int], batch: int) -> StepProduct:
         prior = (self.prior,) if self.config.prior == LEARNED else ()
         if self.config.attention:
             layers = self.read_attention, self.write_attention, self.write_patch
-            return StepProduct(*joined(*layers, *prior), steps, batch)
+            return StepProduct(*joined(*layers, *prior), spans, batch)
         # As wide as the picture: worth the LSTMs' precision.
-        return StepProduct(*joined(self.write_canvas, *prior), steps, batch, self.product_dtype)
+        return StepProduct(*joined(self.write_canvas, *prior), spans, batch, self.product_dtype)
 
     def _initial_painting(self, batch: int, heads: Tensor) -> Painted:
         """c_0 and the learned state, as the tensors that every later step has (or it would be compiled twice)."""
@@ -285,8 +299,7 @@ class Draw(Chunked):
         if params is None:
             return torch.stack([x, error], 1)
         window = window_from(params, config.read_size, config.image_width, config.image_height)
-        # One window for both images and all channels: read them as 2 C channels.
-        r = read(torch.cat([x, error], 1), window, config.read_size)
+        r = read([x, error], window, config.read_size)
         return r.unflatten(1, (2, config.image_channels))
 
     def _paint(

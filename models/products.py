@@ -6,7 +6,7 @@ weight gradient as one product over all T K rows after it, in place of T small o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,10 +14,22 @@ from torch import Tensor, nn
 
 
 class Bias(NamedTuple):
-    """b of one step of a :class:`StepProduct`, and what brings the gradient of the step's y back to it."""
+    """b of some steps of a :class:`StepProduct`, and what brings the gradients of their y back to it."""
 
-    carrier: Tensor  # [K, outputs] in the product's precision: b itself, or zeros where that is not b's
+    # [n, K, outputs] or of one step [K, outputs], in the product's precision: b itself, or zeros where that is not b's
+    carrier: Tensor
     value: Tensor | None  # b where the carrier is zeros, [outputs] or [K, outputs]
+
+    def steps(self) -> list[Bias]:
+        """One for each of the n steps."""
+        # One alone is not cut out, which on the way back would be a copy.
+        carriers = [self.carrier.squeeze(0)] if len(self.carrier) == 1 else self.carrier.unbind()
+        return [Bias(carrier, self.value) for carrier in carriers]
+
+
+def together(steps: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """n tensors along a new dimension, without a copy where it is one."""
+    return torch.stack(list(steps), dim) if len(steps) > 1 else steps[0].unsqueeze(dim)
 
 
 def product(x: Tensor, weight: Tensor, bias: Bias) -> Tensor:
@@ -36,6 +48,10 @@ class Chunked(nn.Module):
     product_dtype: torch.dtype | None = None
     _compiled_chunk: Callable[..., Any] | None = None
 
+    def spans(self, steps: int) -> list[int]:
+        """How many steps each call of the chunk takes: one, unless they are compiled together."""
+        return [1] * steps if self._compiled_chunk is None else chunks(steps)
+
     def compile_chunk(self, backend: str | Callable[..., Any] = "inductor") -> None:
         """Compile a few steps together with torch.compile: the T-step loop as a whole takes minutes."""
         self._compiled_chunk = torch.compile(self._chunk, dynamic=False, backend=backend)  # type: ignore[arg-type]
@@ -44,19 +60,20 @@ class Chunked(nn.Module):
 class StepProduct:
     """y_t = W x_t + b at the steps t = 0..T-1 of a loop, differentiable in W, b and x_t.
 
-    Each step takes ``weight`` and its own ``biases[t]`` through :func:`product`, and what went in is handed to
-    :meth:`record`. ``weight`` is detached: with y_t's gradients g_t, which arrive at the biases' carriers, W's is
-    sum_t g_t^T x_t, computed when they are all there.
+    Each step takes ``weight`` and its own one of ``biases``, which has an entry for each of ``spans``, through
+    :func:`product`, and what went in is handed to :meth:`record`. ``weight`` is detached: with y_t's gradients g_t, which
+    arrive at the biases' carriers, W's is sum_t g_t^T x_t, computed when they are all there.
 
     Args:
         weight: W [outputs, inputs].
         bias: b, [outputs] or one row for every picture [K, outputs].
-        steps, batch: T and K.
+        spans: how the T steps are split up. A few tensors of many steps are cheaper to hand over than many of one.
+        batch: K.
         dtype: of the products' operands; None for the weight's own.
     """
 
     def __init__(
-        self, weight: Tensor, bias: Tensor, steps: int, batch: int, dtype: torch.dtype | None = None
+        self, weight: Tensor, bias: Tensor, spans: Sequence[int], batch: int, dtype: torch.dtype | None = None
     ) -> None:
         self._inputs: list[Tensor] | None = [] if torch.is_grad_enabled() else None
         # [inputs, outputs], laid out as the product reads it
@@ -66,26 +83,26 @@ class StepProduct:
         value = bias if self.weight.dtype != bias.dtype else None
         carrier = bias if value is None else self.weight.new_zeros(weight.shape[0])
         if self._inputs is None:
-            carriers = (carrier.expand(batch, -1),) * steps
+            carriers = [carrier.expand(span, batch, -1) for span in spans]
         else:
-            carriers = _Steps.apply(weight, carrier, self._inputs, steps, batch)
+            carriers = _Steps.apply(weight, carrier, self._inputs, spans, batch)
         self.biases = [Bias(one, value) for one in carriers]
 
     def record(self, x: Tensor) -> None:
-        """``x`` [K, inputs] went through the product at the next step."""
+        """``x`` [n, K, inputs] went through the product at the next steps."""
         if self._inputs is not None:
             self._inputs.append(x.detach().to(self.weight.dtype))
 
 
 class _Steps(torch.autograd.Function):
-    """A row b, or one for every picture, at every step: T of [K, outputs]; backward gives W's gradient as well."""
+    """b at every step, [n, K, outputs] of each span; backward gives W's gradient as well."""
 
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, bias: Tensor, inputs: list[Tensor], steps: int, batch: int
+        ctx: Any, weight: Tensor, bias: Tensor, inputs: list[Tensor], spans: Sequence[int], batch: int
     ) -> tuple[Tensor, ...]:
         ctx.inputs, ctx.rows, ctx.dtype = inputs, bias.dim() == 2, weight.dtype
-        return tuple(bias.expand(batch, -1) for _ in range(steps))
+        return tuple(bias.expand(span, batch, -1) for span in spans)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -93,27 +110,30 @@ class _Steps(torch.autograd.Function):
         rows = None
         if first.device.type == "cpu" and first.dtype == ctx.dtype:
             # Added up inside the products, which saves the copies that joining them would take.
-            weight = first.t() @ inputs[0]
+            weight = first.flatten(0, 1).t() @ inputs[0].flatten(0, 1)
             for gradient, x in zip(gradients[1:], inputs[1:], strict=True):
-                weight.addmm_(gradient.t(), x)
+                weight.addmm_(gradient.flatten(0, 1).t(), x.flatten(0, 1))
             if ctx.needs_input_grad[1]:
-                rows = first.clone()
-                for gradient in gradients[1:]:
-                    rows += gradient
+                rows = torch.zeros_like(first[0])
+                for gradient in gradients:
+                    for step in gradient:
+                        rows += step
         else:
             joined = torch.cat(gradients)
-            weight = (joined.t() @ torch.cat(inputs)).to(ctx.dtype)
+            weight = (joined.flatten(0, 1).t() @ torch.cat(inputs).flatten(0, 1)).to(ctx.dtype)
             if ctx.needs_input_grad[1]:
-                rows = joined.unflatten(0, (len(gradients), -1)).sum(0)
+                rows = joined.sum(0)
         if rows is not None and not ctx.rows:
             rows = rows.sum(0)
         return weight, rows, None, None, None
 
 
-def lstm_product(cell: nn.LSTMCell, steps: int, batch: int, dtype: torch.dtype | None) -> StepProduct:
+def lstm_product(
+    cell: nn.LSTMCell, spans: Sequence[int], batch: int, dtype: torch.dtype | None
+) -> StepProduct:
     """The gates' sums of an LSTM, i, f, g, o: one product of [x_t, h_t]."""
     weight = torch.cat([cell.weight_ih, cell.weight_hh], 1)
-    return StepProduct(weight, cell.bias_ih + cell.bias_hh, steps, batch, dtype)
+    return StepProduct(weight, cell.bias_ih + cell.bias_hh, spans, batch, dtype)
 
 
 def reset_lstm(cell: nn.LSTMCell) -> None:
@@ -142,12 +162,12 @@ def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     return o.sigmoid() * cell.tanh(), cell
 
 
-def chunks(steps: int) -> list[range]:
-    """Which of T steps are compiled together: 4 or 5 where that divides T, else 4 and a short last chunk.
+def chunks(steps: int) -> list[int]:
+    """How T steps are compiled together: 4 or 5 at a time where that divides T, else 4 and a short last chunk.
 
     Larger chunks save few launches more, and compiling takes longer than a minute.
     """
     if steps <= 5:
-        return [range(steps)]
+        return [steps]
     size = 5 if steps % 5 == 0 and steps % 4 else 4
-    return [range(first, min(first + size, steps)) for first in range(0, steps, size)]
+    return [min(size, steps - first) for first in range(0, steps, size)]

@@ -46,7 +46,7 @@ def test_read_write(golden: Path, dtype: torch.dtype) -> None:
         height, width = x.shape[-2:]
         n = int(case["N_read"])
         window = window_from(torch.from_numpy(case["read_att"]).to(dtype), n, width, height)
-        got = torch.stack([read(x, window, n), read(x_hat, window, n)], 1)
+        got = read([x, x_hat], window, n).unflatten(1, (2, -1))
         check(got, case["read"], f"case {i} read")
         window = window_from(
             torch.from_numpy(case["write_att"]).to(dtype), int(case["N_write"]), width, height

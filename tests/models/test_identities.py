@@ -48,14 +48,14 @@ def test_write_is_the_transpose_of_read(n: int, params: list[float], seed: int) 
     x = torch.rand(1, 2, 7, 9, dtype=torch.float64, generator=generator)
     w = torch.rand(1, 2, n, n, dtype=torch.float64, generator=generator)
     window = window_from(torch.tensor([params], dtype=torch.float64), n, 9, 7)
-    left = (read(x, window, n) * w).sum() / window.gamma
+    left = (read([x], window, n) * w).sum() / window.gamma
     right = (x * write(w, window, 9, 7)).sum() * window.gamma
     torch.testing.assert_close(left, right, rtol=1e-10, atol=1e-12)
 
 
 def test_a_constant_picture_reads_as_gamma() -> None:
     window = window_from(torch.tensor([[3.0, -2.0, -4.0, 1.0, 0.7]]), 4, 9, 7)
-    glimpse = read(torch.ones(1, 3, 7, 9), window, 4)
+    glimpse = read([torch.ones(1, 3, 7, 9)], window, 4)
     torch.testing.assert_close(glimpse, torch.full((1, 3, 4, 4), math.exp(0.7)))
 
 
@@ -229,7 +229,7 @@ def test_mixed_precision_reads_pictures_of_eight_bits_as_they_are() -> None:
     narrow = torch.zeros(1, 5)
     narrow[:, 2] = -20.0
     window = window_from(narrow, 16, 16, 16)  # stride 1, from edge to edge
-    torch.testing.assert_close(read(picture, window, 16, torch.bfloat16), picture, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(read([picture], window, 16, torch.bfloat16), picture, rtol=1e-6, atol=1e-9)
 
 
 def test_a_glimpse_in_mixed_precision_is_nearly_float32s() -> None:
