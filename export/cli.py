@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import VersionOption, make_app, note, option, progress, run_app
+from ..console import VersionOption, check_outputs, make_app, note, option, progress, run_app
 from ..errors import DrawError
 from ..runtime.onnx_file import OPSETS
 from .options import MAX_BATCH, MAX_STEPS, OPSET, ExportOptions, Graph, Outputs, Precision, Recurrence
@@ -125,7 +125,7 @@ def command(
     if atol is not None and not 0.0 < atol < float("inf"):
         raise DrawError(f"--atol must be a positive number, not {atol:g}")
 
-    from ..files import check_writable, write_bytes
+    from ..files import write_bytes
     from ..models.checkpoint import load_checkpoint
     from ..pretrained import find_packaged, packaged_card
     from .triton import check_repository, write_repository
@@ -146,9 +146,9 @@ def command(
     resolved = options.resolve(checkpoint).graph
     target = output or Path(f"{resolved}.onnx")
     if triton is None or output is not None:
-        check_writable(target)
         if target.exists() and target.samefile(source):
             raise DrawError(f"{target} is the checkpoint itself; choose another name for the ONNX file")
+        check_outputs({"--output": target})
     if triton is not None:
         check_repository(triton, target.stem)
 

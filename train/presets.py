@@ -15,8 +15,8 @@ from .settings import TrainSettings
 class Preset:
     """A named experiment: a model and its settings, and where it takes several stages what each changes of them.
 
-    ``stages`` name fields of :class:`TrainSettings` and ``time_steps`` of the model. An option that one of them names
-    makes a run of one stage of one's own, from ``settings``.
+    ``stages`` name fields of :class:`TrainSettings`, and of the model ``time_steps`` and a ``prior`` that is learned from
+    then on. An option that one of them names makes a run of one stage of one's own, from ``settings``.
     """
 
     description: str
@@ -154,6 +154,16 @@ PRESETS: dict[str, Preset] = dict(
                     "warmup": 200,
                     "attention_lr_scale": 0.1,
                     "write_window": 0.0,
+                },
+                {  # where the second digit goes depends on the first
+                    "iterations": 12_000,
+                    "time_steps": 32,
+                    "prior": "learned",
+                    "learning_rate": 2e-3,
+                    "warmup": 200,
+                    "attention_lr_scale": 0.1,
+                    "write_window": 0.0,
+                    "weight_decay": 0.05,
                 },
             ),
         ),

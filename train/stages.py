@@ -18,7 +18,7 @@ from .settings import TrainSettings
 
 @dataclass(frozen=True)
 class Stage:
-    """Settings, whose iterations are the stage's alone, and the model; stages differ in its ``time_steps`` only."""
+    """Settings, whose iterations are the stage's alone, and the model: stages differ in its steps and in its prior."""
 
     settings: TrainSettings
     config: ModelConfig

@@ -171,6 +171,7 @@ def test_bad_checkpoints_are_one_line_and_run_nothing(folder, draw_export):
         (["--ckpt", "draw.ckpt", "-o", "nowhere/x.onnx"], 1, "the folder nowhere does not exist"),
         (["--ckpt", "draw.ckpt", "-o", "."], 1, "it is a folder"),
         (["--ckpt", "draw.ckpt", "-o", "draw.ckpt"], 1, "is the checkpoint itself"),
+        (["--ckpt", "draw.ckpt", "-o", "x.pt"], 2, "--output writes .onnx files: x.pt should end in .onnx"),
         (["--ckpt", "classifier.ckpt", "--graph", "scorer"], 1, "needs a DRAW checkpoint"),
         (["--ckpt", "draw.ckpt", "--graph", "classifier"], 1, "needs a classifier checkpoint"),
         (["--ckpt", "draw.ckpt", "--graph", "gan"], 2, "--graph"),

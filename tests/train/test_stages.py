@@ -13,7 +13,7 @@ import torch
 
 from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import Checkpoint, build_model, load_checkpoint
-from draw_onnx.models.config import DrawConfig
+from draw_onnx.models.config import ClassifierConfig, DrawConfig, prior_of
 from draw_onnx.models.draw import Draw
 from draw_onnx.train import launch
 from draw_onnx.train.data.dataset import Dataset
@@ -35,7 +35,7 @@ PRESET = Preset(
     SETTINGS,
     (
         {"iterations": 8},
-        {"iterations": 12, "time_steps": 3, "learning_rate": 2e-3, "batch_size": 6},
+        {"iterations": 12, "time_steps": 3, "learning_rate": 2e-3, "batch_size": 6, "prior": "learned"},
     ),
 )
 
@@ -120,7 +120,8 @@ def test_a_stage_begins_from_the_averaged_weights_with_a_fresh_optimiser(
     assert state == {}
     assert start.initial.iteration == 8
     for name, value in weights.items():
-        assert torch.equal(value, start.initial.weights[name])
+        # The prior is the standard one until it has learned.
+        assert torch.equal(value, start.initial.weights.get(name, torch.zeros_like(value))), name
 
 
 def test_best_belongs_to_the_stage(train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,14 +220,20 @@ def test_the_time_left_is_that_of_the_whole_run() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_whole(name: str, tmp_path: Path) -> None:
-    """Every stage's settings are valid, and stages differ in nothing of the model but its steps."""
+    """Every stage's settings are valid; of the model steps alone differ, and a prior may begin to be learned."""
     for picture in ("a/1.png", "b/1.png"):
         (tmp_path / picture).parent.mkdir()
         (tmp_path / picture).touch()
     start = begin(PRESETS[name], {"image_dir": str(tmp_path)} if "images" in name else {}, {})
     assert isinstance(start.place, Place)
-    shapes = {dataclasses.replace(stage.config, time_steps=1) for stage in start.place.plan}
+    configs = [stage.config for stage in start.place.plan]
+    changes: list[dict[str, Any]] = [{"time_steps": 1, "prior": "standard"}, {"time_steps": 1}]
+    shapes = {
+        dataclasses.replace(config, **changes[isinstance(config, ClassifierConfig)]) for config in configs
+    }
     assert len(shapes) == 1
+    priors = [prior_of(config) for config in configs]
+    assert priors == sorted(priors, reverse=True)  # "standard" first
 
 
 def test_every_stage_has_the_compilers_whole_limit(
