@@ -23,7 +23,11 @@ from .streams import drain_stdout, prepare_streams, printable
 # Typer carries its own copy of click since 0.26 and used the real one before: the classes are
 # reached through the one that Typer exports in both.
 _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
-_SUFFIXES = {"--gif": ".gif", "--npz": ".npz", "--output": ".onnx"}  # of what options write; the others write PNG
+_SUFFIXES = {
+    "--gif": ".gif",
+    "--npz": ".npz",
+    "--output": ".onnx",
+}  # of what options write; the others write PNG
 # What the extras [train] and [export] bring.
 _EXTRA_PACKAGES = (
     *("torch", "safetensors", "lightning_fabric", "tensorboard", "sklearn", "scipy", "h5py", "pooch"),
@@ -158,9 +162,7 @@ def check_outputs(outputs: Mapping[str, Path | None]) -> None:
     for option, path in outputs.items():
         suffix = _SUFFIXES.get(option, ".png")
         if path is not None and path.suffix.lower() != suffix:
-            raise typer.BadParameter(
-                f"{option} writes {suffix} files: {path.name} should end in {suffix}."
-            )
+            raise typer.BadParameter(f"{option} writes {suffix} files: {path.name} should end in {suffix}.")
 
 
 _quiet = False
