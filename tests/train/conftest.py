@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -55,7 +56,14 @@ DRAW = DrawConfig(1, 6, 5, time_steps=3, hidden_size=8, latent_size=2, read_size
 WHOLE = DrawConfig(
     1, 6, 5, time_steps=3, hidden_size=8, latent_size=2, read_size=0, write_size=0, attention=False
 )
-CLASSIFIER = ClassifierConfig(1, 6, 5, time_steps=3, hidden_size=8, read_size=4, labels=("row", "column"))
+MODELS = {
+    "draw": DRAW,
+    "draw-no-attention": WHOLE,
+    "draw-learned-prior": dataclasses.replace(DRAW, prior="learned"),
+    "classifier": ClassifierConfig(
+        1, 6, 5, time_steps=3, hidden_size=8, read_size=4, labels=("row", "column")
+    ),
+}
 
 
 @pytest.fixture
@@ -82,7 +90,7 @@ def make_trainer(tmp_path: Path, bars: Dataset) -> Callable[..., Trainer]:
         run = RunFolder(tmp_path / folder)
         run.path.mkdir(exist_ok=True)
         fabric = Fabric(accelerator=hardware.device, devices=1)
-        config = {"draw": DRAW, "draw-no-attention": WHOLE, "classifier": CLASSIFIER}[model]
+        config = MODELS[model]
         if resume:
             start = Start(place_of(resume), resume=resume, fresh=False)
         else:

@@ -73,6 +73,7 @@ RECORDED = Hardware(device="cuda", cuda_graph=True)
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "DRAW": ("draw", {}),
     "without attention": ("draw-no-attention", {}),
+    "learned prior": ("draw-learned-prior", {}),
     "labels": ("classifier", {}),
     "two rates": ("classifier", {"attention_lr_scale": 0.1, "attention_lr_settle": 5}),
     "weight decay": ("classifier", {"attention_lr_scale": 0.1, "weight_decay": 0.1}),
@@ -80,6 +81,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "held write windows": ("draw", {"write_window": 2.0}),
     "bfloat16": ("draw", {"precision": "bf16-mixed"}),
     "compiled": ("draw", {"compile": True}),
+    "compiled learned prior": ("draw-learned-prior", {"compile": True}),
     "compiled labels": ("classifier", {"compile": True}),
     "compiled bfloat16": ("draw", {"compile": True, "precision": "bf16-mixed"}),
 }

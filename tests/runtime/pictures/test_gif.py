@@ -75,7 +75,7 @@ def test_what_stays_as_it_is_reads_back_as_it_was(seed: int, channels: int) -> N
         steps[k] = np.where(stays, steps[k - 1], steps[k])
     with TemporaryDirectory() as folder:
         path = Path(folder) / "x.gif"
-        write_images_gif(path, steps[:, None].astype(np.float32) / 255, scale=1)
+        write_images_gif(path, (steps[:, None] / 255).astype(np.float32), scale=1)
         frames, durations = frames_of(path)
     # Frames that are all the same are one that stays longer.
     shown = [frame for frame, time in zip(frames, durations, strict=True) for _ in range(time // 100)]
