@@ -115,20 +115,23 @@ def write_gif(
     for index in range(count):
         indices[index] = _indices(first if index == 0 else frame(index), palette, grey)
         advance()
+    # A frame holds what changed, which halves the file; one without any change is the one before, for longer.
     same = indices[1:] == indices[:-1]
-    indices[1:][same] = _UNCHANGED  # half the file
+    indices[1:][same] = _UNCHANGED
+    starts = np.flatnonzero([True, *~same.all((1, 2))])
     duration = round(100 / fps) * 10  # milliseconds, in GIF's unit
-    last = max(duration, round(hold * 100) * 10)
+    durations = np.diff([*starts, count]) * duration
+    durations[-1] += max(0, round(hold * 100) * 10 - duration)
     options = {
         "palette": palette,
-        "duration": [duration] * (count - 1) + [last] if count > 1 else last,
+        "duration": durations.tolist() if len(starts) > 1 else int(durations[0]),
         "loop": 0,
         "transparency": _UNCHANGED,
         "disposal": 1,  # each frame lies on the one before
         "optimize": False,  # it would merge and reorder the palette
     }
     # Into memory: after an error in a file imageio tries again when the file is closed.
-    data = imwrite("<bytes>", indices, extension=".gif", plugin="pillow", is_batch=True, **options)
+    data = imwrite("<bytes>", indices[starts], extension=".gif", plugin="pillow", is_batch=True, **options)
     write_bytes(path, data)
 
 

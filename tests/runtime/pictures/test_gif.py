@@ -68,7 +68,7 @@ def test_colours_stay_near(tmp_path: Path) -> None:
 def test_what_stays_as_it_is_reads_back_as_it_was(seed: int, channels: int) -> None:
     """A frame holds its changes only: pixels that come, go, stay for some frames or never change at all."""
     generator = np.random.default_rng(seed)
-    some = np.array([0, 0, 64, 255])  # black most of all
+    some = np.array([0, 0, GAP_COLOUR[0], 255])  # black most of all
     steps = some[generator.integers(4, size=(6, channels, 7, 9))]
     for k in range(1, 6):
         stays = generator.random((7, 9)) < generator.choice([0.0, 0.5, 0.9, 1.0])
