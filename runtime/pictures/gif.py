@@ -120,7 +120,7 @@ def write_gif(
     indices[1:][same] = _UNCHANGED
     starts = np.flatnonzero([True, *~same.all((1, 2))])
     duration = round(100 / fps) * 10  # milliseconds, in GIF's unit
-    durations = np.diff([*starts, count]) * duration
+    durations = np.diff(starts, append=count) * duration
     durations[-1] += max(0, round(hold * 100) * 10 - duration)
     options = {
         "palette": palette,
