@@ -111,11 +111,13 @@ def test_the_weights_are_those_that_draw_eval_measures(checkpoints):
             np.testing.assert_allclose(got, matrix, rtol=2e-5, atol=1e-7, err_msg=f"{name} {key}")
 
 
-@pytest.mark.parametrize("name", ["mnist-no-attention", "mnist-two-digit", "cluttered-mnist-4"])
-def test_packaged_models_are_small_and_pass(name):
+@pytest.mark.parametrize(
+    ("name", "atol"), [("mnist-no-attention", None), ("mnist", 0.03), ("cluttered-mnist-4", None)]
+)
+def test_packaged_models_are_small_and_pass(name, atol):
     # From the checkout: the package leaves the largest out.
     checkpoint = load_checkpoint(ROOT / "pretrained" / f"{name}.safetensors")
-    exported = export(checkpoint, dataclasses.replace(INT8, batch=2))
+    exported = export(checkpoint, dataclasses.replace(INT8, batch=2), atol=atol)
     exported.require_parity()
     for recurrence in ("unrolled", "lstm") if name != "cluttered-mnist-4" else ("unrolled",):
         assert len(exported.data) <= 0.3 * len(build(checkpoint, ExportOptions(recurrence=recurrence)))
