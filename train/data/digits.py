@@ -20,7 +20,7 @@ def load_digits(device: torch.device) -> Dataset:
     images, labels = load(return_X_y=True)
     order = permutation(DIGITS_SPLIT, len(images))
     pictures = images.reshape(-1, 1, 8, 8).astype(np.uint8)
-    shuffled = Pictures(pictures, labels.astype(np.int64), maximum=16)[order]
+    shuffled = Pictures(pictures, np.asarray(labels, np.int64), maximum=16)[order]
     parts = {
         "train": shuffled[: -VALID_SIZE - TEST_SIZE].on(device),
         "valid": shuffled[-VALID_SIZE - TEST_SIZE : -TEST_SIZE].on(device),
