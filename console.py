@@ -23,11 +23,8 @@ from .streams import drain_stdout, prepare_streams, printable
 # Typer carries its own copy of click since 0.26 and used the real one before: the classes are
 # reached through the one that Typer exports in both.
 _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
-_SUFFIXES = {
-    "--gif": ".gif",
-    "--npz": ".npz",
-    "--output": ".onnx",
-}  # of what options write; the others write PNG
+# Of what options write; the others write PNG.
+_SUFFIXES = {"--gif": ".gif", "--npz": ".npz", "--output": ".onnx"}
 # What the extras [train] and [export] bring.
 _EXTRA_PACKAGES = (
     *("torch", "safetensors", "lightning_fabric", "tensorboard", "sklearn", "scipy", "h5py", "pooch"),
