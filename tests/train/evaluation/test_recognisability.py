@@ -32,9 +32,8 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(images))
     large = images.reshape(-1, 8, 8).repeat(2, 1).repeat(2, 2) > 7
-    return np.pad(large, ((0, 0), (6, 6), (6, 6))).astype(np.uint8)[order], np.asarray(labels, np.int64)[
-        order
-    ]
+    framed = np.pad(large, ((0, 0), (6, 6), (6, 6))).astype(np.uint8)
+    return framed[order], np.asarray(labels, np.int64)[order]
 
 
 def test_torn_digits_are_of_two(digits: tuple[np.ndarray, np.ndarray]) -> None:
