@@ -50,7 +50,8 @@ def command(
         str | None,
         option(
             "Start from a checkpoint's weights (a file or a packaged name) and not from random ones, with a"
-            " fresh optimiser and schedule. The model's sizes are then the checkpoint's; only --time-steps may differ.",
+            " fresh optimiser and schedule. The model's sizes are then the checkpoint's, but for --time-steps and"
+            " what weights can grow to: windows of 2N-1, 3N-2, … filters in place of N, and --prior learned.",
             _RUN,
             metavar="FILE|NAME",
         ),

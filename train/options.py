@@ -11,7 +11,8 @@ from typing import Any
 from ..console import note
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint, weights_sha256
-from ..models.config import LEARNED, ClassifierConfig, DrawConfig, ModelConfig, prior_of
+from ..models.config import ClassifierConfig, DrawConfig, ModelConfig
+from ..models.growth import WINDOWS, misfits
 from .data.labelled_folder import class_names
 from .data.places import expand_home
 from .presets import Preset
@@ -102,10 +103,7 @@ def begin(
     index = from_stage - 1 if from_stage else 0
     if initial is not None:
         check_kind(preset, initial)
-        config = dataclasses.replace(plan[index].config, time_steps=initial.config.time_steps)
-        if prior_of(config) == LEARNED:
-            config = dataclasses.replace(config, prior=prior_of(initial.config))
-        if config != initial.config:
+        if misfits(initial.config, plan[index].config):
             raise DrawError("--from-stage: the checkpoint's model has other sizes than the preset's")
         digest = weights_sha256(initial.weights, initial.config)
         plan = [Stage(stage.settings.replace(init_from=digest), stage.config) for stage in plan]
@@ -193,8 +191,8 @@ def check_kind(preset: Preset, initial: Checkpoint) -> None:
 def apply_initial(
     preset: Preset, initial: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]
 ) -> tuple[TrainSettings, ModelConfig]:
-    """Settings and model of a run that starts from ``initial``: its sizes, except the number of steps, and a learned
-    prior in place of the standard one.
+    """Settings and model of a run that starts from ``initial``: its sizes, except what weights can grow to: steps,
+    larger windows, and a learned prior in place of the standard one (models/growth.py).
 
     Sizes that are then not the preset's are said: a run called ``cluttered-mnist-4`` may have 8 glimpses.
 
@@ -216,9 +214,15 @@ def apply_initial(
     }
     settings, config = apply_options(dataclasses.replace(preset, model=initial.config), changes, sizes)
     ours, theirs = vars(config), vars(initial.config)
-    free = {"time_steps", "prior"} if prior_of(config) == LEARNED else {"time_steps"}
-    fixed = [name for name in ours if name not in free and ours[name] != theirs[name] and name in sizes]
-    fixed += [name for name in changes if name in ours and ours[name] != theirs[name]]
+    fixed = [name for name in misfits(initial.config, config) if name in sizes or name in changes]
+    for name in fixed:
+        if name in WINDOWS and theirs[name] > 1:
+            n = theirs[name]
+            larger = ", ".join(str(k * (n - 1) + 1) for k in (2, 3, 4))
+            raise DrawError(
+                f"{option_names([name])} {ours[name]}: the checkpoint's windows have {n} filters a side, which are among"
+                f" {larger}, … but not among {ours[name]}"
+            )
     if fixed:
         raise DrawError(
             f"--init-from takes the model's sizes from the checkpoint: leave out {option_names(fixed)}"

@@ -18,7 +18,7 @@ from .settings import TrainSettings
 
 @dataclass(frozen=True)
 class Stage:
-    """Settings, whose iterations are the stage's alone, and the model: stages differ in its steps and in its prior."""
+    """Settings, whose iterations are the stage's alone, and the model: its steps, windows and prior differ."""
 
     settings: TrainSettings
     config: ModelConfig

@@ -21,6 +21,7 @@ from ..errors import DrawError
 from ..models.checkpoint import Checkpoint, build_model, save_checkpoint, save_weights
 from ..models.classifier import GlimpseClassifier
 from ..models.draw import Draw
+from ..models.growth import grown
 from .clock import Clock
 from .cuda_graph import CapturedUpdate
 from .data.dataset import Dataset
@@ -78,9 +79,8 @@ class Trainer:
         if state is not None:
             model.load_state_dict(state["model"])
         elif start.initial is not None:
-            # A learned prior begins as the standard one of weights from before it.
-            prior = {name: value for name, value in model.state_dict().items() if name.startswith("prior.")}
-            model.load_state_dict(prior | start.initial.weights)
+            initial = start.initial
+            model.load_state_dict(grown(initial.weights, initial.config, self.config))
         elif settings.write_window:
             start_write_windows(cast(Draw, model), settings.write_window)
         if settings.compile:

@@ -147,6 +147,11 @@ def test_two_devices_train_like_one(finished: Path, tmp_path: Path) -> None:
         (["--init-from", "cluttered-mnist"], 1, "preset digits trains DRAW, the checkpoint is the glimpse"),
         (["--preset", "mnist", "--init-from", "mnist", "--latent", "9"], 1, "leave out --latent"),
         (
+            ["--preset", "mnist", "--init-from", "mnist", "--read-size", "8"],
+            1,
+            "--read-size 8: the checkpoint's windows have ",
+        ),
+        (
             ["--preset", "images", "--image-dir", ".", "--init-from", "mnist", "--channels", "3"],
             1,
             "leave out --channels",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import torch
 
 from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import Checkpoint, build_model, load_checkpoint
-from draw_onnx.models.config import ClassifierConfig, DrawConfig, prior_of
+from draw_onnx.models.config import DrawConfig
 from draw_onnx.models.draw import Draw
+from draw_onnx.models.growth import grown, misfits
 from draw_onnx.train import launch
 from draw_onnx.train.data.dataset import Dataset
 from draw_onnx.train.options import begin, go_on
@@ -35,7 +37,15 @@ PRESET = Preset(
     SETTINGS,
     (
         {"iterations": 8},
-        {"iterations": 12, "time_steps": 3, "learning_rate": 2e-3, "batch_size": 6, "prior": "learned"},
+        {
+            "iterations": 12,
+            "time_steps": 3,
+            "read_size": 3,
+            "write_size": 5,
+            "learning_rate": 2e-3,
+            "batch_size": 6,
+            "prior": "learned",
+        },
     ),
 )
 
@@ -119,9 +129,10 @@ def test_a_stage_begins_from_the_averaged_weights_with_a_fresh_optimiser(
     (_, _, _), (start, weights, state) = starts
     assert state == {}
     assert start.initial.iteration == 8
-    for name, value in weights.items():
-        # The prior is the standard one until it has learned.
-        assert torch.equal(value, start.initial.weights.get(name, torch.zeros_like(value))), name
+    config = start.place.stage.config
+    assert (config.read_size, config.write_size, config.prior) == (3, 5, "learned")
+    for name, value in grown(start.initial.weights, MODEL, config).items():
+        assert torch.equal(weights[name], value), name
 
 
 def test_best_belongs_to_the_stage(train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,20 +231,14 @@ def test_the_time_left_is_that_of_the_whole_run() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_whole(name: str, tmp_path: Path) -> None:
-    """Every stage's settings are valid; of the model steps alone differ, and a prior may begin to be learned."""
+    """Every stage's settings are valid, and its model is one that the weights of the stage before can grow to."""
     for picture in ("a/1.png", "b/1.png"):
         (tmp_path / picture).parent.mkdir()
         (tmp_path / picture).touch()
     start = begin(PRESETS[name], {"image_dir": str(tmp_path)} if "images" in name else {}, {})
     assert isinstance(start.place, Place)
-    configs = [stage.config for stage in start.place.plan]
-    changes: list[dict[str, Any]] = [{"time_steps": 1, "prior": "standard"}, {"time_steps": 1}]
-    shapes = {
-        dataclasses.replace(config, **changes[isinstance(config, ClassifierConfig)]) for config in configs
-    }
-    assert len(shapes) == 1
-    priors = [prior_of(config) for config in configs]
-    assert priors == sorted(priors, reverse=True)  # "standard" first
+    for before, after in itertools.pairwise(stage.config for stage in start.place.plan):
+        assert misfits(before, after) == []
 
 
 def test_every_stage_has_the_compilers_whole_limit(
