@@ -3,6 +3,10 @@
 The reference is torch in float64. Every output is compared at every step, for batches of 1, 2 and 5 and
 for noise drawn from the stream, zero, +4 and -4. Torch's own float32 error on the same inputs stands
 beside ours, so that a miss can be told from a model that float32 cannot compute.
+
+That error depends on the order of torch's sums: with weights that make much of a rounding one order may be five times as
+near to float64 as the next. Before a float32 file is refused for the size of an error, torch's is therefore taken as
+the largest of several orders, with the hidden units of the same model reordered.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint
+from ..models.reordering import reordered
 from ..runtime.metadata import LOGITS
 from ..runtime.providers import ProviderError, create_session
 from .gates import Gate, asked_for, default_atol, gate_of, same_answers
@@ -27,9 +32,12 @@ if TYPE_CHECKING:
     import onnxruntime
 
 
+ORDERS = 8  # of torch float32's sums, the weights' own among them
+
+
 @dataclass(frozen=True)
 class Row:
-    """One output's line of the report; errors are the largest over all inputs, steps and elements."""
+    """One output's line of the report; errors are the largest over all inputs, steps and elements (torch's: and orders)."""
 
     output: str
     error: float  # |onnx - torch float64|
@@ -60,7 +68,7 @@ def open_session(data: bytes) -> onnxruntime.InferenceSession:
 
 
 _Array = NDArray[np.float64]
-_Compared = tuple[str, _Array, _Array, _Array]  # label of the input; got, expected, torch float32's
+_Compared = tuple[str, _Array, _Array, float]  # label of the input; got, expected, torch float32's error
 Run = Callable[[Feeds], Mapping[str, NDArray[np.float32]]]  # an engine with a file loaded: outputs by name
 
 
@@ -89,21 +97,45 @@ def compare(
     atol = default_atol(dtype, graph) if atol is None else atol
     exact, single = checkpoint.build(torch.float64), checkpoint.build(torch.float32)
     found: dict[str, list[_Compared]] = {}
+
+    def judged() -> tuple[Row, ...]:
+        return tuple(_row(name, inputs, dtype, atol) for name, inputs in found.items())
+
     with one_torch_thread():
-        for label, feeds in cases(checkpoint, graph, time_steps, BATCHES if batch is None else (batch,)):
+        inputs = list(cases(checkpoint, graph, time_steps, BATCHES if batch is None else (batch,)))
+        for label, feeds in inputs:
             expected = reference(exact, graph, feeds, time_steps)
             rough = reference(single, graph, feeds, time_steps)
             for name, values in run(feeds).items():
-                compared = label, np.asarray(values, np.float64), expected[name], rough[name]
+                compared = (
+                    label,
+                    np.asarray(values, np.float64),
+                    expected[name],
+                    _distance(rough[name], expected[name]),
+                )
                 found.setdefault(name, []).append(compared)
             advance()
-    return tuple(_row(name, inputs, dtype, atol) for name, inputs in found.items())
+        rows = judged()
+        if dtype == "fp32" and any(not (row.passed or row.problem) for row in rows):
+            for order in range(1, ORDERS):
+                single.load_state_dict(reordered(checkpoint.weights, order))
+                for k, (_, feeds) in enumerate(inputs):
+                    rough = reference(single, graph, feeds, time_steps)
+                    for name, compared in found.items():
+                        label, got, expected, error = compared[k]
+                        compared[k] = label, got, expected, max(error, _distance(rough[name], expected))
+            rows = judged()
+    return rows
+
+
+def _distance(a: _Array, b: _Array) -> float:
+    return float(abs(a - b).max())
 
 
 def _row(name: str, inputs: list[_Compared], dtype: Precision, atol: float) -> Row:
     """One output over all inputs, up to the first that is wrong by more than its numbers."""
     pairs, torch_error, problem = [], 0.0, ""
-    for label, got, expected, rough in inputs:
+    for label, got, expected, rounding in inputs:
         if got.shape != expected.shape:
             problem = f"has the shape {got.shape}, not {expected.shape} ({label})"
         elif not np.isfinite(expected).all():
@@ -114,8 +146,8 @@ def _row(name: str, inputs: list[_Compared], dtype: Precision, atol: float) -> R
             problem = f"names another class ({label})"
         if problem:
             break
-        torch_error = max(torch_error, float(abs(rough - expected).max()))
+        torch_error = max(torch_error, rounding)
         pairs.append((got, expected))
-    error = max((float(abs(got - expected).max()) for got, expected in pairs), default=0.0)
+    error = max((_distance(got, expected) for got, expected in pairs), default=0.0)
     gate = gate_of(name, dtype, atol, torch_error)
     return Row(name, error, torch_error, gate, gate.used(pairs), problem, asked_for(name, dtype))

@@ -1,0 +1,48 @@
+"""The same model with its hidden units in another order: equal in exact arithmetic, other sums in float32."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# An LSTM, what it starts from, and the matrices whose last columns take its hidden state.
+_CELLS = (
+    (
+        "encoder",
+        ("initial_encoder_hidden", "initial_encoder_cell"),
+        ("encoder.weight_hh", "mu.weight", "log_sigma.weight"),
+    ),
+    (
+        "decoder",
+        ("initial_decoder_hidden", "initial_decoder_cell"),
+        (
+            *("decoder.weight_hh", "encoder.weight_ih", "read_attention.weight", "write_attention.weight"),
+            *("write_patch.weight", "write_canvas.weight", "prior.weight"),
+        ),
+    ),
+    (
+        "lstm",
+        ("initial_hidden", "initial_cell"),
+        ("lstm.weight_hh", "read_attention.weight", "output.weight"),
+    ),
+)
+
+
+def reordered(weights: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """``weights`` of a DRAW or a classifier with each LSTM's units in an order that ``seed`` draws."""
+    weights, generator = dict(weights), torch.Generator().manual_seed(seed)
+    for cell, states, readers in _CELLS:
+        if f"{cell}.weight_hh" not in weights:
+            continue
+        size = weights[f"{cell}.weight_hh"].shape[1]
+        order = torch.randperm(size, generator=generator)
+        gates = (torch.arange(4)[:, None] * size + order).flatten()
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            weights[f"{cell}.{name}"] = weights[f"{cell}.{name}"][gates]
+        for name in states:
+            weights[name] = weights[name][order]
+        for name in readers:
+            if name in weights:
+                before, state = weights[name].tensor_split([-size], 1)
+                weights[name] = torch.cat([before, state[:, order]], 1)
+    return weights
