@@ -165,6 +165,16 @@ PRESETS: dict[str, Preset] = dict(
                     "write_window": 0.0,
                     "weight_decay": 0.05,
                 },
+                {
+                    "iterations": 5000,
+                    "time_steps": 48,
+                    "prior": "learned",
+                    "learning_rate": 2e-3,
+                    "warmup": 200,
+                    "attention_lr_scale": 0.1,
+                    "write_window": 0.0,
+                    "weight_decay": 0.05,
+                },
             ),
         ),
         _preset(
