@@ -106,6 +106,17 @@ PRESETS: dict[str, Preset] = dict(
                     "warmup": 200,
                     "precision": "bf16-mixed",
                 },
+                {  # a stroke is finer than five filters across it
+                    "time_steps": 64,
+                    "read_size": 9,
+                    "write_size": 9,
+                    "iterations": 12_000,
+                    "optimizer": "soap",
+                    "learning_rate": 3e-3,
+                    "warmup": 200,
+                    "weight_decay": 0.05,
+                    "precision": "bf16-mixed",
+                },
             ),
         ),
         _preset(
