@@ -25,9 +25,12 @@ def test_every_option_sets_a_field_or_is_used() -> None:
 def test_the_page_says_what_every_preset_is() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
     for name, preset in PRESETS.items():
-        model = preset.model
-        steps = dict.fromkeys(
-            str(stage.get("time_steps", model.time_steps)) for stage in preset.stages or ({},)
+        models = [dataclasses.asdict(preset.model) | stage for stage in preset.stages or ({},)]
+        shape = "×".join(str(models[0][f"image_{side}"]) for side in ("channels", "height", "width"))
+        steps = " → ".join(dict.fromkeys(str(model["time_steps"]) for model in models))
+        windows = " → ".join(
+            dict.fromkeys(f"{model['read_size']}, {model.get('write_size', '–')}" for model in models)
         )
-        shape = f"{model.image_channels}×{model.image_height}×{model.image_width}"
-        assert f"\n| `{name}` | {preset.description} | {shape} | {' → '.join(steps)} |\n" in page
+        if not models[0].get("attention", True):
+            windows = "whole images"
+        assert f"\n| `{name}` | {preset.description} | {shape} | {steps} | {windows} |\n" in page
