@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from ..console import be_quiet, format_duration, note, progress
 from ..errors import DrawError
 from ..files import make_folder, write_text
-from ..models.checkpoint import build_model, load_checkpoint, save_checkpoint, save_weights
+from ..models.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from ..models.config import ClassifierConfig, DrawConfig, prior_of, prior_remark
 from ..streams import printable
 from .data.dataset import Dataset
@@ -137,11 +137,9 @@ def _with_compile(start: Start, hardware: Hardware, fabric: Fabric) -> Place:
 def expected_seconds(stage: Stage) -> float:
     """What a stage takes on one thread of a usual CPU, within a factor of two or three, for decisions alone.
 
-    Three passes of two operations a weight, step and picture at 30 billion a second.
+    Three passes of two operations a multiplication at 30 billion a second.
     """
-    with torch.device("meta"):
-        weights = sum(p.numel() for p in build_model(stage.config).parameters())
-    return 6 * weights * stage.work / 30e9
+    return 6 * stage.work / 30e9
 
 
 def _announce(trainer: Trainer, start: Start) -> None:

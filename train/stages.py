@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import torch
+
 from ..errors import DrawError
-from ..models.checkpoint import Checkpoint
+from ..models.checkpoint import Checkpoint, build_model
 from ..models.config import ModelConfig, config_from_dict, config_to_dict, model_kind
 from .settings import TrainSettings
 
@@ -23,10 +26,12 @@ class Stage:
     settings: TrainSettings
     config: ModelConfig
 
-    @property
+    @cached_property
     def work(self) -> int:
-        """Steps of the network over all pictures and updates: what its time is proportional to."""
-        return self.settings.iterations * self.settings.batch_size * self.config.time_steps
+        """Multiplications of pictures with weights at all steps and updates: what its time is roughly proportional to."""
+        with torch.device("meta"):
+            weights = sum(p.numel() for p in build_model(self.config).parameters())
+        return self.settings.iterations * self.settings.batch_size * self.config.time_steps * weights
 
 
 @dataclass(frozen=True)
