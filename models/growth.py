@@ -2,7 +2,8 @@
 
 N filters of a window stand at equal distances on an extent that does not depend on N (:func:`.attention.window_from`). So
 where M - 1 is a multiple of N - 1 all of them are among M filters of the same window, and with zeros for the others'
-weights nothing changes, but that these have gradients.
+weights nothing changes, but that these have gradients. New hidden units compute something from the start, as fresh ones
+do, but what would take it has zeros for them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from .cells import CELLS, OF_UNITS
 from .config import LEARNED, STANDARD, ModelConfig, prior_of
 
 WINDOWS = ("read_size", "write_size")
@@ -27,14 +30,18 @@ def misfits(start: ModelConfig, config: ModelConfig) -> list[str]:
 def _grows(name: str, start: Any, size: Any) -> bool:
     if name in WINDOWS:
         return 1 < start < size and (size - 1) % (start - 1) == 0
+    if name == "hidden_size":
+        return start < size
     return name == "time_steps" or (name, start, size) == ("prior", STANDARD, LEARNED)
 
 
-def grown(weights: dict[str, Tensor], start: ModelConfig, config: ModelConfig) -> dict[str, Tensor]:
+def grown(
+    weights: dict[str, Tensor], start: ModelConfig, config: ModelConfig, fresh: dict[str, Tensor]
+) -> dict[str, Tensor]:
     """``weights`` of a model of ``start`` as those of one of ``config``, which has no :func:`misfits` for it.
 
     With as many steps, and the standard normal noise that both take, the two models give the same numbers but for
-    rounding. More steps have no weights.
+    rounding. More steps have no weights; new hidden units have those of ``fresh``, a model of ``config``.
     """
     weights = dict(weights)
     encoder = "encoder.weight_ih" if "encoder.weight_ih" in weights else "lstm.weight_ih"
@@ -49,10 +56,29 @@ def grown(weights: dict[str, Tensor], start: ModelConfig, config: ModelConfig) -
     if n != m:
         weights |= {name: _among(weights[name], n, m) for name in ("write_patch.weight", "write_patch.bias")}
     if prior_of(start) != prior_of(config):
-        z, h = new["latent_size"], new["hidden_size"]
+        z, h = new["latent_size"], old["hidden_size"]
         zero = weights["mu.bias"].new_zeros
         weights |= {"prior.weight": zero(2 * z, h), "prior.bias": zero(2 * z)}
+    if old["hidden_size"] != new["hidden_size"]:
+        weights |= _with_units(weights, new["hidden_size"] - old["hidden_size"], fresh)
     return {name: tensor.contiguous() for name, tensor in weights.items()}
+
+
+def _with_units(weights: dict[str, Tensor], more: int, fresh: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of all LSTMs and of what takes their states, with ``more`` units each."""
+    weights = dict(weights)
+    cells = [cell for cell in CELLS if f"{cell[0]}.weight_hh" in weights]
+    for _, _, takers in cells:
+        for name in takers:
+            if name in weights:
+                weights[name] = functional.pad(weights[name], (0, more))
+    for cell, states, _ in cells:
+        for name in states:
+            weights[name] = torch.cat([weights[name], fresh[name][-more:]])
+        for name in (f"{cell}.{kind}" for kind in OF_UNITS):
+            gates, units = (w.unflatten(0, (4, -1)) for w in (weights[name], fresh[name]))
+            weights[name] = torch.cat([gates, units[:, -more:]], 1).flatten(0, 1)
+    return weights
 
 
 def _among(rows: Tensor, n: int, m: int) -> Tensor:

@@ -5,39 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# An LSTM, what it starts from, and the matrices whose last columns take its hidden state.
-_CELLS = (
-    (
-        "encoder",
-        ("initial_encoder_hidden", "initial_encoder_cell"),
-        ("encoder.weight_hh", "mu.weight", "log_sigma.weight"),
-    ),
-    (
-        "decoder",
-        ("initial_decoder_hidden", "initial_decoder_cell"),
-        (
-            *("decoder.weight_hh", "encoder.weight_ih", "read_attention.weight", "write_attention.weight"),
-            *("write_patch.weight", "write_canvas.weight", "prior.weight"),
-        ),
-    ),
-    (
-        "lstm",
-        ("initial_hidden", "initial_cell"),
-        ("lstm.weight_hh", "read_attention.weight", "output.weight"),
-    ),
-)
+from .cells import CELLS, OF_UNITS
 
 
 def reordered(weights: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
     """``weights`` of a DRAW or a classifier with each LSTM's units in an order that ``seed`` draws."""
     weights, generator = dict(weights), torch.Generator().manual_seed(seed)
-    for cell, states, readers in _CELLS:
+    for cell, states, readers in CELLS:
         if f"{cell}.weight_hh" not in weights:
             continue
         size = weights[f"{cell}.weight_hh"].shape[1]
         order = torch.randperm(size, generator=generator)
         gates = (torch.arange(4)[:, None] * size + order).flatten()
-        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        for name in OF_UNITS:
             weights[f"{cell}.{name}"] = weights[f"{cell}.{name}"][gates]
         for name in states:
             weights[name] = weights[name][order]

@@ -51,7 +51,8 @@ def command(
         option(
             "Start from a checkpoint's weights (a file or a packaged name) and not from random ones, with a"
             " fresh optimiser and schedule. The model's sizes are then the checkpoint's, but for --time-steps and"
-            " what weights can grow to: windows of 2N-1, 3N-2, … filters in place of N, and --prior learned.",
+            " what weights can grow to: windows of 2N-1, 3N-2, … filters in place of N, a larger --hidden,"
+            " --prior learned.",
             _RUN,
             metavar="FILE|NAME",
         ),

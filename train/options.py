@@ -192,7 +192,7 @@ def apply_initial(
     preset: Preset, initial: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]
 ) -> tuple[TrainSettings, ModelConfig]:
     """Settings and model of a run that starts from ``initial``: its sizes, except what weights can grow to: steps,
-    larger windows, and a learned prior in place of the standard one (models/growth.py).
+    more hidden units, larger windows, and a learned prior in place of the standard one (models/growth.py).
 
     Sizes that are then not the preset's are said: a run called ``cluttered-mnist-4`` may have 8 glimpses.
 
@@ -223,6 +223,12 @@ def apply_initial(
                 f"{option_names([name])} {ours[name]}: the checkpoint's windows have {n} filters a side, which are among"
                 f" {larger}, … but not among {ours[name]}"
             )
+    if "hidden_size" in fixed:
+        units = theirs["hidden_size"]
+        raise DrawError(
+            f"{option_names(['hidden_size'])} {ours['hidden_size']}: the checkpoint's model has {units} units, and may"
+            " only get more"
+        )
     if fixed:
         raise DrawError(
             f"--init-from takes the model's sizes from the checkpoint: leave out {option_names(fixed)}"

@@ -15,8 +15,9 @@ from .settings import TrainSettings
 class Preset:
     """A named experiment: a model and its settings, and where it takes several stages what each changes of them.
 
-    ``stages`` name fields of :class:`TrainSettings`, and of the model ``time_steps``, larger windows and a ``prior`` that
-    is learned from then on. An option that one of them names makes a run of one stage of one's own, from ``settings``.
+    ``stages`` name fields of :class:`TrainSettings`, and of the model ``time_steps``, larger windows, a larger
+    ``hidden_size`` and a ``prior`` that is learned from then on. An option that one of them names makes a run of one
+    stage of one's own, from ``settings``.
     """
 
     description: str

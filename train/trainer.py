@@ -80,7 +80,8 @@ class Trainer:
             model.load_state_dict(state["model"])
         elif start.initial is not None:
             initial = start.initial
-            model.load_state_dict(grown(initial.weights, initial.config, self.config))
+            fresh = model.state_dict()
+            model.load_state_dict(grown(initial.weights, initial.config, self.config, fresh))
         elif settings.write_window:
             start_write_windows(cast(Draw, model), settings.write_window)
         if settings.compile:

@@ -241,6 +241,29 @@ def test_a_learned_prior_begins_as_the_standard_one(command: Command, finished: 
     assert (code, "leave out --prior" in error) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        (("--hidden", 6), "--hidden 6: the checkpoint's model has 8 units, and may only get more"),
+        (
+            ("--read-size", 4),
+            "--read-size 4: the checkpoint's windows have 3 filters a side, which are among 5, 7, 9",
+        ),
+        (("--latent", 3), "leave out --latent"),
+        (("--hidden", 9, "--latent", 3), "leave out --latent"),
+    ],
+)
+def test_what_trained_weights_cannot_become(
+    command: Command, finished: Path, tmp_path: Path, sizes: tuple[object, ...], message: str
+) -> None:
+    code, _, error = command(
+        cli.main, "--init-from", finished / "best.ckpt", *sizes, "--out", tmp_path / "run"
+    )
+    assert code == 1
+    assert message in error
+    assert not (tmp_path / "run").exists()
+
+
 def test_init_from_another_run(command: Command, finished: Path, tmp_path: Path) -> None:
     """The same sizes, another number of steps, a fresh schedule; the checkpoint says which weights it started from."""
     best = load_checkpoint(finished / "best.ckpt")

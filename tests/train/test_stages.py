@@ -42,6 +42,7 @@ PRESET = Preset(
             "time_steps": 3,
             "read_size": 3,
             "write_size": 5,
+            "hidden_size": 12,
             "learning_rate": 2e-3,
             "batch_size": 6,
             "prior": "learned",
@@ -130,8 +131,8 @@ def test_a_stage_begins_from_the_averaged_weights_with_a_fresh_optimiser(
     assert state == {}
     assert start.initial.iteration == 8
     config = start.place.stage.config
-    assert (config.read_size, config.write_size, config.prior) == (3, 5, "learned")
-    for name, value in grown(start.initial.weights, MODEL, config).items():
+    assert (config.read_size, config.write_size, config.hidden_size, config.prior) == (3, 5, 12, "learned")
+    for name, value in grown(start.initial.weights, MODEL, config, weights).items():
         assert torch.equal(weights[name], value), name
 
 
@@ -154,7 +155,8 @@ def test_an_option_that_a_stage_sets_makes_a_run_of_one_stage() -> None:
     assert [s.settings.iterations for s in begin(PRESET, {}, {}).place.plan] == [8, 12]
     assert [s.config.time_steps for s in begin(PRESET, {"seed": 3}, {}).place.plan] == [2, 3]
     assert [s.settings.seed for s in begin(PRESET, {"seed": 3}, {}).place.plan] == [3, 3]
-    assert [s.config.hidden_size for s in begin(PRESET, {}, {"hidden_size": 5}).place.plan] == [5, 5]
+    plan = begin(PRESET, {}, {"latent_size": 3}).place.plan
+    assert [vars(stage.config)["latent_size"] for stage in plan] == [3, 3]
     for changes, sizes in (({"iterations": 7}, {}), ({}, {"time_steps": 4}), ({"learning_rate": 1e-3}, {})):
         (stage,) = begin(PRESET, changes, sizes).place.plan
         assert stage.settings == dataclasses.replace(SETTINGS, **changes)
@@ -187,7 +189,7 @@ def test_beginning_at_a_later_stage() -> None:
         (({}, {}, initial, 3), "has stages 1 to 2"),
         (({}, {}, initial, 1), "has stages 1 to 2"),
         (({"iterations": 5}, {}, initial, 2), "leave out --iterations"),
-        (({}, {"hidden_size": 9}, initial, 2), "other sizes"),
+        (({}, {"latent_size": 9}, initial, 2), "other sizes"),
     ):
         with pytest.raises(DrawError, match=message):
             begin(PRESET, *arguments)
