@@ -47,6 +47,8 @@ _MNIST_SOAP: dict[str, Any] = {
     "warmup": 200,
     "precision": "bf16-mixed",
 }
+# A stroke is finer than five filters across it.
+_FINE_WINDOWS: dict[str, Any] = {**_MNIST_SOAP, "read_size": 9, "write_size": 9, "weight_decay": 0.05}
 _FREE_WINDOWS: dict[str, Any] = {
     "learning_rate": 2e-3,
     "warmup": 200,
@@ -115,8 +117,8 @@ PRESETS: dict[str, Preset] = dict(
                     "precision": "bf16-mixed",
                 },
                 {"iterations": 9500, **_MNIST_SOAP},
-                # A stroke is finer than five filters across it.
-                {"iterations": 12_000, "read_size": 9, "write_size": 9, "weight_decay": 0.05, **_MNIST_SOAP},
+                {"iterations": 12_000, **_FINE_WINDOWS},
+                {"iterations": 9000, **_FINE_WINDOWS, "learning_rate": 1.5e-3},
             ),
         ),
         _preset(
