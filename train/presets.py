@@ -165,6 +165,7 @@ PRESETS: dict[str, Preset] = dict(
                 # where the second digit goes depends on the first
                 {"iterations": 12_000, "time_steps": 32, **_LEARNED_PRIOR},
                 {"iterations": 5000, "time_steps": 48, **_LEARNED_PRIOR},
+                {"iterations": 5000, "time_steps": 80, **_LEARNED_PRIOR, "learning_rate": 1e-3},
             ),
         ),
         _preset(
