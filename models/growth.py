@@ -60,13 +60,12 @@ def grown(
         zero = weights["mu.bias"].new_zeros
         weights |= {"prior.weight": zero(2 * z, h), "prior.bias": zero(2 * z)}
     if old["hidden_size"] != new["hidden_size"]:
-        weights |= _with_units(weights, new["hidden_size"] - old["hidden_size"], fresh)
+        _add_units(weights, new["hidden_size"] - old["hidden_size"], fresh)
     return {name: tensor.contiguous() for name, tensor in weights.items()}
 
 
-def _with_units(weights: dict[str, Tensor], more: int, fresh: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of all LSTMs and of what takes their states, with ``more`` units each."""
-    weights = dict(weights)
+def _add_units(weights: dict[str, Tensor], more: int, fresh: dict[str, Tensor]) -> None:
+    """Give all LSTMs ``more`` units each, and what takes their states zeros for them; in place."""
     cells = [cell for cell in CELLS if f"{cell[0]}.weight_hh" in weights]
     for _, _, takers in cells:
         for name in takers:
@@ -78,7 +77,6 @@ def _with_units(weights: dict[str, Tensor], more: int, fresh: dict[str, Tensor])
         for name in (f"{cell}.{kind}" for kind in OF_UNITS):
             gates, units = (w.unflatten(0, (4, -1)) for w in (weights[name], fresh[name]))
             weights[name] = torch.cat([gates, units[:, -more:]], 1).flatten(0, 1)
-    return weights
 
 
 def _among(rows: Tensor, n: int, m: int) -> Tensor:

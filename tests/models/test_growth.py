@@ -79,7 +79,7 @@ def test_new_filters_learn_from_the_first_update_on() -> None:
 
 
 def test_new_units_learn_from_the_second_update_on() -> None:
-    """At the first one what takes their states learns, by them all alike or not at all were they zero themselves."""
+    """The first update moves what takes their states, by each unit differently: these weights begin at zero."""
     larger = dataclasses.replace(COLOUR, hidden_size=9)
     model = Draw(larger).double()
     model.load_state_dict(grown(drawn(COLOUR).state_dict(), COLOUR, larger, model.state_dict()))
