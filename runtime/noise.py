@@ -7,7 +7,7 @@ in any order, in any batch, on any machine. docs/embedding.md has the definition
 from __future__ import annotations
 
 import operator
-from typing import SupportsIndex
+from typing import SupportsFloat, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import DrawError
 
 _LIMIT = 1 << 64
+MAX_TEMPERATURE = 10  # beyond use long before, and finite noise stays finite
 _GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's increment (Steele, Lea and Flood 2014)
 
 
@@ -108,6 +109,21 @@ def check_seed(seed: SupportsIndex, name: str = "seed") -> int:
     if not 0 <= value < _LIMIT:
         raise DrawError(f"the {name} must be between 0 and 2^64 - 1 = {_LIMIT - 1}, not {value}")
     return value
+
+
+def check_temperature(value: SupportsFloat) -> np.float32:
+    """What noise is multiplied by, as float32, or DrawError unless it is a number from 0 to 10.
+
+    Below 1 latents keep nearer to their prior's mean: pictures are more regular and vary less (the temperature of
+    Kingma and Dhariwal 2018, which scales a prior's standard deviation). At 1 the model is as it was trained.
+    """
+    try:
+        temperature = float(value)
+    except (TypeError, ValueError):
+        raise DrawError(f"the temperature must be a number, not {value!r}") from None
+    if not 0 <= temperature <= MAX_TEMPERATURE:  # nor NaN
+        raise DrawError(f"the temperature must be between 0 and {MAX_TEMPERATURE}, not {value}")
+    return np.float32(temperature)
 
 
 def check_range(start: SupportsIndex, count: int) -> int:

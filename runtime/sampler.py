@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import SupportsIndex
+from typing import SupportsFloat, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ..errors import DrawError
 from .batches import join, map_in_order
 from .metadata import CANVASES, DECODER, IMAGE, NOISE, WRITE_ATTENTION
-from .noise import check_range, check_seed, noise
+from .noise import check_range, check_seed, check_temperature, noise
 from .session import Floats, OpenedModel, Source
 
 
@@ -21,7 +21,7 @@ class Samples:
     """n pictures of C x H x W pixels, painted in T steps from Z latents a step."""
 
     images: Floats  # [n, C, H, W] Bernoulli means in [0, 1]; canvases[:, -1] where there are any
-    noise: Floats  # [n, T, Z]
+    noise: Floats  # [n, T, Z] as it went in: the seed's, times the temperature
     canvases: Floats | None  # [n, T, C, H, W] the picture after each step
     write_attention: Floats | None  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
     seed: int | None  # None for noise of the caller's own
@@ -58,6 +58,7 @@ class Sampler(OpenedModel):
         start: SupportsIndex = 0,
         batch: int | None = None,
         steps: bool = True,
+        temperature: SupportsFloat = 1.0,
     ) -> Samples:
         """Pictures ``start`` .. ``start + n - 1`` of ``seed``.
 
@@ -68,11 +69,12 @@ class Sampler(OpenedModel):
             batch: pictures through the graph at once; it changes the speed, never the pictures.
             steps: also the canvas and the window of every step, where the file gives them. They take T times
                 the memory of the pictures.
+            temperature: what the noise is multiplied by. Below 1: more regular pictures that vary less.
 
         Raises:
             DrawError: a number out of range, or ONNX Runtime fails.
         """
-        return join(list(self.stream(n, seed, start, batch, steps)))
+        return join(list(self.stream(n, seed, start, batch, steps, temperature)))
 
     def stream(
         self,
@@ -81,17 +83,18 @@ class Sampler(OpenedModel):
         start: SupportsIndex = 0,
         batch: int | None = None,
         steps: bool = True,
+        temperature: SupportsFloat = 1.0,
     ) -> Iterator[Samples]:
         """The same as :meth:`sample`, batch by batch: memory does not grow with ``n``."""
         if n < 1:
             raise DrawError(f"the number of pictures must be at least 1, not {n}")
         s, first = check_seed(seed), check_range(start, n)
-        size = self.batch_size(batch)
+        scale, size = check_temperature(temperature), self.batch_size(batch)
         t, z = self.metadata.time_steps, self.metadata.latent_size
 
         def draw(begin: int) -> Samples:
             count = min(size, first + n - begin)
-            return self._draw(noise(s, begin, count, t, z), s, begin, steps)
+            return self._draw(scale * noise(s, begin, count, t, z), s, begin, steps)
 
         return map_in_order(draw, range(first, first + n, size), self.threads)
 

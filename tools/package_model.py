@@ -25,6 +25,7 @@ from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint, save_weight
 from draw_onnx.models.config import DrawConfig
 from draw_onnx.train.evaluation.plots import plot_curve
 from draw_onnx.train.evaluation.recognisability import DATASETS as DIGITS
+from draw_onnx.train.evaluation.recognisability import PAIRS
 from draw_onnx.train.presets import find_preset
 
 
@@ -97,12 +98,17 @@ def commands(
         return [export, plain, ["draw-eval", "--onnx", onnx, "--calibration", diagram]]
     # Evenly spread: binarised MNIST's test file is sorted by class, its first rows are no sample.
     weighted = [*plain, "--importance", str(importance), "--limit", str(limit)]
+    cooler: list[list[str]] = []
     if best.dataset in DIGITS:
-        sheet = f"docs/images/{name}-recognised.png"
-        weighted += ["--recognise", str(recognise), "--recognise-sheet", sheet]
+        sheets = [f"docs/images/{name}-{kind}.png" for kind in ("recognised", "cooler")]
+        weighted += ["--recognise", str(recognise), "--recognise-sheet", sheets[0]]
+        # Pairs are what a temperature is for: single digits are read as often as real ones without.
+        if best.dataset == PAIRS:
+            cool = ["--recognise", str(recognise), "--temperature", "0.8", "--recognise-sheet", sheets[1]]
+            cooler = [[*plain, "--limit", str(limit), *cool]]
     if best.dataset != "mnist-two-digit":  # its training pictures are made anew in every batch
         plain = [*plain, "--nearest", f"docs/images/{name}-nearest.png"]
-    return [export, plain, weighted]
+    return [export, plain, weighted, *cooler]
 
 
 def check_run(folder: Path, before: Sequence[Run] = ()) -> None:

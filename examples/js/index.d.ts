@@ -65,6 +65,11 @@ export interface NoisePlace {
   start?: bigint | number;
 }
 
+export interface TemperatureOption {
+  /** What the noise is multiplied by, 0 to 10; below 1 pictures are more regular and vary less. 1 unless given. */
+  temperature?: number;
+}
+
 declare class OpenedModel {
   protected constructor();
   readonly info: ModelInfo;
@@ -84,7 +89,7 @@ export interface Samples {
   count: number;
   /** [n, C, H, W] Bernoulli means in [0, 1] */
   images: Float32Array;
-  /** [n, T, Z] */
+  /** [n, T, Z] as it went in: the seed's, times the temperature */
   noise: Float32Array;
   /** [n, T, C, H, W] the picture after each step */
   canvases: Float32Array | null;
@@ -95,7 +100,10 @@ export interface Samples {
 export class Sampler extends OpenedModel {
   static open(source: Source, options?: OpenOptions): Promise<Sampler>;
   /** Pictures start .. start + count - 1 of a seed: the same ones in every language. */
-  sample(count: number, options?: NoisePlace & StepsOption): Promise<Samples & { seed: bigint; start: bigint }>;
+  sample(
+    count: number,
+    options?: NoisePlace & StepsOption & TemperatureOption,
+  ): Promise<Samples & { seed: bigint; start: bigint }>;
   /** Pictures from noise of your own, [n, T, Z]. */
   sampleNoise(values: Float32Array | number[], options?: StepsOption): Promise<Samples>;
   /** The line by which ports are compared: `draw-gen --check` prints the same. */

@@ -5,6 +5,7 @@ import { OpenedModel } from "./model.js";
 import { CheckLine, noise } from "./noise.js";
 
 const LARGEST = 2n ** 64n - 1n;
+const MAX_TEMPERATURE = 10;
 
 /** A seed or a picture's number as BigInt; numbers are taken where they are exact. */
 function whole(value, name) {
@@ -45,11 +46,18 @@ const floats = (values) => (values instanceof Float32Array ? values : Float32Arr
 export class Sampler extends OpenedModel {
   static modelType = "draw.decoder";
 
-  /** Pictures start .. start + count - 1 of a seed: the same ones in every language. */
-  async sample(count, { seed = 0n, start = 0n, steps = true } = {}) {
+  /**
+   * Pictures start .. start + count - 1 of a seed: the same ones in every language.
+   * The noise is multiplied by `temperature`: below 1 pictures are more regular and vary less.
+   */
+  async sample(count, { seed = 0n, start = 0n, steps = true, temperature = 1 } = {}) {
+    if (!(temperature >= 0 && temperature <= MAX_TEMPERATURE)) {
+      throw new RangeError(`the temperature must be between 0 and ${MAX_TEMPERATURE}, not ${temperature}`);
+    }
+    const scale = Math.fround(temperature);
     const [s, first] = place(seed, start, count);
     const { timeSteps, latentSize } = this.info;
-    const own = noise(s, first, count, timeSteps, latentSize);
+    const own = noise(s, first, count, timeSteps, latentSize).map((value) => scale * value);
     const got = await this.#draw(own, count, steps);
     return { ...got, seed: s, start: first };
   }

@@ -16,11 +16,13 @@ readAddress();
 connect();
 await start();
 
-/** #seed=7&picture=3 */
+/** #seed=7&picture=3&temperature=0.8 */
 function readAddress() {
   const wanted = new URLSearchParams(location.hash.slice(1));
   const seed = wanted.get("seed"), picture = Number(wanted.get("picture"));
   if (/^[0-9]{1,20}$/.test(seed ?? "")) writing.seed = BigInt.asUintN(64, BigInt(seed));
+  const temperature = Number(wanted.get("temperature") ?? 1);
+  writing.temperature = temperature >= 0 && temperature <= Number(writing.warmth.max) ? temperature : 1;
   if (Number.isInteger(picture) && picture >= 0 && picture < 16) writing.chosen = picture;
 }
 
@@ -74,9 +76,9 @@ function connect() {
   };
 
   addEventListener("hashchange", () => {
-    const before = `${writing.seed} ${writing.chosen}`;
+    const before = writing.address;
     readAddress();
-    if (writing.model && before !== `${writing.seed} ${writing.chosen}`) writing.draw(writing.seed);
+    if (writing.model && before !== writing.address) writing.draw(writing.seed);
   });
 
   const take = async (file) => {

@@ -19,7 +19,7 @@ export class Panel {
   }
 
   enable() {
-    for (const control of this.root.querySelectorAll("[data-action], .field input")) control.disabled = false;
+    for (const control of this.root.querySelectorAll("[data-action], .field input, .warmth input")) control.disabled = false;
   }
 
   /** A line below the pictures, which screen readers speak. */

@@ -12,11 +12,13 @@ export class Writing extends Panel {
   constructor(root) {
     super(root, Sampler);
     this.seed = 0n;
+    this.temperature = 1; // what the noise is multiplied by
     this.chosen = 0; // number of the picture on the stage
     this.drawings = []; // of this seed: {image, canvases, windows}, where they are done
     this.round = 0; // grows with every seed: results of an older one are dropped
     this.player = new Player(root.querySelector(".viewer"), () => this.paint(), (step) => this.stepName(step));
     this.input = root.querySelector("#seed");
+    this.warmth = root.querySelector("#temperature");
     this.#controls();
     this.fit = keepFitting(root, () => [this.stage, ...this.tiles ?? [], ...this.film ?? []].filter(Boolean));
   }
@@ -47,6 +49,13 @@ export class Writing extends Panel {
       if (seed !== null && this.model) this.draw(seed);
     });
 
+    this.warmth.addEventListener("input", () => {
+      this.temperature = this.warmth.valueAsNumber;
+      this.#showTemperature();
+      clearTimeout(this.typing);
+      this.typing = setTimeout(() => this.draw(this.seed), 100);
+    });
+
     const sheet = this.root.querySelector(".sheet");
     sheet.addEventListener("keydown", (event) => {
       const change = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -4, ArrowDown: 4 }[event.key];
@@ -65,6 +74,12 @@ export class Writing extends Panel {
     this.input.setAttribute("aria-invalid", String(!valid));
     this.root.querySelector("#seed-problem").textContent = valid ? "" : `A seed is a whole number from 0 to ${LARGEST_SEED}.`;
     return valid ? seed : null;
+  }
+
+  #showTemperature() {
+    this.warmth.value = this.temperature;
+    this.warmth.style.setProperty("--done", `${(100 * this.temperature) / this.warmth.max}%`);
+    this.warmth.form.querySelector("output").textContent = String(this.temperature);
   }
 
   /** A model has been opened: lay the panel out for it and draw. */
@@ -131,6 +146,7 @@ export class Writing extends Panel {
     this.drawings = [];
     if (document.activeElement !== this.input || this.input.value !== String(seed)) this.input.value = seed;
     this.#typedSeed(); // takes back a complaint
+    this.#showTemperature();
     this.#remember();
     try {
       const begin = performance.now();
@@ -152,7 +168,7 @@ export class Writing extends Panel {
 
   /** Pictures first .. first + count - 1 of the seed; those that are there already stay as they are. */
   async #compute(first, count, round) {
-    const results = await this.model.sample(count, { seed: this.seed, start: BigInt(first) });
+    const results = await this.model.sample(count, { seed: this.seed, start: BigInt(first), temperature: this.temperature });
     if (round !== this.round) return;
     const row = (values, k) => values?.subarray((k * values.length) / count, ((k + 1) * values.length) / count);
     for (let k = 0; k < count; k++) {
@@ -180,9 +196,10 @@ export class Writing extends Panel {
     this.player.start();
     const steps = info.steps ? "" : " This file gives finished pictures only: draw-export --outputs steps gives every step.";
     const taken = milliseconds ? `, computed in ${Math.max(1, Math.round(milliseconds))} ms` : "";
+    const warmth = this.temperature === 1 ? "" : ` --temperature ${this.temperature}`;
     this.say(`Seed ${this.seed}, picture ${this.chosen}${taken}.${steps}`);
     this.root.querySelector(".command").textContent =
-      `draw-gen --onnx ${this.name.split("/").at(-1)} --seed ${this.seed} --start ${this.chosen} -n 1 --png picture.png --check`;
+      `draw-gen --onnx ${this.name.split("/").at(-1)} --seed ${this.seed} --start ${this.chosen} -n 1${warmth} --png picture.png --check`;
     this.root.querySelector(".check-line").textContent =
       this.model.checkLine({ images: image, seed: this.seed, start: BigInt(this.chosen), count: 1 });
   }
@@ -190,11 +207,17 @@ export class Writing extends Panel {
   #remember() {
     // After a pause: browsers refuse an address that changes all the time.
     clearTimeout(this.remembering);
-    this.remembering = setTimeout(() => history.replaceState(null, "", `#seed=${this.seed}&picture=${this.chosen}`), 200);
+    this.remembering = setTimeout(() => history.replaceState(null, "", this.address), 200);
     this.root.querySelectorAll(".sheet button").forEach((button, k) => {
       button.setAttribute("aria-checked", String(k === this.chosen));
       button.tabIndex = k === this.chosen ? 0 : -1;
     });
+  }
+
+  /** What the address says of the drawing: it may be kept and sent. */
+  get address() {
+    const warmth = this.temperature === 1 ? "" : `&temperature=${this.temperature}`;
+    return `#seed=${this.seed}&picture=${this.chosen}${warmth}`;
   }
 
   /** The canvas [C, H, W] of a drawing after a step, and its window. */

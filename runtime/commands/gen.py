@@ -31,6 +31,7 @@ class _Job:
     count: int
     seed: int
     start: int
+    temperature: float
     batch: int | None
     gif: Path | None
     png: Path | None
@@ -64,7 +65,7 @@ def command(
     npz: Annotated[
         Path | None,
         option(
-            "Write the numbers: images, noise, seed, start and, where the file gives them, the steps.",
+            "Write the numbers: images, noise, seed, start, temperature and, where the file gives them, the steps.",
             OUTPUTS,
         ),
     ] = None,
@@ -88,6 +89,17 @@ def command(
             metavar="K",
         ),
     ] = 0,
+    temperature: Annotated[
+        float,
+        option(
+            "Multiply the noise by this: below 1 pictures are more regular and vary less, at 1 they are as the model"
+            " learned them.",
+            WHICH,
+            min=0,
+            max=10,
+            metavar="FACTOR",
+        ),
+    ] = 1.0,
     interpolate: Annotated[
         tuple[int, int] | None,
         option(
@@ -131,7 +143,7 @@ def command(
     check_fps(fps)
     sampler = Sampler(onnx, provider, threads)
     columns = _parse_steps(steps, sampler.metadata.time_steps)
-    job = _Job(count, seed, start, batch, gif, png, grid, npz, columns, boxes, fps, scale)
+    job = _Job(count, seed, start, temperature, batch, gif, png, grid, npz, columns, boxes, fps, scale)
     if interpolate is not None:
         _interpolate(sampler, job, interpolate, frames)
         return
@@ -221,7 +233,7 @@ def _sample(sampler: Sampler, job: _Job, line: CheckLine | None) -> Samples | No
     with ExitStack() as stack:
         writer = stack.enter_context(NpzWriter(job.npz)) if job.npz is not None else None
         bar = stack.enter_context(progress("drawing", job.count))
-        for part in sampler.stream(job.count, job.seed, job.start, job.batch, steps):
+        for part in sampler.stream(job.count, job.seed, job.start, job.batch, steps, job.temperature):
             if writer is not None:
                 for name in ("images", "noise", "canvases", "write_attention"):
                     if (rows := getattr(part, name)) is not None:
@@ -234,6 +246,7 @@ def _sample(sampler: Sampler, job: _Job, line: CheckLine | None) -> Samples | No
         if writer is not None:
             writer.put("seed", np.array(job.seed, np.uint64))
             writer.put("start", np.array(job.start, np.uint64))
+            writer.put("temperature", np.array(job.temperature))
     note(summary(job.count, time.perf_counter() - started, sampler))
     return join(parts) if parts else None
 
@@ -263,19 +276,20 @@ def _draw(sampler: Sampler, job: _Job, samples: Samples) -> None:
 
 
 def _interpolate(sampler: Sampler, job: _Job, seeds: tuple[int, int], frames: int) -> None:
-    from ..noise import check_range, noise, slerp
+    from ..noise import check_range, check_temperature, noise, slerp
     from ..pictures.gif import grid_layout, write_images_gif
 
     assert job.gif is not None
     _, height, width = sampler.metadata.image_shape
     check_range(job.start, job.count)
+    scale = check_temperature(job.temperature)
     grid_layout(job.count, width, height, job.scale, 2 * frames)
     t, z = sampler.metadata.time_steps, sampler.metadata.latent_size
     a, b = (noise(seed, job.start, job.count, t, z) for seed in seeds)
     started, images = time.perf_counter(), []
     with progress("drawing", frames) as bar:
         for index in range(frames):
-            between = slerp(a, b, index / (frames - 1))
+            between = scale * slerp(a, b, index / (frames - 1))
             images.append(sampler.sample_noise(between, job.batch, steps=False).images)
             bar.advance()
     note(summary(job.count * frames, time.perf_counter() - started, sampler))

@@ -115,10 +115,27 @@ def test_numbers_are_seeds_where_they_are_exact(run, fake: Path) -> None:
         for (const count of [0, 1.5, "2", -1]) {
             try { await sampler.sample(count); } catch (error) { refused.push(error.name); }
         }
+        for (const temperature of [-0.1, 11, NaN, "warm"]) {
+            try { await sampler.sample(1, { temperature }); } catch (error) { refused.push(error.name); }
+        }
         return [first.images, refused];"""
     images, refused = run(code, str(fake / "decoder.onnx"))
     same(images, Sampler(fake / "decoder.onnx", "cpu").sample(1, 7).images)
-    assert refused == ["RangeError"] * 9
+    assert refused == ["RangeError"] * 13
+
+
+def test_temperature(run, fake: Path) -> None:
+    code = """
+        const sampler = await draw.Sampler.open(given);
+        const got = await sampler.sample(9, { seed: 7, temperature: 0.7 });
+        return { ...got, line: sampler.checkLine(got) };"""
+    got = run(code, str(fake / "decoder.onnx"))
+    expected = Sampler(fake / "decoder.onnx", "cpu").sample(9, 7, temperature=0.7)
+    same(got["noise"], expected.noise)
+    same(got["images"], expected.images)
+    line = CheckLine()
+    line.add(expected)
+    assert got["line"].split()[1] == str(line).split()[1]
 
 
 @pytest.mark.parametrize("name", ["classifier", "classifier-lean", "classifier-colour", "classifier-batch4"])
@@ -284,7 +301,7 @@ def test_types(packed: Path) -> None:
     declared = "declare const decodedPicture: { data: Uint8Array; width: number; height: number };\n"
     more = f"""
 import {{ {", ".join(names)}, toRGBA, readPicture }} from "draw-onnx";
-const line: string = sampler.checkLine(await sampler.sample(1, {{ seed: 7, steps: false }}));
+const line: string = sampler.checkLine(await sampler.sample(1, {{ seed: 7, steps: false, temperature: 0.8 }}));
 const values: Float32Array = noise(7n, 0n, 1, sampler.info.timeSteps, sampler.info.latentSize);
 const shown = new ImageData(toRGBA(images, sampler.info), sampler.info.width);
 // @ts-expect-error a seed is no text

@@ -83,6 +83,28 @@ def test_own_noise(sampler: Sampler) -> None:
         sampler.sample_noise(own)
 
 
+@pytest.mark.parametrize("temperature", [0, 0.7, 1, np.float32(1.25), 10])
+def test_temperature_multiplies_the_noise(sampler: Sampler, temperature: float) -> None:
+    m = sampler.metadata
+    expected = np.float32(temperature) * noise(2, 1, 5, m.time_steps, m.latent_size)
+    got = sampler.sample(5, seed=2, start=1, temperature=temperature)
+    assert np.array_equal(got.noise, expected)
+    assert got.noise.dtype == np.float32
+    assert np.array_equal(got.images, sampler.sample_noise(expected).images)
+    parts = [part.images for part in sampler.stream(5, 2, 1, temperature=temperature)]
+    assert np.array_equal(np.concatenate(parts), got.images)
+    plain = sampler.sample(5, seed=2, start=1).images
+    assert np.array_equal(got.images, plain) == (temperature == 1)
+    if temperature == 0:
+        assert (got.images == got.images[:1]).all()
+
+
+@pytest.mark.parametrize("temperature", [-0.1, 10.1, np.nan, np.inf, 1e300, None, "warm", [1.0, 2.0]])
+def test_temperatures_that_are_none(sampler: Sampler, temperature: Any) -> None:
+    with pytest.raises(DrawError, match="the temperature must be"):
+        sampler.sample(1, temperature=temperature)
+
+
 def test_without_steps_memory_is_the_pictures(sampler: Sampler) -> None:
     got = sampler.sample(3, steps=False)
     assert got.canvases is None

@@ -65,6 +65,17 @@ def command(
         ),
     ] = None,
     samples: Annotated[int, option("Number of samples for --nearest.", _FIGURES, min=1)] = 64,
+    temperature: Annotated[
+        float,
+        option(
+            "With --nearest and --recognise: multiply the samples' noise by this; below 1 they are more regular and"
+            " vary less.",
+            _FIGURES,
+            min=0,
+            max=10,
+            metavar="FACTOR",
+        ),
+    ] = 1.0,
     recognise: Annotated[
         int | None,
         option(
@@ -113,6 +124,8 @@ def command(
         )
     if recognise_sheet is not None and recognise is None:
         raise typer.BadParameter("--recognise-sheet shows what --recognise N reads: give both.")
+    if temperature != 1 and not (nearest or recognise):
+        raise typer.BadParameter("--temperature is of samples: give --recognise N or --nearest FILE too.")
     if onnx is not None and dtype != "fp32":
         raise typer.BadParameter("--dtype is for checkpoints: an ONNX file has its weights as they are.")
     if onnx is not None and device != "auto":

@@ -40,7 +40,7 @@ from .recognisability import check_recognise, recognise, recognised_sheet
 
 @dataclass(frozen=True)
 class Request:
-    """What to evaluate, on what, and what to write: draw-eval's options. The last eight are for checkpoints."""
+    """What to evaluate, on what, and what to write: draw-eval's options. The last nine are for checkpoints."""
 
     file: str  # a checkpoint or an ONNX file, or a packaged model's name
     data_dir: Path | None = None
@@ -58,6 +58,7 @@ class Request:
     int8: bool = False  # weights rounded as those of an int8 file
     importance: int | None = None
     plot: Path | None = None
+    temperature: float = 1.0  # of the samples
     nearest: Path | None = None
     samples: int = 64
     recognise: int | None = None
@@ -145,7 +146,9 @@ def _add_importance(result: Result, model: Draw, evaluation: Split, count: int, 
 
 def _add_nearest(result: Result, model: Draw, dataset: Dataset, path: Path, request: Request) -> None:
     with progress("nearest training pictures", dataset.train_size) as bar:
-        uniqueness = find_nearest(model, dataset, request.samples, request.seed, bar.advance)
+        uniqueness = find_nearest(
+            model, dataset, request.samples, request.seed, bar.advance, request.temperature
+        )
     write_png(path, nearest_sheet(uniqueness))
     result.lines.append(str(uniqueness))
     result.lines.append(f"wrote {path} (each sample with its nearest training picture to its right)")
@@ -155,7 +158,9 @@ def _add_nearest(result: Result, model: Draw, dataset: Dataset, path: Path, requ
 
 def _add_recognisability(result: Result, model: Draw, dataset: Dataset, count: int, request: Request) -> None:
     with progress("samples to read", count) as bar:
-        found = recognise(model, dataset, request.data_dir, count, request.seed, bar.advance)
+        found = recognise(
+            model, dataset, request.data_dir, count, request.seed, bar.advance, request.temperature
+        )
     result.lines += found.lines
     result.values |= found.values
     if request.recognise_sheet is not None:

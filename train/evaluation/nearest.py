@@ -19,7 +19,7 @@ from ...runtime.pictures.drawing import MAX_SIDE, fitting_scale, gap_width, pair
 from ..data.dataset import Dataset, Split
 from ..data.stream import BINARISE_TRAIN
 from .figures import Advance, image_noise
-from .samples import BATCH, draw_samples
+from .samples import BATCH, at_temperature, draw_samples
 
 CHUNK = 5000  # training pictures held as float32 at a time
 
@@ -34,6 +34,7 @@ class Uniqueness:
     # [m] of test pictures, or their reconstructions, to their nearest training picture
     test_distances: np.ndarray
     reconstructed: bool = False  # which of the two
+    temperature: float = 1.0  # of the samples
 
     @property
     def share(self) -> float:
@@ -50,22 +51,28 @@ class Uniqueness:
 
     def __str__(self) -> str:
         fresh = "reconstructed test picture" if self.reconstructed else "test picture"
+        samples = f"{len(self.distances)} samples{at_temperature(self.temperature)}"
         return (
-            f"{len(self.distances)} samples: median distance to the nearest training picture"
-            f" {np.median(self.distances):.3f} ({fresh}s {np.median(self.test_distances):.3f});"
+            f"{samples}: median distance to the nearest training picture {np.median(self.distances):.3f}"
+            f" ({fresh}s {np.median(self.test_distances):.3f});"
             f" {self.share:.1f} % nearer than the median {fresh}, {self.copies:.1f} % nearer than 99 % of them"
         )
 
 
 @torch.no_grad()
 def find_nearest(
-    model: Draw, dataset: Dataset, count: int, seed: int = 0, advance: Advance = lambda _: None
+    model: Draw,
+    dataset: Dataset,
+    count: int,
+    seed: int = 0,
+    advance: Advance = lambda _: None,
+    temperature: float = 1.0,
 ) -> Uniqueness:
     """Samples 0..count-1 of ``seed`` and at least 200 test pictures (if there are as many) against the training set.
 
     The data set is one that :func:`check_nearest` lets pass.
     """
-    samples = draw_samples(model, count, seed, dataset.binary)
+    samples = draw_samples(model, count, seed, dataset.binary, temperature=temperature)
     train, test = dataset.evaluation("train"), dataset.evaluation("test")
     if dataset.binary and train.maximum == 255:  # kept grey, binarised afresh in every batch: draw them once
         train = train.arrays().binarised(BINARISE_TRAIN).on(train.images.device)
@@ -87,6 +94,7 @@ def find_nearest(
         distances=distances[:count].cpu().numpy(),
         test_distances=distances[count:].cpu().numpy(),
         reconstructed=not dataset.binary,
+        temperature=temperature,
     )
 
 

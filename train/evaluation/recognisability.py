@@ -31,7 +31,7 @@ from ..data.two_digit import PLACES, paint_pairs, pair_draws
 from .digit_reader import DigitReader
 from .figures import Advance
 from .pair_reader import CONFIDENT, PairReader
-from .samples import draw_samples
+from .samples import at_temperature, draw_samples
 
 DIGITS = 10
 PAIRS = "mnist-two-digit"
@@ -80,14 +80,16 @@ class Recognisability:
     real: Readings
     torn: Readings
     right: float  # percentage of real pictures read rightly, of those that the reader is sure of
+    temperature: float = 1.0  # of the samples
 
     @property
     def lines(self) -> list[str]:
         low, high = self.samples.interval
         pairs = self.samples.labels.shape[1] == 2
         reader = "accepted as two digits" if pairs else "read with p ≥ 0.9"
+        samples = f"{len(self.samples.sure):,} samples{at_temperature(self.temperature)}"
         return [
-            f"{len(self.samples.sure):,} samples: {self.samples.share:.1f} % {reader} by a classifier of real ones"
+            f"{samples}: {self.samples.share:.1f} % {reader} by a classifier of real ones"
             f" (95 % interval {low:.1f} to {high:.1f});"
             f" {len(self.real.sure):,} real test pictures: {self.real.share:.1f} % ({self.right:.1f} % of these rightly);"
             f" {len(self.torn.sure):,} of torn digits: {self.torn.share:.1f} %",
@@ -105,6 +107,7 @@ class Recognisability:
         result: dict[str, Any] = {
             "recognised_interval": self.samples.interval,
             "recognised_right": self.right,
+            "temperature": self.temperature,
         }
         for name, each in (("samples", self.samples), ("real", self.real), ("torn", self.torn)):
             result[f"recognised_{name}"] = each.share
@@ -126,6 +129,7 @@ def recognise(
     count: int,
     seed: int = 0,
     advance: Advance = lambda _: None,
+    temperature: float = 1.0,
 ) -> Recognisability:
     """Samples 0..count-1 of ``seed``, beside as many real and torn pictures (fewer where the test set has fewer).
 
@@ -135,11 +139,11 @@ def recognise(
     Raises:
         DrawError: files that are missing.
     """
-    samples = draw_samples(model, count, seed, dataset.binary, advance).cpu().numpy()
+    samples = draw_samples(model, count, seed, dataset.binary, advance, temperature).cpu().numpy()
     read = _read_pairs if dataset.name == PAIRS else _read_digits
     samples_read, real, torn, truth = read(samples, *_digits(dataset, data_dir))
     right = 100 * float((real.labels == truth).all(1)[real.sure].mean()) if real.sure.any() else math.nan
-    return Recognisability(samples, samples_read, real, torn, right)
+    return Recognisability(samples, samples_read, real, torn, right, temperature)
 
 
 def _digits(dataset: Dataset, data_dir: Path | None) -> tuple[Pictures, Pictures]:

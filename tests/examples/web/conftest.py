@@ -91,9 +91,9 @@ class Visit:
             self.page.locator(button).click()
         chooser.value.set_files(file)
 
-    def compare_drawings(self, model: Path, seed: int) -> None:
+    def compare_drawings(self, model: Path, seed: int, temperature: float = 1.0) -> None:
         """The sixteen pictures of the page, their steps and windows, with Python's."""
-        expected = Sampler(model, "cpu").sample(16, seed)
+        expected = Sampler(model, "cpu").sample(16, seed, temperature=temperature)
         for ours, theirs in (("images", "image"), ("canvases", "canvases"), ("write_attention", "windows")):
             array = getattr(expected, ours)
             assert self.get(f"Boolean(draw.writing.drawings[0].{theirs})") == (array is not None)

@@ -72,6 +72,29 @@ def test_seeds(visit: Callable[..., Any], fake: Path) -> None:
     page.wait("draw.writing.seed !== 3n && draw.writing.finished")
 
 
+def test_temperature(visit: Callable[..., Any], fake: Path) -> None:
+    page = visit(reduced_motion="reduce").open("#seed=4&temperature=0.5")
+    page.wait_drawn(4)
+    page.compare_drawings(fake / "decoder.onnx", 4, 0.5)
+    page.page.locator("#drawing summary").click()
+    assert "--temperature 0.5" in page.text(".command")
+    slider = page.page.get_by_label("Temperature")
+    assert slider.input_value() == page.text("output[for=temperature]") == "0.5"
+    slider.press("ArrowRight")
+    page.wait("location.hash === '#seed=4&picture=0&temperature=0.55'")
+    page.wait_drawn(4)
+    page.compare_drawings(fake / "decoder.onnx", 4, 0.55)
+    slider.fill("1")
+    page.wait("location.hash === '#seed=4&picture=0'")
+    page.wait_drawn(4)
+    page.compare_drawings(fake / "decoder.onnx", 4)
+    assert "--temperature" not in page.text(".command")
+    for seed, wrong in ((5, "-1"), (6, "warm"), (7, "9")):
+        page.get(f"location.hash = '#seed={seed}&temperature={wrong}'")
+        page.wait(f"location.hash === '#seed={seed}&picture=0'")
+        assert page.get("draw.writing.temperature") == 1
+
+
 @pytest.mark.parametrize(
     ("decoder", "classifier"),
     [

@@ -38,6 +38,7 @@ def test_tab_order_shows_focus(visit: Callable[..., Any]) -> None:
         "Seed",
         "Next seed",
         "Surprise me",
+        "Temperature",
         "Picture 0",
     ]
     assert named[: len(order)] == order

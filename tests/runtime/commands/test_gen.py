@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from draw_onnx import Sampler
+from draw_onnx.runtime.check_line import CheckLine
 from draw_onnx.runtime.noise import noise
 from draw_onnx.runtime.pictures.drawing import grid
 
@@ -29,11 +30,14 @@ def test_all_outputs_at_once(run, fake: Path, tmp_path: Path) -> None:
     assert "pictures/s" in got.err
     expected = Sampler(fake / "decoder.onnx", "cpu").sample(5, seed=7, start=3)
     with np.load(paths["npz"], allow_pickle=False) as arrays:
-        assert sorted(arrays.files) == ["canvases", "images", "noise", "seed", "start", "write_attention"]
+        assert sorted(arrays.files) == [
+            *("canvases", "images", "noise", "seed", "start", "temperature", "write_attention")
+        ]
         for name in ("canvases", "images", "noise", "write_attention"):
             assert np.array_equal(arrays[name], getattr(expected, name)), name
         assert (int(arrays["seed"]), int(arrays["start"])) == (7, 3)
         assert arrays["seed"].dtype == arrays["start"].dtype == np.uint64
+        assert float(arrays["temperature"]) == 1
     with Image.open(paths["gif"]) as picture:
         assert getattr(picture, "n_frames", 1) == 3 + 1
 
@@ -93,7 +97,7 @@ def test_a_lean_file_gives_what_it_can(run, fake: Path, tmp_path: Path) -> None:
     assert run("gen", "--onnx", lean, "-n", 3, "--gif", tmp_path / "y.gif", "--fps", 10).code == 0
     assert durations(tmp_path / "y.gif") == [100, 100, 2000]
     with np.load(tmp_path / "x.npz") as arrays:
-        assert sorted(arrays.files) == ["images", "noise", "seed", "start"]
+        assert sorted(arrays.files) == ["images", "noise", "seed", "start", "temperature"]
     got = run("gen", "--onnx", lean, "--png", tmp_path / "sheet.png")
     assert got.code == 1
     assert "--grid" in got.err
@@ -114,6 +118,31 @@ def test_interpolation_starts_at_a_and_turns_at_b(run, fake: Path, tmp_path: Pat
                 expected = grid(Sampler(decoder, "cpu").sample_noise(noise(seed, 0, 4, 3, 2)).images, 2)
                 assert np.abs(rgb - expected).max() <= 1
     assert durations(tmp_path / "x.gif") == [500, 100, 100, 100, 500, 100, 100, 100]  # both ends rest
+
+
+def test_temperature(run, fake: Path, tmp_path: Path) -> None:
+    decoder, npz = fake / "decoder.onnx", tmp_path / "x.npz"
+    got = run("gen", "--onnx", decoder, "-n", 4, "--seed", 5, "--temperature", 0.7, "--npz", npz, "--check")
+    assert got.code == 0, got.err
+    expected = Sampler(decoder, "cpu").sample(4, seed=5, temperature=0.7)
+    with np.load(npz, allow_pickle=False) as arrays:
+        assert np.array_equal(arrays["images"], expected.images)
+        assert np.array_equal(arrays["noise"], expected.noise)
+        assert float(arrays["temperature"]) == 0.7
+    line = CheckLine()
+    line.add(expected)
+    assert got.out.splitlines()[0] == str(line)
+
+
+def test_interpolation_keeps_the_temperature(run, fake: Path, tmp_path: Path) -> None:
+    decoder = fake / "decoder.onnx"
+    arguments = ("--interpolate", 1, 2, "-n", 4, "--frames", 2, "--scale", 2, "--temperature", 0.5)
+    got = run("gen", "--onnx", decoder, "--gif", tmp_path / "x.gif", *arguments)
+    assert got.code == 0, got.err
+    with Image.open(tmp_path / "x.gif") as picture:
+        rgb = np.asarray(picture.convert("RGB")).astype(int)
+    expected = grid(Sampler(decoder, "cpu").sample(4, seed=1, temperature=0.5).images, 2)
+    assert np.abs(rgb - expected).max() <= 1
 
 
 def usage_and_errors() -> list[tuple[list[str], int, str]]:
@@ -142,6 +171,9 @@ def usage_and_errors() -> list[tuple[list[str], int, str]]:
         (["--gif", "x.gif", "--interpolate", "1", "-2"], 1, "seed must be between"),
         (["--grid", "x.png", "-n", "100000000"], 1, "more than 16384 a side"),
         (["--gif", "x.gif", "--batch", "0"], 2, "--batch"),
+        (["--gif", "x.gif", "--temperature", "-0.1"], 2, "--temperature"),
+        (["--gif", "x.gif", "--temperature", "10.5"], 2, "--temperature"),
+        (["--gif", "x.gif", "--temperature", "nan"], 2, "--temperature"),
         (["--gif", "x.gif", "--bogus"], 2, "--bogus"),
     ]
 

@@ -50,6 +50,27 @@ def test_eval_gives_the_test_figure_again(command: Command, finished: Path, tmp_
     assert nearest.read_bytes()[:4] == plot.read_bytes()[:4] == b"\x89PNG"
 
 
+def test_samples_at_a_temperature(command: Command, finished: Path, tmp_path: Path) -> None:
+    """The bound is the model's own; only the samples are others, and that is said."""
+    arguments = (
+        "--ckpt",
+        finished / "best.ckpt",
+        "--threads",
+        1,
+        "--samples",
+        5,
+        "--nearest",
+        tmp_path / "x.png",
+    )
+    plain, cool = (
+        command(eval_cli.main, *arguments, *more)[1].splitlines() for more in ((), ("--temperature", 0.5))
+    )
+    assert plain[:2] == cool[:2]
+    assert plain[2].startswith("5 samples: ")
+    assert cool[2].startswith("5 samples at temperature 0.5: ")
+    assert plain[2].split(":")[1] != cool[2].split(":")[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -69,6 +90,9 @@ def test_eval_gives_the_test_figure_again(command: Command, finished: Path, tmp_
         (["--onnx", "x.onnx", "--device", "cpu"], 2, "an ONNX file takes --provider"),
         (["--onnx", "mnist"], 1, "give --ckpt with the checkpoint, or a file of draw-export --graph scorer"),
         (["--onnx", "x.onnx", "--importance", "3"], 2, "use --ckpt"),
+        (["--ckpt", "BEST", "--temperature", "0.8"], 2, "give --recognise N or --nearest FILE too"),
+        (["--ckpt", "BEST", "--nearest", "x.png", "--temperature", "11"], 2, "--temperature"),
+        (["--ckpt", "BEST", "--nearest", "x.png", "--temperature", "nan"], 2, "--temperature"),
         (["--ckpt", "cluttered-mnist", "--dataset", "images", "--image-dir", "PHOTOS"], 1, "has no labels"),
     ],
 )
