@@ -53,16 +53,16 @@ def command(
     recurrence: Annotated[
         Recurrence | None,
         option(
-            "lstm is one operator for all steps of a decoder: faster on CPUs, known to fewer engines. Unless given:"
-            " unrolled, and lstm for a decoder in int8.",
+            "lstm is one operator for all steps of a decoder: faster on CPUs, known to fewer engines, not for a"
+            " learned prior. Unless given: unrolled, and lstm for a decoder in int8.",
             _FILE,
         ),
     ] = None,
     dtype: Annotated[
         Precision,
         option(
-            "fp16 halves the file; inputs, outputs and windows stay float32. int8 quarters it, for decoders and"
-            " classifiers in ONNX Runtime on CPUs alone: a picture is a little another one.",
+            "fp16 halves the file; inputs, outputs and windows stay float32. int8 quarters it, for decoders"
+            " (without a learned prior) and classifiers in ONNX Runtime on CPUs alone: a picture is a little another one.",
             _FILE,
         ),
     ] = "fp32",

@@ -119,7 +119,7 @@ def check_temperature(value: SupportsFloat) -> np.float32:
     """
     try:
         temperature = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DrawError(f"the temperature must be a number, not {value!r}") from None
     if not 0 <= temperature <= MAX_TEMPERATURE:  # nor NaN
         raise DrawError(f"the temperature must be between 0 and {MAX_TEMPERATURE}, not {value}")

@@ -26,6 +26,7 @@ class Samples:
     write_attention: Floats | None  # [n, T, 5] x, y, delta, sigma, gamma in pixels; pixel 1 is the first
     seed: int | None  # None for noise of the caller's own
     start: int  # number of the first picture
+    temperature: float | None  # what the seed's noise was multiplied by; None for noise of the caller's own
 
     def __len__(self) -> int:
         return len(self.images)
@@ -69,7 +70,8 @@ class Sampler(OpenedModel):
             batch: pictures through the graph at once; it changes the speed, never the pictures.
             steps: also the canvas and the window of every step, where the file gives them. They take T times
                 the memory of the pictures.
-            temperature: what the noise is multiplied by. Below 1: more regular pictures that vary less.
+            temperature: what the noise is multiplied by, 0 (all pictures alike) to 10. Below 1: more regular
+                pictures that vary less.
 
         Raises:
             DrawError: a number out of range, or ONNX Runtime fails.
@@ -94,7 +96,7 @@ class Sampler(OpenedModel):
 
         def draw(begin: int) -> Samples:
             count = min(size, first + n - begin)
-            return self._draw(scale * noise(s, begin, count, t, z), s, begin, steps)
+            return self._draw(scale * noise(s, begin, count, t, z), s, begin, float(temperature), steps)
 
         return map_in_order(draw, range(first, first + n, size), self.threads)
 
@@ -113,10 +115,14 @@ class Sampler(OpenedModel):
         size = self.batch_size(batch)
 
         def draw(begin: int) -> Samples:
-            return self._draw(own[begin : begin + size], None, begin, steps)
+            return self._draw(own[begin : begin + size], None, begin, None, steps)
 
         return join(list(map_in_order(draw, range(0, len(own), size), self.threads)))
 
-    def _draw(self, noise: Floats, seed: int | None, start: int, steps: bool) -> Samples:
+    def _draw(
+        self, noise: Floats, seed: int | None, start: int, temperature: float | None, steps: bool
+    ) -> Samples:
         got = self._run({NOISE: noise}, steps)
-        return Samples(got[IMAGE], noise, got.get(CANVASES), got.get(WRITE_ATTENTION), seed, start)
+        return Samples(
+            got[IMAGE], noise, got.get(CANVASES), got.get(WRITE_ATTENTION), seed, start, temperature
+        )

@@ -148,7 +148,8 @@ def command(
     precision: Annotated[
         Precision | None,
         option(
-            "bf16-mixed: the LSTMs' products in bfloat16. Default: the preset's, which is 32-true on a CPU without them.",
+            "bf16-mixed: the LSTMs' products, and the classifier's with its picture, in bfloat16. Default:"
+            " the preset's, which is 32-true on a CPU without them.",
             MACHINE,
         ),
     ] = None,

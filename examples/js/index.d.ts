@@ -103,7 +103,7 @@ export class Sampler extends OpenedModel {
   sample(
     count: number,
     options?: NoisePlace & StepsOption & TemperatureOption,
-  ): Promise<Samples & { seed: bigint; start: bigint }>;
+  ): Promise<Samples & { seed: bigint; start: bigint; temperature: number }>;
   /** Pictures from noise of your own, [n, T, Z]. */
   sampleNoise(values: Float32Array | number[], options?: StepsOption): Promise<Samples>;
   /** The line by which ports are compared: `draw-gen --check` prints the same. */

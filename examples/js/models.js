@@ -51,7 +51,7 @@ export class Sampler extends OpenedModel {
    * The noise is multiplied by `temperature`: below 1 pictures are more regular and vary less.
    */
   async sample(count, { seed = 0n, start = 0n, steps = true, temperature = 1 } = {}) {
-    if (!(temperature >= 0 && temperature <= MAX_TEMPERATURE)) {
+    if (typeof temperature !== "number" || !(temperature >= 0 && temperature <= MAX_TEMPERATURE)) {
       throw new RangeError(`the temperature must be between 0 and ${MAX_TEMPERATURE}, not ${temperature}`);
     }
     const scale = Math.fround(temperature);
@@ -59,7 +59,7 @@ export class Sampler extends OpenedModel {
     const { timeSteps, latentSize } = this.info;
     const own = noise(s, first, count, timeSteps, latentSize).map((value) => scale * value);
     const got = await this.#draw(own, count, steps);
-    return { ...got, seed: s, start: first };
+    return { ...got, seed: s, start: first, temperature };
   }
 
   /** Pictures from noise of your own, [n, T, Z]. */

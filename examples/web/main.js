@@ -21,7 +21,7 @@ function readAddress() {
   const wanted = new URLSearchParams(location.hash.slice(1));
   const seed = wanted.get("seed"), picture = Number(wanted.get("picture"));
   if (/^[0-9]{1,20}$/.test(seed ?? "")) writing.seed = BigInt.asUintN(64, BigInt(seed));
-  const temperature = Number(wanted.get("temperature") ?? 1);
+  const temperature = Number(wanted.get("temperature") || 1);
   writing.temperature = temperature >= 0 && temperature <= Number(writing.warmth.max) ? temperature : 1;
   if (Number.isInteger(picture) && picture >= 0 && picture < 16) writing.chosen = picture;
 }

@@ -50,10 +50,13 @@ export class Writing extends Panel {
     });
 
     this.warmth.addEventListener("input", () => {
-      this.temperature = this.warmth.valueAsNumber;
-      this.#showTemperature();
-      clearTimeout(this.typing);
-      this.typing = setTimeout(() => this.draw(this.seed), 100);
+      const temperature = this.warmth.valueAsNumber;
+      this.#showTemperature(temperature);
+      clearTimeout(this.turning);
+      this.turning = setTimeout(() => {
+        this.temperature = temperature;
+        this.draw(this.#typedSeed() ?? this.seed);
+      }, 100);
     });
 
     const sheet = this.root.querySelector(".sheet");
@@ -76,10 +79,10 @@ export class Writing extends Panel {
     return valid ? seed : null;
   }
 
-  #showTemperature() {
-    this.warmth.value = this.temperature;
-    this.warmth.style.setProperty("--done", `${(100 * this.temperature) / this.warmth.max}%`);
-    this.warmth.form.querySelector("output").textContent = String(this.temperature);
+  #showTemperature(temperature) {
+    this.warmth.value = temperature;
+    this.warmth.style.setProperty("--done", `${(100 * temperature) / this.warmth.max}%`);
+    this.warmth.form.querySelector("output").textContent = String(temperature);
   }
 
   /** A model has been opened: lay the panel out for it and draw. */
@@ -146,7 +149,7 @@ export class Writing extends Panel {
     this.drawings = [];
     if (document.activeElement !== this.input || this.input.value !== String(seed)) this.input.value = seed;
     this.#typedSeed(); // takes back a complaint
-    this.#showTemperature();
+    this.#showTemperature(this.temperature);
     this.#remember();
     try {
       const begin = performance.now();

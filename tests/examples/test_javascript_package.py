@@ -115,13 +115,13 @@ def test_numbers_are_seeds_where_they_are_exact(run, fake: Path) -> None:
         for (const count of [0, 1.5, "2", -1]) {
             try { await sampler.sample(count); } catch (error) { refused.push(error.name); }
         }
-        for (const temperature of [-0.1, 11, NaN, "warm"]) {
+        for (const temperature of [-0.1, 11, NaN, "warm", "1", null, []]) {
             try { await sampler.sample(1, { temperature }); } catch (error) { refused.push(error.name); }
         }
         return [first.images, refused];"""
     images, refused = run(code, str(fake / "decoder.onnx"))
     same(images, Sampler(fake / "decoder.onnx", "cpu").sample(1, 7).images)
-    assert refused == ["RangeError"] * 13
+    assert refused == ["RangeError"] * 16
 
 
 def test_temperature(run, fake: Path) -> None:
@@ -133,6 +133,7 @@ def test_temperature(run, fake: Path) -> None:
     expected = Sampler(fake / "decoder.onnx", "cpu").sample(9, 7, temperature=0.7)
     same(got["noise"], expected.noise)
     same(got["images"], expected.images)
+    assert got["temperature"] == 0.7
     line = CheckLine()
     line.add(expected)
     assert got["line"].split()[1] == str(line).split()[1]

@@ -73,7 +73,7 @@ def test_own_noise(sampler: Sampler) -> None:
     own = noise(9, 0, 6, m.time_steps, m.latent_size)
     got = sampler.sample_noise(own)
     assert np.array_equal(got.images, sampler.sample(6, seed=9).images)
-    assert got.seed is None
+    assert (got.seed, got.temperature) == (None, None)
     with pytest.raises(DrawError, match="must have shape"):
         sampler.sample_noise(own[0])
     with pytest.raises(DrawError, match="must have shape"):
@@ -89,6 +89,7 @@ def test_temperature_multiplies_the_noise(sampler: Sampler, temperature: float) 
     expected = np.float32(temperature) * noise(2, 1, 5, m.time_steps, m.latent_size)
     got = sampler.sample(5, seed=2, start=1, temperature=temperature)
     assert np.array_equal(got.noise, expected)
+    assert got.temperature == temperature
     assert got.noise.dtype == np.float32
     assert np.array_equal(got.images, sampler.sample_noise(expected).images)
     parts = [part.images for part in sampler.stream(5, 2, 1, temperature=temperature)]
@@ -99,7 +100,9 @@ def test_temperature_multiplies_the_noise(sampler: Sampler, temperature: float) 
         assert (got.images == got.images[:1]).all()
 
 
-@pytest.mark.parametrize("temperature", [-0.1, 10.1, np.nan, np.inf, 1e300, None, "warm", [1.0, 2.0]])
+@pytest.mark.parametrize(
+    "temperature", [-0.1, 10.1, np.nan, np.inf, 1e300, 10**400, None, "warm", [1.0, 2.0]]
+)
 def test_temperatures_that_are_none(sampler: Sampler, temperature: Any) -> None:
     with pytest.raises(DrawError, match="the temperature must be"):
         sampler.sample(1, temperature=temperature)

@@ -118,9 +118,9 @@ def command(
         from ...runtime.pictures.walk import walk
 
         check_not_read((*pictures.values(), recognise_sheet), walk(image_dir).files)
-    if onnx is not None and (importance or plot or nearest or recognise):
+    if onnx is not None and (importance or plot or nearest or recognise or temperature != 1):
         raise typer.BadParameter(
-            "--importance, --plot, --nearest and --recognise need the model itself: use --ckpt."
+            "--importance, --plot, --nearest, --recognise and --temperature need the model itself: use --ckpt."
         )
     if recognise_sheet is not None and recognise is None:
         raise typer.BadParameter("--recognise-sheet shows what --recognise N reads: give both.")

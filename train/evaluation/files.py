@@ -153,6 +153,7 @@ def _add_nearest(result: Result, model: Draw, dataset: Dataset, path: Path, requ
     result.lines.append(str(uniqueness))
     result.lines.append(f"wrote {path} (each sample with its nearest training picture to its right)")
     result.values |= {"nearest_share": uniqueness.share, "nearest_copies": uniqueness.copies}
+    result.values["temperature"] = request.temperature
     result.values["nearest_distances"] = [round(float(d), 4) for d in uniqueness.distances]
 
 
@@ -165,9 +166,9 @@ def _add_recognisability(result: Result, model: Draw, dataset: Dataset, count: i
     result.values |= found.values
     if request.recognise_sheet is not None:
         write_png(request.recognise_sheet, recognised_sheet(found))
-        result.lines.append(
-            f"wrote {request.recognise_sheet} (red: not accepted; with the less sure digit's probability)"
-        )
+        pairs = found.samples.labels.shape[1] == 2
+        red = "not accepted; with the less sure digit's" if pairs else "not read; with its"
+        result.lines.append(f"wrote {request.recognise_sheet} (red: {red} probability)")
 
 
 def evaluate_onnx(request: Request) -> Result:

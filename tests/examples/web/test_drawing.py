@@ -89,10 +89,15 @@ def test_temperature(visit: Callable[..., Any], fake: Path) -> None:
     page.wait_drawn(4)
     page.compare_drawings(fake / "decoder.onnx", 4)
     assert "--temperature" not in page.text(".command")
-    for seed, wrong in ((5, "-1"), (6, "warm"), (7, "9")):
+    for seed, wrong in ((5, "-1"), (6, "warm"), (7, "9"), (8, "")):
         page.get(f"location.hash = '#seed={seed}&temperature={wrong}'")
         page.wait(f"location.hash === '#seed={seed}&picture=0'")
         assert page.get("draw.writing.temperature") == 1
+    page.page.get_by_label("Seed", exact=True).fill("11")  # and at once, before it has been taken:
+    slider.fill("0.25")
+    page.wait("location.hash === '#seed=11&picture=0&temperature=0.25'")
+    page.wait_drawn(11)
+    page.compare_drawings(fake / "decoder.onnx", 11, 0.25)
 
 
 @pytest.mark.parametrize(

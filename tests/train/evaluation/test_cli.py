@@ -69,6 +69,8 @@ def test_samples_at_a_temperature(command: Command, finished: Path, tmp_path: Pa
     assert plain[2].startswith("5 samples: ")
     assert cool[2].startswith("5 samples at temperature 0.5: ")
     assert plain[2].split(":")[1] != cool[2].split(":")[1]
+    _, out, _ = command(eval_cli.main, *arguments, "--temperature", 0.5, "--json")
+    assert json.loads(out)["temperature"] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -90,6 +92,7 @@ def test_samples_at_a_temperature(command: Command, finished: Path, tmp_path: Pa
         (["--onnx", "x.onnx", "--device", "cpu"], 2, "an ONNX file takes --provider"),
         (["--onnx", "mnist"], 1, "give --ckpt with the checkpoint, or a file of draw-export --graph scorer"),
         (["--onnx", "x.onnx", "--importance", "3"], 2, "use --ckpt"),
+        (["--onnx", "x.onnx", "--temperature", "0.8"], 2, "use --ckpt"),
         (["--ckpt", "BEST", "--temperature", "0.8"], 2, "give --recognise N or --nearest FILE too"),
         (["--ckpt", "BEST", "--nearest", "x.png", "--temperature", "11"], 2, "--temperature"),
         (["--ckpt", "BEST", "--nearest", "x.png", "--temperature", "nan"], 2, "--temperature"),

@@ -21,6 +21,7 @@ from draw_onnx.train.data.torn import torn_digits
 from draw_onnx.train.data.two_digit import PLACES, paint_pairs
 from draw_onnx.train.evaluation import cli, pair_reader, recognisability
 from draw_onnx.train.evaluation.digit_reader import DigitReader
+from draw_onnx.train.evaluation.figures import image_noise
 from draw_onnx.train.evaluation.pair_reader import PairReader, training_windows
 from draw_onnx.train.evaluation.recognisability import Readings, check_recognise, recognise, recognised_sheet
 from draw_onnx.train.evaluation.samples import draw_samples
@@ -237,6 +238,28 @@ def test_the_command(
     assert values["recognised_real"] > 70
     assert values["recognised_samples"] < 50  # untrained
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_at_a_temperature(command: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    """Other samples, said to be such; real and torn digits are the same."""
+    config = DrawConfig(1, 8, 8, 2, 8, 2, 2, 2)
+    torch.manual_seed(0)
+    save_checkpoint(tmp_path / "d.ckpt", Checkpoint(config, "digits", dict(build_model(config).state_dict())))
+    arguments = ("--ckpt", tmp_path / "d.ckpt", "--recognise", 30)
+    plain, cool = (
+        json.loads(command(cli.main, *arguments, "--json", *more)[1]) for more in ((), ("--temperature", 0.5))
+    )
+    assert (plain["temperature"], cool["temperature"]) == (1, 0.5)
+    for name in ("bound", "recognised_real", "recognised_torn"):
+        assert plain[name] == cool[name]
+    out = command(cli.main, *arguments, "--temperature", 0.5)[1]
+    assert "30 samples at temperature 0.5: " in out
+    model = build_model(config)
+    assert isinstance(model, Draw)
+    warm, cooler = (draw_samples(model, 5, 0, False, temperature=t) for t in (1.0, 0.5))
+    noise = 0.5 * image_noise(model, 0, 0, 5)
+    torch.testing.assert_close(cooler, model.generate(noise).image, rtol=0, atol=0)
+    assert not torch.equal(warm, cooler)
 
 
 def test_other_data_are_no_digits(bars: Dataset) -> None:
