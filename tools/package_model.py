@@ -106,7 +106,7 @@ def commands(
         if best.dataset == PAIRS:
             cool = ["--recognise", str(recognise), "--temperature", "0.8", "--recognise-sheet", sheets[1]]
             cooler = [[*plain, "--limit", str(limit), *cool]]
-    if best.dataset != "mnist-two-digit":  # its training pictures are made anew in every batch
+    if best.dataset != PAIRS:  # their training pictures are made anew in every batch
         plain = [*plain, "--nearest", f"docs/images/{name}-nearest.png"]
     return [export, plain, weighted, *cooler]
 
