@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from contextlib import suppress
@@ -37,6 +38,12 @@ def prepare_streams() -> None:
 def printable(text: str) -> str:
     """``text`` with what no terminal should be sent escaped: control characters, bytes that are not UTF-8."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def print_json(value: Any) -> None:
+    """One JSON text on stdout; letters are escaped as JSON escapes them where stdout's encoding has not all of them."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "").replace("_", "")
+    print(json.dumps(value, indent=1, ensure_ascii=not encoding.startswith("utf")))
 
 
 def drain_stdout() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -139,18 +140,21 @@ def command(
     options = ExportOptions(
         graph, outputs, time_steps, recurrence, dtype, batch, opset, model_license, model_author
     )
-    if hub is not None:
-        _write_hub(hub, checkpoint, options, atol, check, packaged_card(ckpt))
-        if output is None and triton is None:
-            return
     resolved = options.resolve(checkpoint).graph
     target = output or Path(f"{resolved}.onnx")
-    if triton is None or output is not None:
+    alone = hub is not None and output is None and triton is None
+    if not alone and (triton is None or output is not None):
         if target.exists() and target.samefile(source):
             raise DrawError(f"{target} is the checkpoint itself; choose another name for the ONNX file")
         check_outputs({"--output": target})
     if triton is not None:
         check_repository(triton, target.stem)
+    if hub is not None:
+        # What the card of a packaged model says is of the files as they are made by default.
+        plain = check and replace(options, model_author=ExportOptions.model_author) == ExportOptions()
+        _write_hub(hub, checkpoint, options, atol, check, packaged_card(ckpt) if plain else None)
+    if alone:
+        return
 
     exported = _exported(checkpoint, options, atol, check)
     # Files first: whatever becomes of stdout, they are there.

@@ -11,6 +11,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from ..errors import DrawError
+from ..files import reading
 
 # What is packaged under a name that a command looks for: weights are shipped as safetensors.
 _SUFFIXES = {".onnx": (".onnx",), ".ckpt": (".safetensors", ".ckpt")}
@@ -71,6 +72,11 @@ def find_packaged(path: str | os.PathLike[str], suffix: str, what: str, inside: 
     shipped = _packaged(suffix) if bare else {}
     if text in shipped:
         return _on_disk(shipped[text])
+    with reading(text):
+        return _found(text, bare, suffix, what, inside)
+
+
+def _found(text: str, bare: bool, suffix: str, what: str, inside: Sequence[str]) -> Path:
     found = Path(text)
     if found.is_dir() and (found / "config.json").is_file():
         wanted = inside or _IN_FOLDERS[suffix]

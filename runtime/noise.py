@@ -126,9 +126,9 @@ def check_temperature(value: SupportsFloat) -> np.float32:
     return np.float32(temperature)
 
 
-def check_range(start: SupportsIndex, count: int) -> int:
+def check_range(start: SupportsIndex, count: SupportsIndex) -> int:
     """``start`` as an int, or DrawError unless ``start`` .. ``start + count - 1`` are picture numbers."""
-    first = check_seed(start, "start")
+    first, count = check_seed(start, "start"), operator.index(count)
     if count < 0:
         raise DrawError(f"the number of pictures cannot be negative: {count}")
     if first + count > _LIMIT:

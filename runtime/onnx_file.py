@@ -23,10 +23,11 @@ _MODEL_IR_VERSION, _MODEL_PRODUCER, _MODEL_GRAPH, _MODEL_OPSET = 1, 2, 7, 8
 _MODEL_METADATA, _MODEL_FUNCTIONS = 14, 25
 _OPSET_DOMAIN, _OPSET_VERSION = 1, 2
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
-_GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
+_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE_INITIALIZER = 1, 5, 15
 _NODE_INPUT, _NODE_OUTPUT, _NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 4, 5, 7
 _ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_INTS = 1, 3, 8
 _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = 5, 6, 10, 11
+_ATTRIBUTE_SPARSE_TENSOR, _ATTRIBUTE_SPARSE_TENSORS = 22, 23
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 1, 2, 8, 13, 14
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -51,6 +52,8 @@ class OnnxFile:
     # (domain, operator) outside the default domain
     foreign_ops: set[tuple[str, str]] = field(default_factory=set)
     functions: bool = False  # it brings operators of its own
+    inner_graphs: bool = False  # loops and branches
+    sparse_tensors: bool = False
     producer: str = ""  # the program that wrote it
     opset: int = 0  # version of the default domain
     operators: Counter[str] = field(default_factory=Counter)  # nodes by operator
@@ -112,6 +115,7 @@ def graph_sha256(data: bytes) -> str:
 def _graph(view: memoryview, result: OnnxFile, depth: int) -> None:
     if depth > _MAX_DEPTH:
         raise DrawError("its graphs are nested too deeply")
+    result.inner_graphs |= depth > 0
     for number, value in _messages(view):
         if number == _GRAPH_NODE:
             _node(value, result, depth)
@@ -119,6 +123,8 @@ def _graph(view: memoryview, result: OnnxFile, depth: int) -> None:
             name, shape = _tensor(value, result)
             if depth == 0:
                 result.shapes[name] = None if name in result.shapes else shape
+        elif number == _GRAPH_SPARSE_INITIALIZER:
+            result.sparse_tensors = True
 
 
 def _node(view: memoryview, result: OnnxFile, depth: int) -> None:
@@ -146,6 +152,8 @@ def _node(view: memoryview, result: OnnxFile, depth: int) -> None:
                     name = _text(content)
                 elif inner in (_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS):
                     _tensor(content, result)
+                elif inner in (_ATTRIBUTE_SPARSE_TENSOR, _ATTRIBUTE_SPARSE_TENSORS):
+                    result.sparse_tensors = True
                 elif inner in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
                     _graph(content, result, depth + 1)
             attributes[name] = tuple(numbers)

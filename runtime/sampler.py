@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import SupportsFloat, SupportsIndex
@@ -54,7 +55,7 @@ class Sampler(OpenedModel):
 
     def sample(
         self,
-        n: int,
+        n: SupportsIndex,
         seed: SupportsIndex = 0,
         start: SupportsIndex = 0,
         batch: int | None = None,
@@ -67,7 +68,8 @@ class Sampler(OpenedModel):
             n: number of pictures, at least 1.
             seed: 0 .. 2^64 - 1.
             start: number of the first picture, 0 .. 2^64 - 1.
-            batch: pictures through the graph at once; it changes the speed, never the pictures.
+            batch: pictures through the graph at once; it changes the speed, never the pictures (but for int8 files, whose
+                pictures depend a little on what is beside them).
             steps: also the canvas and the window of every step, where the file gives them. They take T times
                 the memory of the pictures.
             temperature: what the noise is multiplied by, 0 (all pictures alike) to 10. Below 1: more regular
@@ -80,7 +82,7 @@ class Sampler(OpenedModel):
 
     def stream(
         self,
-        n: int,
+        n: SupportsIndex,
         seed: SupportsIndex = 0,
         start: SupportsIndex = 0,
         batch: int | None = None,
@@ -88,6 +90,10 @@ class Sampler(OpenedModel):
         temperature: SupportsFloat = 1.0,
     ) -> Iterator[Samples]:
         """The same as :meth:`sample`, batch by batch: memory does not grow with ``n``."""
+        try:
+            n = operator.index(n)  # NumPy's whole numbers overflow near 2^64
+        except TypeError:
+            raise DrawError(f"the number of pictures must be a whole number, not {n!r}") from None
         if n < 1:
             raise DrawError(f"the number of pictures must be at least 1, not {n}")
         s, first = check_seed(seed), check_range(start, n)

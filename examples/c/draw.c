@@ -286,6 +286,12 @@ static void read_picture(const char *path, const Model *model, float *image) {
     fail("%s has %ld x %ld pixels, more than the model's %" PRId64 " x %" PRId64 ": give a smaller picture", path,
          width, height, model->width, model->height);
   }
+  char *picture_fit = lookup(model, "picture_fit");
+  if (picture_fit && strcmp(picture_fit, "cover") == 0 && (width < model->width || height < model->height)) {
+    fail("%s has %ld x %ld pixels: this model's pictures fill their frame of %" PRId64 " x %" PRId64, path, width,
+         height, model->width, model->height);
+  }
+  if (picture_fit) release(model, picture_fit);
   if (at > length || length - at < (size_t)width * (size_t)height * channels * sample) fail("%s ends too early", path);
   long top = (long)(model->height - height) / 2, left = (long)(model->width - width) / 2;
   memset(image, 0, model->pixels * sizeof(float));

@@ -127,6 +127,7 @@ class Model {
     channels = size("image_channels");
     height = size("image_height");
     width = size("image_width");
+    covers = has("picture_fit") && text("picture_fit") == "cover";
     if (channels != 1 && channels != 3) throw wrong("no pictures of " + std::to_string(channels) + " channels");
     pixels = static_cast<std::size_t>(channels * height * width);  // below 2^48
     const Ort::TypeInfo input = session_.GetInputTypeInfo(0);
@@ -175,6 +176,7 @@ class Model {
   std::int64_t batch = 0;  // of a file exported with --batch N; 0 for any
   std::int64_t channels = 0, height = 0, width = 0;
   std::size_t pixels = 0;  // channels * height * width
+  bool covers = false;     // pictures are cropped and resized to fill the frame
 
  private:
   Ort::Env env_{ORT_LOGGING_LEVEL_FATAL, "draw"};
@@ -222,6 +224,9 @@ Floats read_picture(const std::string& path, const Model& model) {
   if (width > model.width || height > model.height) {
     throw Error(path + " has " + std::to_string(width) + " x " + std::to_string(height) + " pixels, more than the model's " +
                 std::to_string(model.width) + " x " + std::to_string(model.height) + ": give a smaller picture");
+  }
+  if (model.covers && (width < model.width || height < model.height)) {
+    throw Error(path + " is smaller than this model's pictures, which fill their frame");
   }
   const std::size_t needed = static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * channels * sample;
   if (at > bytes.size() || bytes.size() - at < needed) throw Error(path + " ends too early");

@@ -30,3 +30,20 @@ export function cover(pixels, width, height, shape, invert) {
   const box = filtered({ values, channels: shape.channels, height, width }, across, down, byte);
   return box.values.map((value) => value / 255);
 }
+
+/**
+ * Floats [C, H, W] in [0, 1], C = 1 or 3, as RGBA bytes: for `cover`, ImageData or an encoder.
+ * @returns {Uint8ClampedArray} [H, W, 4]
+ */
+export function toRGBA(values, { channels, height, width }) {
+  const plane = width * height;
+  const bytes = new Uint8ClampedArray(4 * plane);
+  for (let i = 0; i < plane; i++) {
+    for (let c = 0; c < 3; c++) {
+      const value = values[channels === 3 ? c * plane + i : i];
+      bytes[4 * i + c] = Math.floor(Math.min(1, Math.max(0, value)) * 255 + 0.5);
+    }
+    bytes[4 * i + 3] = 255;
+  }
+  return bytes;
+}

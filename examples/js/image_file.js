@@ -61,23 +61,6 @@ export function prepare(pixels, width, height, info, ink = "auto") {
   return prepareLevels(averaged(pixels, width, height, times), info, info.figureSize ?? 0, ink);
 }
 
-/**
- * The other way: floats [C, H, W] in [0, 1], C = 1 or 3, as RGBA bytes for ImageData or an encoder.
- * @returns {Uint8ClampedArray} [H, W, 4]
- */
-export function toRGBA(values, { channels, height, width }) {
-  const plane = width * height;
-  const bytes = new Uint8ClampedArray(4 * plane);
-  for (let i = 0; i < plane; i++) {
-    for (let c = 0; c < 3; c++) {
-      const value = values[channels === 3 ? c * plane + i : i];
-      bytes[4 * i + c] = Math.floor(Math.min(1, Math.max(0, value)) * 255 + 0.5);
-    }
-    bytes[4 * i + 3] = 255;
-  }
-  return bytes;
-}
-
 /** RGBA bytes, averaged over boxes of `times` x `times` pixels, as levels; one channel where all is grey. */
 export function averaged(pixels, width, height, times) {
   const w = Math.ceil(width / times), h = Math.ceil(height / times), plane = w * h;

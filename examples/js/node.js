@@ -3,8 +3,9 @@
 import { readFile } from "node:fs/promises";
 import * as models from "./models.js";
 
+export { toRGBA } from "./cover.js";
 export { fit, toChannels } from "./fit.js";
-export { prepare, toRGBA } from "./image_file.js";
+export { prepare } from "./image_file.js";
 export { modelInfo, readMetadata } from "./model_file.js";
 export { prepare as prepareLevels } from "./prepare.js";
 export { CheckLine, checkLine, noise, rawIntegers } from "./noise.js";

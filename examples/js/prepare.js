@@ -1,6 +1,7 @@
 // Pictures of ink as people have them become what a model of light figures on black knows: the numbered rule of
 // "Pictures of ink" in docs/embedding.md, as runtime/pictures/prepare.py follows it. Plain ES modules, no dependencies.
 
+import { cover, toRGBA } from "./cover.js";
 import { connectedParts, findFigure } from "./figure.js";
 import { fit, resized, roundEven } from "./fit.js";
 import { dilated, findInk, strength } from "./ink.js";
@@ -10,7 +11,7 @@ const BLACK = Math.fround(0.12), WHITE = 0.5, STROKE = 0.4, LARGE = 1.2, SMALL =
 /**
  * @param {{channels: number, height: number, width: number, levels: Float32Array, alpha: ?Float32Array}} picture
  *        levels [1 or 3, h, w] and alpha [h, w], in [0, 1]
- * @param {{channels: number, height: number, width: number}} shape of the model's picture
+ * @param {{channels: number, height: number, width: number, pictureFit?: string}} shape of the model's picture
  * @param {number} figureSize pixels of the figures that the model knows; 0 where it knows none of one size
  * @param {"auto"|"light"|"dark"} ink
  * @returns {{image: Float32Array, ink: string, steps: string[], warning: string}}
@@ -20,7 +21,9 @@ export function prepare(picture, shape, figureSize, ink = "auto") {
   const plane = height * width;
   const over = (values) => ({ channels, height, width, values: alpha ? values.map((v, i) => v * alpha[i % plane]) : values });
   if (!figureSize) {
-    const image = fit(over(ink === "dark" ? levels.map((v) => 1 - v) : levels), shape);
+    const visible = over(ink === "dark" ? levels.map((v) => 1 - v) : levels);
+    const covers = shape.pictureFit === "cover";
+    const image = covers ? cover(toRGBA(visible.values, visible), width, height, shape, false) : fit(visible, shape);
     return { image, ink: ink === "dark" ? "dark" : "light", steps: ink === "dark" ? ["inverted"] : [], warning: "" };
   }
   const factor = Math.min(shape.height / height, shape.width / width, 1);

@@ -2,8 +2,9 @@
 
 import * as models from "./models.js";
 
+export { toRGBA } from "./cover.js";
 export { fit, toChannels } from "./fit.js";
-export { prepare, readPicture, toRGBA } from "./image_file.js";
+export { prepare, readPicture } from "./image_file.js";
 export { modelInfo, readMetadata } from "./model_file.js";
 export { prepare as prepareLevels } from "./prepare.js";
 export { CheckLine, checkLine, noise, rawIntegers } from "./noise.js";

@@ -27,7 +27,6 @@ import ray.data
 from draw_onnx import Classifier, Sampler
 from draw_onnx.errors import DrawError
 from draw_onnx.pretrained import find_packaged
-from draw_onnx.runtime.pictures.reading import read_picture
 from draw_onnx.runtime.pictures.walk import picture_paths
 
 BATCH = 128  # pictures in one call of an actor
@@ -58,7 +57,7 @@ class Classify(_Opened):
         images, errors = np.zeros((rows, *shape), np.float32), [""] * rows
         for k in range(rows):
             try:
-                images[k] = self._read(batch, k, shape)
+                images[k] = self._read(batch, k)
             except DrawError as error:  # one bad picture in a million must not end the job
                 errors[k] = str(error)
         got = self.model(images, steps=False)
@@ -70,14 +69,16 @@ class Classify(_Opened):
             "error": errors,
         }
 
-    def _read(self, batch: Batch, k: int, shape: tuple[int, int, int]) -> np.ndarray:
+    def _read(self, batch: Batch, k: int) -> np.ndarray:
+        """As draw-classify prepares it."""
+        ink = "dark" if self.invert else "auto"
         if "image" not in batch:
-            return read_picture(batch["path"][k], shape, self.invert)
+            return self.model.prepare(batch["path"][k], ink).image
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "picture")
             path.write_bytes(batch["image"][k])
             try:
-                return read_picture(path, shape, self.invert)
+                return self.model.prepare(path, ink).image
             except DrawError as error:
                 raise DrawError(str(error).replace(str(path), str(batch["path"][k]))) from error
 

@@ -48,13 +48,13 @@ def main() -> None:
     options = parser.parse_args()
     try:
         build(options.out, options.decoder, options.classifier, options.ort)
-    except (OSError, subprocess.CalledProcessError, ValueError) as error:
+        print(f"wrote {options.out}")
+        if options.serve is None:
+            print(f"next: {Path(sys.executable).name} -m http.server --directory {options.out}")
+        else:
+            serve(options.out, options.serve)
+    except (OSError, OverflowError, subprocess.CalledProcessError, ValueError) as error:
         sys.exit(f"build.py: error: {error}")
-    print(f"wrote {options.out}")
-    if options.serve is None:
-        print(f"next: {Path(sys.executable).name} -m http.server --directory {options.out}")
-    else:
-        serve(options.out, options.serve)
 
 
 def build(out: Path, decoder: str | None, classifier: str | None, ort: Path | None = None) -> None:

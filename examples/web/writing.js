@@ -200,9 +200,10 @@ export class Writing extends Panel {
     const steps = info.steps ? "" : " This file gives finished pictures only: draw-export --outputs steps gives every step.";
     const taken = milliseconds ? `, computed in ${Math.max(1, Math.round(milliseconds))} ms` : "";
     const warmth = this.temperature === 1 ? "" : ` --temperature ${this.temperature}`;
+    const output = info.steps ? "--png" : "--grid";
     this.say(`Seed ${this.seed}, picture ${this.chosen}${taken}.${steps}`);
     this.root.querySelector(".command").textContent =
-      `draw-gen --onnx ${this.name.split("/").at(-1)} --seed ${this.seed} --start ${this.chosen} -n 1${warmth} --png picture.png --check`;
+      `draw-gen --onnx ${this.name.split("/").at(-1)} --seed ${this.seed} --start ${this.chosen} -n 1${warmth} ${output} picture.png --check`;
     this.root.querySelector(".check-line").textContent =
       this.model.checkLine({ images: image, seed: this.seed, start: BigInt(this.chosen), count: 1 });
   }

@@ -54,7 +54,8 @@ class Answers:
         for line in lines[:MANY]:
             note(line)
         if len(lines) > MANY:
-            note(f"and {len(lines) - MANY} more of that kind; --json names them all")
+            every = "--json" if self.truth is None else "--csv"
+            note(f"and {len(lines) - MANY} more of that kind; {every} names them all")
 
     def confusion(self) -> Confusion | None:
         """Of the answers that were given; None where the classes are not known."""
@@ -121,16 +122,17 @@ class Answers:
             if error is not None and error.wrong:
                 print("\n".join(map(printable, confusion.lines())))
             return
-        names = [printable(name) for name in self.names]
+        names, labels = ([printable(text) for text in texts] for texts in (self.names, self.labels))
         width = max(len("picture"), *map(len, names))
-        column = max(len("answer"), *map(len, self.labels))
-        second = 8 + max(map(len, self.labels))
+        column = max(len("answer"), *map(len, labels))
+        second = 8 + max(map(len, labels))
         print(f"{'picture':<{width}}  {'answer':<{column}}  probability  {'runner-up':<{second}}  prepared")
         for name, row, done in zip(names, self.probabilities, map(_shown, self.done), strict=True):
             best, next_ = (int(k) for k in row.argsort()[::-1][:2])
-            answer = OPEN if self.is_open(float(row[best])) else self.labels[best]
-            likeliest = f"{self.labels[best]} " if answer == OPEN else ""
-            runner_up = f"{self.labels[next_]} {row[next_]:.2%}"
+            is_open = self.is_open(float(row[best]))
+            answer = OPEN if is_open else labels[best]
+            likeliest = f"{labels[best]} " if is_open else ""
+            runner_up = f"{labels[next_]} {row[next_]:.2%}"
             probability = f"{likeliest}{row[best]:.2%}"
             print(f"{name:<{width}}  {answer:<{column}}  {probability:>11}  {runner_up:<{second}}  {done}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,9 +13,10 @@ import typer
 from ...console import VersionOption, check_outputs, make_app, note, option, progress, run_app
 from ...errors import DrawError
 from ...files import check_not_read
+from ...streams import print_json
 from . import options
 from .answers import Answers
-from .options import OUTPUTS, shown_in, summary
+from .options import OUTPUTS, check_used, shown_in, summary
 from .picture_files import PictureFiles
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ app = make_app()
 
 @app.command()
 def command(
+    context: typer.Context,
     images: Annotated[
         list[Path],
         typer.Argument(help="Picture files, folders of them, or one .npz.", metavar="IMAGE|FOLDER|FILE.npz"),
@@ -82,12 +83,13 @@ def command(
         raise typer.BadParameter("--json and --csv exclude each other.")
     if invert and ink not in (None, "dark"):
         raise typer.BadParameter(f"--invert is the old name of --ink dark, and --ink {ink} contradicts it.")
+    check_used(context, {"fps": {"--gif": gif}, "scale": {"--gif": gif}})
     check_outputs({"--gif": gif, "--confusion": confusion})
 
     import numpy as np
 
     from ..classifier import Classifier
-    from ..pictures.attention_gifs import MAX_PICTURES
+    from ..pictures.attention_gifs import MAX_PICTURES, looks_layout
     from ..pictures.gif import check_fps
 
     check_fps(fps)
@@ -97,6 +99,11 @@ def command(
     metadata = classifier.metadata
     source = _source(images, metadata.labels)
     check_not_read((gif, confusion), (onnx, *source.names, *images))
+    if confusion is not None and source.labels is None:
+        raise DrawError("--confusion needs known classes: an .npz with labels, or a folder for each class")
+    if gif is not None:
+        shown, (_, height, width) = min(len(source.names), MAX_PICTURES), metadata.image_shape
+        looks_layout(shown, width, height, metadata.time_steps, scale)
     first: list[NDArray[np.float32]] = []  # what a GIF shows
     done: list[Prepared] = []
     nothing = np.empty(0, np.float32)
@@ -126,7 +133,7 @@ def command(
     if confusion is not None:
         _write_confusion(confusion, result)
     if as_json:
-        print(json.dumps(result.as_json(), indent=1, ensure_ascii=False))
+        print_json(result.as_json())
     elif as_csv:
         result.print_csv()
     else:
@@ -146,8 +153,7 @@ def _write_confusion(path: Path, result: Answers) -> None:
     from ..pictures.confusion_matrix import write_confusion
 
     matrix = result.confusion()
-    if matrix is None:
-        raise DrawError("--confusion needs known classes: an .npz with labels, or a folder for each class")
+    assert matrix is not None
     write_confusion(path, matrix)
     note(f"wrote {path}")
 

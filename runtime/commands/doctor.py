@@ -12,6 +12,7 @@ import typer
 
 from ...console import VersionOption, make_app, option, run_app
 from ...errors import DrawError, first_line
+from ...streams import printable
 
 app = make_app()
 
@@ -155,7 +156,7 @@ def _check_models() -> list[str]:
 
 
 def _line(label: str, text: str) -> None:
-    print(f"{label:<16}{text}")
+    print(f"{label:<16}{printable(text)}")  # some of it comes from a file
 
 
 def main() -> None:

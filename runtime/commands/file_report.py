@@ -94,6 +94,10 @@ def evidence(declared: OnnxFile, metadata: Metadata) -> Iterator[str]:
     )
     if declared.functions:
         yield "functions of its own"
+    if declared.inner_graphs:
+        yield "graphs within the graph"
+    if declared.sparse_tensors:
+        yield "sparse tensors"
     if foreign:
         more = f" and {len(foreign) - 4} more" if len(foreign) > 4 else ""
         yield f"operators {', '.join(foreign[:4])}{more}"

@@ -15,7 +15,7 @@ from ...errors import DrawError
 from ...files import check_not_read
 from ...streams import printable
 from . import options
-from .options import APPEARANCE, OUTPUTS, SEED_MAX, WHICH, summary
+from .options import APPEARANCE, OUTPUTS, SEED_MAX, WHICH, check_used, given, summary
 
 if TYPE_CHECKING:
     from ..check_line import CheckLine
@@ -170,25 +170,22 @@ def command(
 
 
 def _check_usage(context: typer.Context, outputs: dict[str, Path | None], check: bool) -> None:
-    def given(name: str) -> bool:
-        """Be it with its default value."""
-        source = context.get_parameter_source(name)
-        return source is not None and source.name == "COMMANDLINE"
-
     wanted = [option for option, path in outputs.items() if path is not None] + ["--check"] * check
     if not wanted:
         raise typer.BadParameter(
             "nothing to write: give --gif FILE (painted step by step), --png FILE (a sheet of steps),"
             " --grid FILE (finished pictures), --npz FILE (numbers) or --check (one line)."
         )
-    if given("interpolate"):
+    if given(context, "interpolate"):
         if wanted != ["--gif"]:
             raise typer.BadParameter("--interpolate writes a GIF and nothing else: give --gif FILE alone.")
         for name in ("seed", "steps"):
-            if given(name):
+            if given(context, name):
                 raise typer.BadParameter(f"--interpolate goes from seed A to seed B: leave out --{name}.")
-    elif given("frames"):
+    elif given(context, "frames"):
         raise typer.BadParameter("--frames is for --interpolate.")
+    gif, png, grid = ({name: outputs[name]} for name in ("--gif", "--png", "--grid"))
+    check_used(context, {"steps": png, "boxes": gif | png, "fps": gif, "scale": gif | png | grid})
     check_outputs(outputs)
 
 
@@ -208,15 +205,15 @@ def _parse_steps(text: str | None, total: int) -> list[int] | None:
 
 def _check_sizes(sampler: Sampler, job: _Job) -> None:
     """Refuse pictures beyond use before the work, not after it."""
-    from ..pictures.drawing import chosen_steps, sheet_layout
-    from ..pictures.gif import grid_layout
+    from ..pictures.drawing import chosen_steps, grid_layout, sheet_layout
+    from ..pictures.gif import frames_layout
 
     total, (_, height, width) = sampler.metadata.time_steps, sampler.metadata.image_shape
     if job.grid:
         grid_layout(job.count, width, height, job.scale)
     if job.gif:
         tiles, frames = (job.count, total) if sampler.has_steps else (1, job.count)
-        grid_layout(tiles, width, height, job.scale, frames)
+        frames_layout(tiles, width, height, job.scale, frames)
     if job.png:
         sheet_layout(job.count, len(job.columns or chosen_steps(total)), width, height, job.scale)
 
@@ -277,13 +274,13 @@ def _draw(sampler: Sampler, job: _Job, samples: Samples) -> None:
 
 def _interpolate(sampler: Sampler, job: _Job, seeds: tuple[int, int], frames: int) -> None:
     from ..noise import check_range, check_temperature, noise, slerp
-    from ..pictures.gif import grid_layout, write_images_gif
+    from ..pictures.gif import frames_layout, write_images_gif
 
     assert job.gif is not None
     _, height, width = sampler.metadata.image_shape
     check_range(job.start, job.count)
     scale = check_temperature(job.temperature)
-    grid_layout(job.count, width, height, job.scale, 2 * frames)
+    frames_layout(job.count, width, height, job.scale, 2 * frames)
     t, z = sampler.metadata.time_steps, sampler.metadata.latent_size
     a, b = (noise(seed, job.start, job.count, t, z) for seed in seeds)
     started, images = time.perf_counter(), []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import typer
+
 from ...console import note, option
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ Threads = Annotated[
 Batch = Annotated[
     int | None,
     option(
-        "Pictures through the graph at once, 32 on a CPU and 256 on a GPU unless given. Speed only.",
+        "Pictures through the graph at once, 32 on a CPU and 256 on a GPU unless given. Speed only, but for int8 files.",
         RUNNING,
         min=1,
         max=65536,
@@ -57,6 +59,23 @@ Ink = Annotated[
 Invert = Annotated[
     bool, option("The pictures are dark on light; the model reads light on dark.", None, "--invert")
 ]
+
+
+def given(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line, be it with its default value."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def check_used(context: typer.Context, uses: dict[str, dict[str, Path | None]]) -> None:
+    """Refuse an option that does nothing without one of some outputs.
+
+    Args:
+        uses: for each option's name the outputs, by their options, of which one at least must be asked for.
+    """
+    for name, outputs in uses.items():
+        if given(context, name) and not any(outputs.values()):
+            raise typer.BadParameter(f"--{name} is for {' and '.join(outputs)}.")
 
 
 def summary(count: int, seconds: float, model: OpenedModel) -> str:

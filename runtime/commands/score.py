@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +11,10 @@ import typer
 from ...console import VersionOption, check_outputs, make_app, note, option, run_app
 from ...errors import DrawError
 from ...files import check_not_read
-from ...streams import printable
+from ...streams import print_json, printable
 from ..metadata import COVER, PAD
 from . import options
-from .options import OUTPUTS, SEED_MAX, shown_in, summary
+from .options import OUTPUTS, SEED_MAX, check_used, shown_in, summary
 from .picture_files import PictureFiles
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ app = make_app()
 
 @app.command()
 def command(
+    context: typer.Context,
     images: Annotated[
         list[Path], typer.Argument(help="Picture files, or folders of them.", metavar="IMAGE|FOLDER")
     ],
@@ -76,12 +76,13 @@ def command(
 
         draw-score --onnx scorer.onnx digit.png --gif reading.gif
     """
+    check_used(context, {"fps": {"--gif": gif}, "scale": {"--gif": gif, "--png": png}})
     check_outputs({"--gif": gif, "--png": png, "--npz": npz})
 
     import numpy as np
 
-    from ..pictures.attention_gifs import write_score_gif
-    from ..pictures.drawing import pairs, write_png
+    from ..pictures.attention_gifs import MAX_PICTURES, looks_layout, write_score_gif
+    from ..pictures.drawing import pairs, pairs_layout, write_png
     from ..pictures.gif import check_fps
     from ..scorer import Scorer
     from .npz import NpzWriter
@@ -94,8 +95,13 @@ def command(
     fit = metadata.picture_fit if cover is None else COVER if cover else PAD
     files = PictureFiles(images)
     check_not_read((gif, png, npz), (onnx, *files.names))
+    count, (_, height, width) = len(files.names), metadata.image_shape
+    if png is not None:
+        pairs_layout(count, width, height, scale)
+    if gif is not None:
+        looks_layout(min(count, MAX_PICTURES), width, height, metadata.time_steps, scale)
     ink = "dark" if invert else "light"
-    (pictures,) = files.prepared(len(files.names), metadata.image_shape, None, ink, fit)
+    (pictures,) = files.prepared(count, metadata.image_shape, None, ink, fit)
     array = np.stack([picture.image for picture in pictures])
     if binarise is None:
         binarise = metadata.binary_pictures
@@ -135,7 +141,7 @@ def _print(names: list[str], scores: Scores, as_json: bool, values: int) -> None
             {"picture": name, "bound": float(bound), "bound_per_value": float(bound) / values}
             for name, bound in zip(names, scores.bound, strict=True)
         ]
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        print_json(rows)
         return
     names = [printable(name) for name in names]
     width = max(len("picture"), *map(len, names))

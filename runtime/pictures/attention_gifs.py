@@ -8,19 +8,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .captions import captioned
+from .captions import caption_height, captioned
 from .drawing import (
     READ_COLOUR,
     WRITE_COLOUR,
     Rgb,
     arrange,
+    arranged_size,
     centred,
     draw_windows,
     gap_width,
     grid_columns,
     to_rgb,
 )
-from .gif import grid_layout, write_gif
+from .gif import check_frames, frames_layout, write_gif
 
 MAX_PICTURES = 16  # in one GIF: more are too small to follow
 
@@ -95,6 +96,18 @@ def write_score_gif(
     _write_pairs(path, images, "step", steps, [f"{bound:.1f} nats" for bound in bounds], pair, scale, fps)
 
 
+def looks_layout(count: int, width: int, height: int, steps: int, scale: int | None) -> tuple[int, int]:
+    """(pairs in a row, scale) of a GIF of ``count`` pictures of this size; raises DrawError where it would be too large."""
+    if scale is None:
+        _, scale = frames_layout(count, 2 * width, height, None)
+        scale = max(scale, -(-90 // (2 * width)))  # room for the caption
+    columns, gap = grid_columns(count, 2 * width, height), gap_width(scale)
+    both = 2 * width * scale + gap, height * scale + 2 * gap
+    tile = both[0], both[1] + caption_height(both[0])
+    check_frames(*arranged_size(count, columns, *tile, 3 * gap), steps + 1)
+    return columns, scale
+
+
 def _write_pairs(
     path: str | os.PathLike[str],
     images: NDArray[np.float32],
@@ -107,10 +120,7 @@ def _write_pairs(
 ) -> None:
     """A frame for each step, ``step 3 of 8`` below each pair, and one with the results."""
     count, channels, height, width = images.shape
-    if scale is None:
-        _, scale = grid_layout(count, 2 * width, height, None)
-        scale = max(scale, -(-90 // (2 * width)))  # room for the caption
-    columns = grid_columns(count, 2 * width, height)
+    columns, scale = looks_layout(count, width, height, steps, scale)
     gap = gap_width(scale)
 
     def frame(index: int) -> Rgb:

@@ -15,13 +15,21 @@ def captioned(tile: Rgb, text: str) -> Rgb:
     from PIL import Image, ImageDraw, ImageFont
 
     width = tile.shape[1]
-    size = min(max(12, width // 16), 24)
-    strip = Image.new("L", (width, size + size // 2), GAP_COLOUR[0])
+    strip = Image.new("L", (width, caption_height(width)), GAP_COLOUR[0])
     draw = ImageDraw.Draw(strip)
-    font = ImageFont.load_default(size)
+    font = ImageFont.load_default(_letters(width))
     if draw.textlength(text, font) > width - 4:
         while text and draw.textlength(text + "…", font) > width - 4:
             text = text[:-1]
         text += "…"
     draw.text((2, 0), text, 255, font)
     return np.concatenate([tile, np.repeat(np.asarray(strip)[..., None], 3, axis=2)])
+
+
+def caption_height(width: int) -> int:
+    """Screen pixels that the line below a tile of this width takes."""
+    return _letters(width) * 3 // 2
+
+
+def _letters(width: int) -> int:
+    return min(max(12, width // 16), 24)

@@ -73,15 +73,20 @@ def _edge(position: float, scale: int, size: int, line: int) -> int:
 
 def arrange(tiles: Sequence[Rgb], columns: int, gap: int, colour: Colour = GAP_COLOUR) -> Rgb:
     """Tiles of one size in rows of ``columns``, ``gap`` screen pixels between and around them."""
-    rows = math.ceil(len(tiles) / columns)
     height, width = tiles[0].shape[:2]
-    check_size(columns * (width + gap) + gap, rows * (height + gap) + gap)
-    canvas = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), colour, np.uint8)
+    size = arranged_size(len(tiles), columns, width, height, gap)
+    check_size(*size)
+    canvas = np.full((*size[::-1], 3), colour, np.uint8)
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
         y, x = gap + row * (height + gap), gap + column * (width + gap)
         canvas[y : y + height, x : x + width] = tile
     return canvas
+
+
+def arranged_size(count: int, columns: int, width: int, height: int, gap: int) -> tuple[int, int]:
+    """(width, height) of ``count`` tiles as :func:`arrange` puts them."""
+    return columns * (width + gap) + gap, math.ceil(count / columns) * (height + gap) + gap
 
 
 def grid_columns(count: int, width: int = 1, height: int = 1) -> int:
@@ -104,19 +109,34 @@ def grid(images: ArrayLike, scale: int | None = None) -> Rgb:
     """Finished pictures [n, C, H, W] side by side, as nearly square as can be."""
     array = np.asarray(images, np.float32)
     height, width = array.shape[-2:]
-    columns = grid_columns(len(array), width, height)
-    scale = scale or fitting_scale(columns, math.ceil(len(array) / columns), width, height)
-    check_size(columns * width * scale, math.ceil(len(array) / columns) * height * scale)
+    columns, scale = grid_layout(len(array), width, height, scale)
     return arrange([to_rgb(image, scale) for image in array], columns, gap_width(scale))
+
+
+def grid_layout(count: int, width: int, height: int, scale: int | None, side: int = 1000) -> tuple[int, int]:
+    """(columns, scale) of a grid, within ``side`` screen pixels unless a scale is given; DrawError where too large."""
+    columns = grid_columns(count, width, height)
+    scale = scale or fitting_scale(columns, math.ceil(count / columns), width, height, side)
+    check_size(*arranged_size(count, columns, width * scale, height * scale, gap_width(scale)))
+    return columns, scale
 
 
 def pairs(left: ArrayLike, right: ArrayLike, columns: int | None = None, scale: int | None = None) -> Rgb:
     """Pictures [n, C, H, W] beside others of their size, ``columns`` pairs in a row, as nearly square as can be."""
     both = np.concatenate([left, right], axis=-1)
     height, width = both.shape[-2], both.shape[-1] // 2
-    columns = columns or grid_columns(len(both), 2 * width, height)
-    scale = scale or fitting_scale(2 * columns, math.ceil(len(both) / columns), width, height)
+    columns, scale = pairs_layout(len(both), width, height, scale, columns)
     return arrange([to_rgb(pair, scale) for pair in both], columns, 2 * gap_width(scale))
+
+
+def pairs_layout(
+    count: int, width: int, height: int, scale: int | None, columns: int | None = None
+) -> tuple[int, int]:
+    """(pairs in a row, scale) of :func:`pairs` of pictures of this size; raises DrawError where too large."""
+    columns = columns or grid_columns(count, 2 * width, height)
+    scale = scale or fitting_scale(2 * columns, math.ceil(count / columns), width, height)
+    check_size(*arranged_size(count, columns, 2 * width * scale, height * scale, 2 * gap_width(scale)))
+    return columns, scale
 
 
 def centred(image: ArrayLike, height: int, width: int) -> Rgb:
@@ -193,7 +213,7 @@ def check_size(width: int, height: int) -> None:
     if max(width, height) > MAX_SIDE:
         raise DrawError(
             f"the picture would have {width} x {height} pixels, more than {MAX_SIDE} a side: "
-            "ask for fewer pictures (-n) or a smaller --scale; --npz has no such limit"
+            "ask for fewer pictures or a smaller --scale"
         )
 
 

@@ -18,15 +18,18 @@ from .drawing import (
     Colour,
     Rgb,
     arrange,
+    arranged_size,
     check_size,
     draw_windows,
-    fitting_scale,
     gap_width,
-    grid_columns,
+    grid_layout,
     to_rgb,
 )
 
 HOLD_SECONDS = 2.0  # how long the last frame stays
+MAX_DURATION = (
+    655_350  # milliseconds of a frame that nothing follows for longer: 16 bits of hundredths of a second
+)
 MAX_FPS = 50  # GIF counts in hundredths of a second, and viewers slow down below two of them
 FITTING_SIDE = 800  # screen pixels; a GIF grows with its area
 MAX_GIF_PIXELS = 1 << 28  # over all frames: a quarter of a gigabyte for whoever opens it
@@ -122,6 +125,7 @@ def write_gif(
     duration = round(100 / fps) * 10  # milliseconds, in GIF's unit
     durations = np.diff(starts, append=count) * duration
     durations[-1] += max(0, round(hold * 100) * 10 - duration)
+    durations = np.minimum(durations, MAX_DURATION)
     options = {
         "palette": palette,
         "duration": durations.tolist() if len(starts) > 1 else int(durations[0]),
@@ -175,7 +179,7 @@ def write_steps_gif(
     """
     steps = np.asarray(canvases, np.float32)
     count, total, channels, height, width = steps.shape
-    columns, scale = grid_layout(count, width, height, scale)
+    columns, scale = frames_layout(count, width, height, scale)
     rows = None if windows is None else np.asarray(windows, np.float64)
 
     def frame(index: int) -> Rgb:
@@ -200,7 +204,7 @@ def write_images_gif(
 ) -> None:
     """Frames [n, C, H, W] of finished pictures, each a grid."""
     count, channels, height, width = frames[0].shape
-    columns, scale = grid_layout(count, width, height, scale)
+    columns, scale = frames_layout(count, width, height, scale)
 
     def frame(index: int) -> Rgb:
         return arrange([to_rgb(image, scale) for image in frames[index]], columns, gap_width(scale))
@@ -208,10 +212,9 @@ def write_images_gif(
     write_gif(path, frame, len(frames), fps, hold, grey=channels == 1, advance=advance)
 
 
-def grid_layout(count: int, width: int, height: int, scale: int | None, frames: int = 1) -> tuple[int, int]:
+def frames_layout(count: int, width: int, height: int, scale: int | None, frames: int = 1) -> tuple[int, int]:
     """(columns, scale) of a grid of ``count`` tiles; raises DrawError where a GIF of it would be too large."""
-    columns = grid_columns(count, width, height)
-    rows = math.ceil(count / columns)
-    scale = scale or fitting_scale(columns, rows, width, height, side=FITTING_SIDE)
-    check_frames(columns * width * scale, rows * height * scale, frames)
+    columns, scale = grid_layout(count, width, height, scale, FITTING_SIDE)
+    size = arranged_size(count, columns, width * scale, height * scale, gap_width(scale))
+    check_frames(*size, frames)
     return columns, scale

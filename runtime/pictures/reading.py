@@ -18,6 +18,7 @@ import functools
 import io
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,7 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import DrawError, first_line
-from ...files import check_ordinary
+from ...files import check_ordinary, reading
 from ..metadata import COVER, PAD
 
 if TYPE_CHECKING:
@@ -158,6 +159,36 @@ def _hush_decoders() -> None:
         library.TIFFSetErrorHandler(None)
 
 
+class _Quiet:
+    """Ignores Pillow's warnings, which come where this module raises.
+
+    Python's filters belong to the process, and ``catch_warnings`` in two threads at once can leave them changed for
+    good: the first thread that decodes sets them, the last one puts them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters: warnings.catch_warnings[None] | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._filters is not None:
+                self._filters.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()
+
+
 class _Whole(io.BufferedReader):
     """A file that gives no room to bytes which it does not hold: damaged lengths ask for gigabytes of them."""
 
@@ -177,11 +208,12 @@ def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     from PIL import Image, ImageOps
 
     path = Path(path)
-    if path.is_dir():
-        raise DrawError(f"{path} is a folder, not a picture")
-    if not path.exists():
-        raise DrawError(f"no picture at {path}")
-    check_ordinary(path)
+    with reading(path):
+        if path.is_dir():
+            raise DrawError(f"{path} is a folder, not a picture")
+        if not path.exists():
+            raise DrawError(f"no picture at {path}")
+        check_ordinary(path)
     Image.init()
     _hush_decoders()
     formats = [name for name in FORMATS if name in Image.OPEN]
@@ -190,14 +222,12 @@ def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         formats.append(named)
     limit = f"more than the {MAX_PIXELS // 10**6} megapixels that are read"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns where this function raises
-            with _Whole(path) as file, Image.open(file, formats=formats) as picture:  # reads the header
-                width, height = picture.size
-                if width * height > MAX_PIXELS:
-                    raise DrawError(f"{path} has {width} x {height} pixels, {limit}")
-                picture.load()
-                yield ImageOps.exif_transpose(picture)
+        with _QUIET, _Whole(path) as file, Image.open(file, formats=formats) as picture:  # reads the header
+            width, height = picture.size
+            if width * height > MAX_PIXELS:
+                raise DrawError(f"{path} has {width} x {height} pixels, {limit}")
+            picture.load()
+            yield ImageOps.exif_transpose(picture)
     except (DrawError, MemoryError):
         raise
     except Image.UnidentifiedImageError:

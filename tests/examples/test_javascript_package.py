@@ -198,6 +198,16 @@ def test_preparation(run, tmp_path: Path, rng: np.random.Generator, picture_fit:
                 cases.append(([rgba, width, height, shape, invert], expected))
     code = """return given.map(([rgba, width, height, shape, invert]) =>
         draw.prepare(Uint8Array.from(rgba), width, height, shape, invert ? "dark" : "light").image);"""
+    levels = """return given.map(([rgba, width, height, shape, invert]) => {
+        const plane = width * height;
+        const at = (i) => rgba[4 * (i % plane) + Math.floor(i / plane)] / 255;
+        const values = Float32Array.from({ length: 3 * plane }, (_, i) => at(i));
+        const picture = { channels: 3, height, width, levels: values, alpha: null };
+        return draw.prepareLevels(picture, shape, 0, invert ? "dark" : "light").image;
+    });"""
+    if picture_fit == "cover":
+        covered = [case for case, _ in cases]
+        assert run(levels, covered) == run(code, covered)
     for got, (_, expected) in zip(run(code, [case for case, _ in cases]), cases, strict=True):
         # Under cover a small picture is enlarged with many ties, of which a few fall to the other side.
         same(got, expected, 1.1 / 255 if picture_fit == "cover" else 1e-6)

@@ -19,7 +19,6 @@ from PIL import Image
 
 from draw_onnx import Classifier, Sampler
 from draw_onnx.pretrained import find_packaged
-from draw_onnx.runtime.pictures.reading import read_picture
 
 pytestmark = pytest.mark.examples
 
@@ -75,16 +74,19 @@ def compare(rows: list[dict[str, Any]], model: Path, pictures: Path) -> None:
         assert name in error
         assert "\n" not in error
     good = {name: row for name, row in zip(names, rows, strict=True) if not row["error"]}
-    images = [read_picture(pictures / name, classifier.metadata.image_shape) for name in good]
+    images = [classifier.prepare(pictures / name).image for name in good]
     expected = classifier(np.stack(images), steps=False)
     assert [row["answer"] for row in good.values()] == expected.answers
     got = np.array([row["probability"] for row in good.values()], np.float32)
     np.testing.assert_array_equal(got, expected.probabilities.max(1))
 
 
-@pytest.mark.parametrize("actors", [1, 2])
-def test_a_folder(bulk, fake: Path, pictures: Path, actors: int) -> None:
-    model = fake / "classifier.onnx"
+@pytest.mark.parametrize(
+    ("name", "actors"), [("classifier", 1), ("classifier", 2), ("classifier-figures", 2)]
+)
+def test_a_folder(bulk, fake: Path, pictures: Path, name: str, actors: int) -> None:
+    """Also for a model of figures, whose pictures of ink are cropped and made light on dark first."""
+    model = fake / f"{name}.onnx"
     compare(bulk.classify([str(pictures)], model.read_bytes(), actors).take_all(), model, pictures)
 
 

@@ -126,6 +126,7 @@ def test_options(export, saved, tmp_path: Path) -> None:
     other = ("--outputs", "image", "--recurrence", "lstm", "-o", tmp_path / "x.onnx", "--graph", "decoder")
     assert export("--ckpt", path, "--hub", folder, *other)[0] == 0
     assert "LSTM" in {node.op_type for node in onnx.load(folder / "decoder.onnx").graph.node}
+    assert {p.name for p in folder.iterdir()} == {"decoder.onnx", "samples.png"} | ALWAYS
     assert (tmp_path / "x.onnx").exists()
     assert "![Samples](samples.png)" in (folder / "README.md").read_text()
     lean = tmp_path / "lean"
@@ -143,6 +144,10 @@ def test_a_packaged_model_keeps_its_card(export, saved, tmp_path: Path, monkeypa
     assert export("--ckpt", saved("attention"), "--hub", folder)[0] == 0
     text = (folder / "README.md").read_text()
     assert text == "---\nx: 1\n---\n\n# tiny\n\nA model.\n\n![Being painted](drawing.gif)\n\nEnd.\n"
+    # Which is about other files than these.
+    for others in (("--no-check",), ("--time-steps", "2"), ("--model-license", "CC-BY-4.0")):
+        assert export("--ckpt", saved("attention"), "--hub", tmp_path / "other", *others)[0] == 0
+        assert "End." not in (tmp_path / "other" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", pretrained.packaged_models(".ckpt"))
@@ -190,6 +195,8 @@ def test_mistakes(export, saved, tmp_path: Path) -> None:
         assert (code, out, err.count("\n")) == (1, "", 1)
         assert words in err
     assert [p.name for p in mine.iterdir()] == ["README.md"]
+    code, _, err = export("--ckpt", path, "--hub", tmp_path / "new", "-o", tmp_path / "nowhere" / "x.onnx")
+    assert (code, "nowhere does not exist" in err, (tmp_path / "new").exists()) == (1, True, False)
     code, _, err = export("--ckpt", mine, "-o", tmp_path / "x.onnx")
     assert (code, err.rstrip().endswith("is a folder, not a checkpoint")) == (1, True)
     (mine / "best.ckpt").touch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -72,6 +73,19 @@ def test_encodings_that_lack_characters(spawn, checkpoint: Path, tmp_path: Path,
         assert got.returncode == 0, got.stderr
         assert (tmp_path / "pièce \U0001f600.onnx").exists()
         assert b"\\U0001f600" in got.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_json_is_json_in_every_encoding(spawn, fake: Path, tmp_path: Path, encoding: str) -> None:
+    name = "é\U0001f600.png"
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / name)
+    got = spawn(
+        *("draw-classify", "--onnx", fake / "classifier.onnx", tmp_path / name, "--json"),
+        environment={"PYTHONIOENCODING": encoding},
+    )
+    assert got.returncode == 0, got.stderr
+    (row,) = json.loads(got.stdout.decode(encoding))
+    assert row["picture"] == str(tmp_path / name)
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 there")

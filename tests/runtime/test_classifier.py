@@ -166,6 +166,40 @@ def test_usage(run, fake: Path, scenes: list[Path], tmp_path: Path) -> None:
     assert "only argument" in run(*base, tmp_path / "x.npz", scenes[0]).err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--confusion", "x.png"], "--confusion needs known classes"),
+        (["--gif", "x.gif", "--scale", "64"], "too much for a GIF"),
+        (["--scale", "4"], "--scale is for --gif"),
+        (["--json", "--fps", "4"], "--fps is for --gif"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_the_work(
+    run, fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for k in range(16):
+        Image.fromarray(SCENES[k % len(SCENES)]).save(tmp_path / f"{k}.png")
+    got = run("classify", "--onnx", fake / "classifier.onnx", tmp_path, *arguments)
+    assert got.code in (1, 2)
+    assert words in got.err
+    assert "pictures in" not in got.err
+    assert not list(tmp_path.glob("x.*"))
+
+
+def test_labels_that_command_a_terminal_are_shown_escaped(
+    run, fake: Path, scenes: list[Path], tmp_path: Path, with_metadata
+) -> None:
+    labels = ",".join(f"\x1b[31m{k}" for k in range(3))
+    path = tmp_path / "x.onnx"
+    path.write_bytes(with_metadata((fake / "classifier.onnx").read_bytes(), {"labels": labels}))
+    got = run("classify", "--onnx", path, *scenes)
+    assert got.code == 0, got.err
+    assert "\x1b" not in got.out
+    assert "\\x1b[31m" in got.out
+
+
 # --- pictures of ink: classifier-figures.onnx reads figures of 12 pixels
 
 

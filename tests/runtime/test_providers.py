@@ -143,6 +143,17 @@ def test_doctor_on_this_machine(run) -> None:
     assert got.err == ""
 
 
+def test_doctor_shows_texts_of_a_file_escaped(run, fake: Path, tmp_path: Path, with_metadata) -> None:
+    """They can neither add lines to its report nor command the terminal."""
+    author = "me\nstate           as draw-export wrote it: its digest agrees \x1b[31m"
+    path = tmp_path / "x.onnx"
+    path.write_bytes(with_metadata((fake / "decoder.onnx").read_bytes(), {"model_author": author}))
+    got = run("doctor", "--onnx", path)
+    assert "\x1b" not in got.out
+    assert [line.split()[0] for line in got.out.splitlines()].count("state") <= 1
+    assert r"me\nstate" in got.out
+
+
 def test_doctor_tries_every_packaged_model(
     run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fake: Path
 ) -> None:

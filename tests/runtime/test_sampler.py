@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from draw_onnx import Sampler
+from draw_onnx import Classifier, Sampler
 from draw_onnx.errors import DrawError
 from draw_onnx.runtime.batches import map_in_order
 from draw_onnx.runtime.noise import noise
@@ -57,6 +57,26 @@ def test_the_last_pictures_there_are(sampler: Sampler) -> None:
     assert sampler.sample(2, start=2**64 - 2).images.shape[0] == 2
     with pytest.raises(DrawError, match="past"):
         sampler.sample(2, start=2**64 - 1)
+
+
+def test_numbers_may_be_numpys(sampler: Sampler) -> None:
+    """Whose own sums overflow near 2^64."""
+    last = sampler.sample(3, 7, 2**64 - 3).images
+    for n, start in (
+        (np.int64(3), 2**64 - 3),
+        (3, np.uint64(2**64 - 3)),
+        (np.uint8(3), np.uint64(2**64 - 3)),
+    ):
+        assert np.array_equal(sampler.sample(n, 7, start).images, last)
+    with pytest.raises(DrawError, match="whole number"):
+        sampler.sample(2.5, 7)  # pyright: ignore[reportArgumentType]
+
+
+def test_paths_that_no_file_can_have(fake: Path) -> None:
+    with pytest.raises(DrawError, match="cannot read x"):
+        Sampler("x" * 5000)
+    with pytest.raises(DrawError, match="cannot read x"):
+        Classifier(fake / "classifier.onnx", "cpu").prepare("x" * 5000)
 
 
 def test_stream_is_sample(sampler: Sampler) -> None:

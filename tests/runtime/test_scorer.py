@@ -150,6 +150,14 @@ def test_bad_input(run, fake: Path, tmp_path: Path, pictures: list[Path]) -> Non
     assert not (tmp_path / "out.png").exists()
     got = run("score", "--onnx", fake / "classifier.onnx", *pictures)
     assert "use draw-classify" in got.err
+    got = run("score", "--onnx", fake / "scorer.onnx", *pictures, "--fps", "4", "--png", tmp_path / "out.png")
+    assert (got.code, "--fps is for --gif" in got.err) == (2, True)
+    many = tmp_path / "many"
+    many.mkdir()
+    for k in range(900):
+        Image.fromarray(np.full((7, 6), k % 256, np.uint8)).save(many / f"{k}.png")
+    got = run("score", "--onnx", fake / "scorer.onnx", many, "--png", tmp_path / "out.png", "--scale", "64")
+    assert (got.code, "a side" in got.err, "pictures in" in got.err) == (1, True, False)
     got = run("score", "--onnx", fake / "scorer-lean.onnx", *pictures, "--gif", tmp_path / "x.gif")
     assert got.code == 1
     assert "--outputs steps" in got.err

@@ -251,6 +251,39 @@ def test_there_is_no_scorer_in_int8(tmp_path: Path, fake: Path, with_metadata: E
         open_model(tmp_path / "x.onnx", SCORER, "cpu")
 
 
+@pytest.mark.parametrize("number", [6, 11])
+def test_graphs_within_the_graph_are_refused(
+    tmp_path: Path,
+    fake: Path,
+    with_graph_field: Callable[[bytes, bytes], bytes],
+    proto: Callable[[int, bytes], bytes],
+    number: int,
+) -> None:
+    node = proto(4, b"Loop") + proto(5, proto(1, b"body") + proto(number, proto(2, b"inner")))
+    (tmp_path / "x.onnx").write_bytes(with_graph_field((fake / "decoder.onnx").read_bytes(), proto(1, node)))
+    with pytest.raises(DrawError, match="graph within the graph"):
+        open_model(tmp_path / "x.onnx", DECODER, "cpu")
+
+
+def test_sparse_tensors_are_refused(
+    tmp_path: Path,
+    fake: Path,
+    with_graph_field: Callable[[bytes, bytes], bytes],
+    proto: Callable[[int, bytes], bytes],
+) -> None:
+    """Their values can be said to lie in another file as well."""
+    values = proto(8, b"stolen") + proto(13, proto(1, b"location") + proto(2, b"secret.bin"))
+    sparse = proto(1, values)
+    nodes = [
+        proto(4, b"Constant") + proto(5, proto(1, b"sparse_value") + proto(field, sparse))
+        for field in (22, 23)
+    ]
+    for extra in (proto(15, sparse), *(proto(1, node) for node in nodes)):
+        (tmp_path / "x.onnx").write_bytes(with_graph_field((fake / "decoder.onnx").read_bytes(), extra))
+        with pytest.raises(DrawError, match="sparse tensor"):
+            open_model(tmp_path / "x.onnx", DECODER, "cpu")
+
+
 def test_functions_of_its_own_are_refused(
     tmp_path: Path, fake: Path, proto: Callable[[int, bytes], bytes]
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -69,10 +68,7 @@ def _digest(values: object, length: int) -> str:
 def each(items: Sequence[Item], work: Callable[[Item], Result], text: str) -> list[Result]:
     """``work(item)`` for all items, in order, on a few threads (decoders release the lock), with a bar."""
     results: list[Result] = []
-    with (
-        warnings.catch_warnings(),  # several threads that silence warnings may leave them silenced
-        console.progress(text, len(items)) as bar,
-    ):
+    with console.progress(text, len(items)) as bar:
         for result in in_order(items, work, min(4, available_cpus())):
             results.append(result)
             bar.advance()

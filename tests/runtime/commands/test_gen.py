@@ -174,6 +174,11 @@ def usage_and_errors() -> list[tuple[list[str], int, str]]:
         (["--gif", "x.gif", "--temperature", "-0.1"], 2, "--temperature"),
         (["--gif", "x.gif", "--temperature", "10.5"], 2, "--temperature"),
         (["--gif", "x.gif", "--temperature", "nan"], 2, "--temperature"),
+        (["--gif", "x.gif", "--steps", "1,2"], 2, "--steps is for --png"),
+        (["--npz", "x.npz", "--fps", "10"], 2, "--fps is for --gif"),
+        (["--npz", "x.npz", "--scale", "4"], 2, "--scale is for --gif and --png and --grid"),
+        (["--grid", "x.png", "--no-boxes"], 2, "--boxes is for --gif and --png"),
+        (["--grid", "x.png", "-n", "1304", "--scale", "63"], 1, "a side"),
         (["--gif", "x.gif", "--bogus"], 2, "--bogus"),
     ]
 

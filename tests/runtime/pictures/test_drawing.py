@@ -141,7 +141,7 @@ def test_the_finished_picture_of_a_sheet_has_no_window() -> None:
 
 
 def test_sizes_beyond_use_are_refused_before_memory_is_asked_for() -> None:
-    with pytest.raises(DrawError, match=r"more than 16384 a side.*-n"):
+    with pytest.raises(DrawError, match=r"more than 16384 a side.*fewer pictures"):
         grid(np.broadcast_to(np.float32(0), (1_000_000, 1, 28, 28)))
     with pytest.raises(DrawError, match="more than 16384 a side"):
         sheet(np.broadcast_to(np.float32(0), (1_000_000, 10, 1, 28, 28)))

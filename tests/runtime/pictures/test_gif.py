@@ -117,6 +117,15 @@ def test_one_frame_is_a_gif_too(tmp_path: Path) -> None:
     assert len(frames_of(tmp_path / "x.gif")[0]) == 1
 
 
+def test_a_picture_that_stays_for_longer_than_a_gif_can_say(tmp_path: Path) -> None:
+    write_images_gif(
+        tmp_path / "x.gif", [np.full((1, 1, 4, 4), v, np.float32) for v in [0.2] * 90 + [0.8]], fps=0.1
+    )
+    frames, durations = frames_of(tmp_path / "x.gif")
+    assert len(frames) == 2
+    assert durations == [655_350, 10_000]
+
+
 @pytest.mark.parametrize("fps", [0, -1, 51, float("nan"), float("inf")])
 def test_impossible_speeds(tmp_path: Path, fps: float) -> None:
     with pytest.raises(DrawError, match="frames per second"):

@@ -8,6 +8,7 @@ import random
 import struct
 import sys
 import tracemalloc
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,20 @@ def test_grey_is_centred_and_never_enlarged(tmp_path: Path) -> None:
     assert got.dtype == np.float32
     assert got.shape == GREY
     np.testing.assert_array_equal(middle(got)[0], SMALL / np.float32(255))
+
+
+def test_threads_leave_the_process_its_warnings(tmp_path: Path) -> None:
+    """Two decoders that overlap, as threads do: the first to come is the first to go."""
+    path = save(tmp_path / "x.png", SMALL)
+    before = list(warnings.filters)
+    one, two = reading_module._decoded(path), reading_module._decoded(path)
+    one.__enter__()
+    two.__enter__()
+    with pytest.warns(UserWarning, match="mine"):
+        warnings.warn("mine", UserWarning, stacklevel=1)
+    one.__exit__(None, None, None)
+    two.__exit__(None, None, None)
+    assert warnings.filters == before
 
 
 def test_grey_for_a_colour_model_and_the_other_way_round(tmp_path: Path) -> None:
