@@ -41,9 +41,10 @@ def command_of(folder: Path) -> list[str]:
     given = shlex.split((folder / "command.txt").read_text(encoding="utf-8"))
     words: list[str] = []
     for word in _parsed(given, "--out", "--data-dir")[1]:
-        # RUN/best.ckpt, or a folder of pictures by its name.
-        kept = 2 if word.endswith((".ckpt", ".safetensors")) else 1
-        words.append("/".join(Path(word).parts[-kept:]) if "/" in word else word)
+        # RUN/best.ckpt, or a folder of pictures by its name; also behind --option=.
+        name, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        kept = 2 if value.endswith((".ckpt", ".safetensors")) else 1
+        words.append(name + equals + ("/".join(Path(value).parts[-kept:]) if "/" in value else value))
     return words
 
 

@@ -2,7 +2,7 @@
 # One piece of a long training on a machine that is lent for minutes: go on where the last piece stopped, stop in time.
 #
 #   tools/train_piece.sh RUN_FOLDER SECONDS [draw-train options of a fresh run]
-#   tools/train_piece.sh runs/mnist 540 --preset mnist --device cuda --cuda-graph
+#   tools/train_piece.sh runs/mnist 540 --preset mnist-paper --device cuda --cuda-graph
 #
 # draw-train answers SIGTERM by finishing the step and saving, so the next piece loses nothing.
 set -euo pipefail
@@ -13,8 +13,9 @@ shift 2
 machine=() fresh=()
 while [ $# -gt 0 ]; do
   case $1 in
-    --device | --devices | --threads) machine+=("$1" "$2") && fresh+=("$1" "$2") && shift 2 ;;
-    --cuda-graph | --compile) machine+=("$1") && fresh+=("$1") && shift ;;
+    --device | --devices | --threads | --data-dir) machine+=("$1" "$2") && fresh+=("$1" "$2") && shift 2 ;;
+    --device=* | --devices=* | --threads=* | --data-dir=* | --cuda-graph | --compile | --no-compile)
+      machine+=("$1") && fresh+=("$1") && shift ;;
     *) fresh+=("$1") && shift ;;
   esac
 done

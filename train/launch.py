@@ -91,7 +91,8 @@ def _train(
     if main:
         make_folder(folder.samples)
         if start.fresh:
-            words = ["draw-train", *sys.argv[1:]]
+            # Also of `draw-onnx train ...`: no argument of draw-train's stands without an option.
+            words = ["draw-train", *sys.argv[2 if sys.argv[1:2] == ["train"] else 1 :]]
             write_text(folder.command, shlex.join(words) + "\n")
     fabric.barrier()
     while True:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import os
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ..console import note
 from ..errors import DrawError
-from ..files import reading, write_text
+from ..files import reading, write_text, writing
 from .settings import RunFolder
 
 
@@ -22,6 +26,8 @@ class Logbook:
         # TensorBoard is imported late: it takes a second, and other ranks never need it.
         from torch.utils.tensorboard import SummaryWriter
 
+        _hush_tensorboard()
+        self._path = folder.metrics
         self._columns = ("iteration", "stage", "seconds", "learning_rate", "images_per_second", *columns)
         rows = [row for row in _read(folder.metrics) if int(row["iteration"]) <= iteration]
         write_text(folder.metrics, self._text(rows, header=True))
@@ -38,18 +44,29 @@ class Logbook:
 
     def write(self, row: dict[str, Any]) -> None:
         """``row`` maps column names to numbers; missing ones stay empty."""
-        self._file.write(self._text([row], header=False))
-        self._file.flush()
-        if self._events is None:
-            return
-        for name, value in row.items():
-            if name not in ("iteration", "stage", "seconds"):
-                self._events.add_scalar(name.replace("_", "/", 1), value, row["iteration"])
+        with writing(self._path):
+            self._file.write(self._text([row], header=False))
+            self._file.flush()
+        with self._events_go_on():
+            for name, value in row.items():
+                if self._events is not None and name not in ("iteration", "stage", "seconds"):
+                    self._events.add_scalar(name.replace("_", "/", 1), value, row["iteration"])
 
     def close(self) -> None:
-        self._file.close()
-        if self._events is not None:
-            self._events.close()
+        with suppress(OSError):  # what a full disk did not take: the run ends anyway
+            self._file.close()
+        with self._events_go_on():
+            if self._events is not None:
+                self._events.close()
+
+    @contextmanager
+    def _events_go_on(self) -> Iterator[None]:
+        """Events that cannot be written end, and not the run: metrics.csv has the same figures."""
+        try:
+            yield
+        except OSError as error:
+            self._events = None
+            note(f"no more TensorBoard events: {error.strerror or error}; metrics.csv has the figures")
 
     def _text(self, rows: list[dict[str, Any]], header: bool) -> str:
         text = io.StringIO()
@@ -59,6 +76,18 @@ class Logbook:
         for row in rows:
             writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
         return text.getvalue()
+
+
+@functools.cache
+def _hush_tensorboard() -> None:
+    """TensorBoard writes in a thread, whose errors come again in the next call: their traceback says nothing more."""
+    said = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if not type(args.thread).__module__.startswith("tensorboard"):
+            said(args)
+
+    threading.excepthook = hook
 
 
 def _read(path: Path) -> list[dict[str, str]]:

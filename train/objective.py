@@ -21,6 +21,7 @@ class BoundObjective(nn.Module):
     # A validation figure this many times the best one, twice in a row, is a run that has fallen apart. The commonest way is
     # an exploded update after which the latents are ignored: 402 nats became 631 on pairs of digits.
     diverged = 1.25
+    least = 0.0  # a best figure below this counts as this
     terms = ("bound", "reconstruction", "kl")
 
     def __init__(self, model: Draw) -> None:
@@ -54,6 +55,7 @@ class GlimpseObjective(nn.Module):
 
     metric = "error"
     diverged = 3.0  # as above; small percentages jump
+    least = 10.0  # after a validation without any mistake one is no collapse
     terms = ("loss", "cross_entropy", "error")
 
     def __init__(self, model: GlimpseClassifier, glimpse_loss: str) -> None:

@@ -90,8 +90,9 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
         group.update(own)
         for parameter in group["params"]:
             on_device = (own["fused"] or own["capturable"]) and not own["matrices"]
-            step = optimizer.state[parameter]["step"]
-            optimizer.state[parameter]["step"] = step.to(parameter.device if on_device else "cpu")
+            of_parameter = optimizer.state.get(parameter)
+            if of_parameter:  # none before the first update
+                of_parameter["step"] = of_parameter["step"].to(parameter.device if on_device else "cpu")
 
 
 class WeightAverage:

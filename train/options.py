@@ -34,6 +34,8 @@ _OPTIONS = {
 }
 # Options of a resumed run that may differ from the first part's: its length, and where its pictures lie now.
 _RESUMABLE = {"iterations", "image_dir", "validation_dir"}
+# How a stage is computed and watched, not what it trains: such an option holds for every stage.
+_OF_ALL_STAGES = {"precision", "eval_every", "save_every"}
 _OWN_PICTURES = ("images", "labelled-images")
 
 
@@ -77,8 +79,10 @@ def begin(
     Raises:
         DrawError: an option that does not fit the model, or a value out of range.
     """
-    # A precision says how a stage is computed, not what it trains.
-    own = {name for stage in preset.stages for name in stage if name != "precision"} & {*changes, *sizes}
+    own = {name for stage in preset.stages for name in stage if name not in _OF_ALL_STAGES} & {
+        *changes,
+        *sizes,
+    }
     if from_stage is not None:
         if own:
             raise DrawError(f"--from-stage trains the preset's stages: leave out {option_names(sorted(own))}")
@@ -88,6 +92,8 @@ def begin(
         if initial is None:
             raise DrawError("--from-stage needs --init-from: the weights that the stages before made")
     elif own or not preset.stages or initial is not None:
+        if own and initial is None:
+            note(f"one stage, not the preset's {len(preset.stages)}, by {option_names(sorted(own))}")
         make = apply_options if initial is None else partial(apply_initial, initial=initial)
         return Start(Place((Stage(*make(preset, changes=changes, sizes=sizes)),)), initial=initial)
     plan = []

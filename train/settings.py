@@ -151,12 +151,19 @@ class RunFolder:
 
     def require_fresh(self) -> None:
         """Raises DrawError where a run already lives: what has no checkpoint yet may be begun again."""
-        if self.last.exists() or self.best.exists():
+        if self.last.exists():
             raise DrawError(
                 f"{self.path} already holds a run: continue it with --resume, or choose another --out"
+            )
+        if self.best.exists():
+            raise DrawError(
+                f"{self.best} is the best of a run without a last.ckpt: choose another --out (and begin from these weights"
+                f" with --init-from {self.best})"
             )
 
     def require_run(self) -> None:
         """Raises DrawError where there is nothing to resume."""
         if not self.last.exists():
+            if self.best.exists():
+                self.require_fresh()
             raise DrawError(f"nothing to resume: {self.last} does not exist; without --resume a run begins")

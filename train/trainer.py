@@ -203,8 +203,13 @@ class Trainer:
                                 on_evaluation(self)
                         if logbook is not None:
                             logbook.write(row)
-                    if done % settings.save_every == 0 or self.iteration == end:
+                    unsaved = (
+                        evaluate_now and not self.folder.last.exists()
+                    )  # best.ckpt alone cannot be resumed
+                    if done % settings.save_every == 0 or self.iteration == end or unsaved:
                         self.save()
+                if not self.place.last:
+                    interrupt.stop(self._agree)  # or one that came in the stage's last step would be lost
                 if interrupt.signal is not None:
                     self.save()
             except Exception as error:
@@ -267,11 +272,12 @@ class Trainer:
     def _validate(self) -> dict[str, Any]:
         row = {f"valid_{k}": v for k, v in figures_to_terms(self.validation()).items()}
         value = row[f"valid_{self._objective.metric}"]
-        if self.best is not None and not value < self._objective.diverged * self.best + 1e-9:
+        objective = self._objective
+        if self.best is not None and not value < objective.diverged * max(self.best, objective.least) + 1e-9:
             self._bad_evaluations += 1
             if self._bad_evaluations >= 2:
                 raise DrawError(
-                    f"the run has diverged: validation {self._objective.metric} {value:.2f} at iteration"
+                    f"the run has diverged: validation {objective.metric} {value:.2f} at iteration"
                     f" {self.iteration}, {self.best:.2f} at its best; {self.folder.best} keeps the best weights;"
                     " try a lower --lr or another --seed"
                 )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from draw_onnx.train import cli
+from draw_onnx.train.presets import PRESETS
 
 
 def test_the_page_is_what_the_records_give(results: Any) -> None:
@@ -21,14 +22,20 @@ def test_the_page_is_what_the_records_give(results: Any) -> None:
     assert "/home" not in page
 
 
+def test_every_preset_has_a_row(results: Any) -> None:
+    """A run of another would be left out of the page without a word."""
+    assert set(results.EXPERIMENTS) == set(PRESETS)
+
+
 def test_a_command_is_quoted_without_this_machines_folders(results: Any, tmp_path: Path) -> None:
     (tmp_path / "command.txt").write_text(
         "draw-train --preset images --out /a/runs/x --data-dir /a/data --image-dir '/a/my photos'"
-        " --init-from /a/runs/first/best.ckpt --lr 1e-3\n"
+        " --init-from /a/runs/first/best.ckpt --lr 1e-3 --validation-dir=/a/held --init-from=/a/runs/first/best.ckpt\n"
     )
     assert results.command_of(tmp_path) == [
         *("draw-train", "--preset", "images", "--image-dir", "my photos"),
         *("--init-from", "first/best.ckpt", "--lr", "1e-3"),
+        *("--validation-dir=held", "--init-from=first/best.ckpt"),
     ]
 
 

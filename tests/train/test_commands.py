@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from draw_onnx.__main__ import main as draw_onnx_main
 from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import load_checkpoint, weights_sha256
 from draw_onnx.train import cli
@@ -336,6 +337,25 @@ def test_a_run_without_a_checkpoint_may_be_begun_again(command: Command, tmp_pat
     (tmp_path / "metrics.csv").write_text("iteration\n")
     code, _, error = command(cli.main, "--out", tmp_path, "--iterations", 2, *TINY)
     assert code == 0, error
+
+
+def test_best_weights_alone_are_said(command: Command, finished: Path, tmp_path: Path) -> None:
+    """As a kill -9 before the first last.ckpt leaves them, or who has kept nothing else."""
+    (tmp_path / "best.ckpt").write_bytes((finished / "best.ckpt").read_bytes())
+    for options in (["--resume"], ["--iterations", 2, *TINY]):
+        code, _, error = command(cli.main, "--out", tmp_path, *options)
+        assert (code, error.count("\n")) == (1, 1)
+        assert "is the best of a run without a last.ckpt: choose another --out" in error
+    assert [p.name for p in tmp_path.iterdir()] == ["best.ckpt"]
+
+
+def test_the_command_is_draw_trains_under_its_other_name(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, error = command(draw_onnx_main, "train", "--out", tmp_path, "--iterations", 2, *TINY)
+    assert code == 0, error
+    words = (tmp_path / "command.txt").read_text().split()
+    assert words[:2] == ["draw-train", "--out"]
 
 
 def test_a_folder_of_pictures_may_move(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -46,6 +47,29 @@ def test_an_editor_s_mark_and_another_version_s_columns(tmp_path: Path) -> None:
     found = reopened(tmp_path, b"\xef\xbb\xbfiteration,other,stage\r\n2,7,1\r\n")
     assert found == [HEADER, "2,1,,,,", "8,1,2,,,46.5"]
     assert reopened(tmp_path, b"") == [HEADER, "8,1,2,,,46.5"]
+
+
+def test_events_that_cannot_be_written_do_not_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a full disk: TensorBoard writes in a thread of its own, which fails first."""
+    book = Logbook(RunFolder(tmp_path), ("train_bound",), 0)
+    assert book._events is not None
+    writer = book._events._get_file_writer().event_writer._async_writer  # pyright: ignore[reportOptionalMemberAccess]
+    row = {"iteration": 8, "stage": 1, "seconds": 2.0, "train_bound": 46.5}
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("write", "flush"):
+        monkeypatch.setattr(writer._writer, name, full)
+    for _ in range(3):
+        book.write(row)
+        writer._worker.join(5)
+    book.close()
+    said = capsys.readouterr().err
+    assert said == "no more TensorBoard events: No space left on device; metrics.csv has the figures\n"
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 4
 
 
 def test_another_table_is_not_written_over(tmp_path: Path) -> None:

@@ -64,6 +64,29 @@ def test_a_compiler_that_ctrl_c_ends_is_no_error(
 
 
 @pytest.mark.usefixtures("heard_signals")
+@pytest.mark.parametrize("optimizer", ["adam", "soap"])
+def test_stopped_before_the_first_update_a_run_goes_on(
+    make_trainer: Make, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    """The optimiser has no state then."""
+    trainer = make_trainer(optimizer=optimizer)
+
+    def stop() -> dict[str, torch.Tensor]:
+        signal.raise_signal(signal.SIGINT)
+        raise type("TorchDynamoException", (RuntimeError,), {})("g++")
+
+    monkeypatch.setattr(trainer, "step", stop)
+    assert trainer.run(lambda _: None).exit_code == 130
+    resumed = make_trainer(resume=load_checkpoint(trainer.folder.last))
+    assert resumed.iteration == 0
+    resumed.run(lambda _: None)
+    whole = make_trainer(folder="whole", optimizer=optimizer)
+    whole.run(lambda _: None)
+    for name, value in whole.average.weights.items():
+        assert torch.equal(value, resumed.average.weights[name]), name
+
+
+@pytest.mark.usefixtures("heard_signals")
 def test_in_a_validation_what_was_saved_counts(make_trainer: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its row is missing, so that the run goes on from before it, as after a second Ctrl-C."""
     trainer = make_trainer(iterations=100, eval_every=4, save_every=3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,9 @@ def train(monkeypatch: pytest.MonkeyPatch, bars: Dataset, tmp_path: Path) -> Cal
     monkeypatch.setattr(launch, "write_sheet", lambda *_: None)
     step = Trainer.step
 
-    def run(name: str, kill_at: int | None = None, resume: bool = False, compile: bool = False) -> RunFolder:
+    def run(
+        name: str, kill_at: int | None = None, resume: bool = False, compile: bool = False, code: int = 0
+    ) -> RunFolder:
         def step_or_stop(trainer: Trainer) -> dict[str, torch.Tensor]:
             if trainer.iteration == kill_at:
                 raise Stopped
@@ -72,8 +75,8 @@ def train(monkeypatch: pytest.MonkeyPatch, bars: Dataset, tmp_path: Path) -> Cal
         folder = RunFolder(tmp_path / name)
         start = go_on(load_checkpoint(folder.last), {}, {}, folder) if resume else begin(PRESET, {}, {})
         with RunLock(folder.path) as lock:
-            code = launch.train(start, folder, Hardware(device="cpu", compile=compile), None, lock, Rank())
-        assert code == 0
+            got = launch.train(start, folder, Hardware(device="cpu", compile=compile), None, lock, Rank())
+        assert got == code
         return folder
 
     return run
@@ -109,6 +112,22 @@ def test_resuming_is_bit_exact_in_every_stage(train: Callable[..., RunFolder], k
     assert a.training["stages"] == b.training["stages"]
 
 
+@pytest.mark.usefixtures("heard_signals")
+def test_a_signal_in_a_stage_s_last_step_stops_before_the_next(
+    train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validate = Trainer._validate
+
+    def heard(trainer: Trainer) -> dict[str, float]:
+        if trainer.iteration == 8:
+            signal.raise_signal(signal.SIGTERM)
+        return validate(trainer)
+
+    monkeypatch.setattr(Trainer, "_validate", heard)
+    assert load_checkpoint(train("run", code=143).last).iteration == 8
+    assert load_checkpoint(train("run", resume=True).last).iteration == 20
+
+
 def test_one_curve_over_all_stages(train: Callable[..., RunFolder]) -> None:
     got = [(int(row["iteration"]), int(row["stage"])) for row in rows(train("run"))]
     assert got == [(5, 1), (8, 1), (13, 2), (18, 2), (20, 2)]
@@ -134,6 +153,17 @@ def test_a_stage_begins_from_the_averaged_weights_with_a_fresh_optimiser(
     assert (config.read_size, config.write_size, config.hidden_size, config.prior) == (3, 5, 12, "learned")
     for name, value in grown(start.initial.weights, MODEL, config, weights).items():
         assert torch.equal(weights[name], value), name
+
+
+def test_how_a_run_is_watched_holds_for_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    """More frequent validations are no other experiment; a rate is, and is said to be."""
+    watched = {"eval_every": 2, "save_every": 7}
+    preset = dataclasses.replace(PRESET, stages=({"iterations": 8}, {**PRESET.stages[1], "eval_every": 4}))
+    plan = begin(preset, watched, {}).place.plan
+    assert [(s.settings.eval_every, s.settings.save_every) for s in plan] == [(2, 7), (2, 7)]
+    assert capsys.readouterr().err == ""
+    assert len(begin(preset, {**watched, "learning_rate": 1e-3}, {}).place.plan) == 1
+    assert capsys.readouterr().err == "one stage, not the preset's 2, by --lr\n"
 
 
 def test_best_belongs_to_the_stage(train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,6 +221,21 @@ def test_a_run_that_falls_apart_is_stopped(make_trainer: Make) -> None:
     assert load_checkpoint(trainer.folder.best).iteration == 10
 
 
+def test_mistakes_after_a_validation_without_any_are_no_collapse(
+    make_trainer: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three times nothing is nothing: of a few pictures one answer may be wrong twice in a row."""
+    trainer = make_trainer("classifier")
+    trainer.best = 0.0
+    wrong = iter([5.0, 5.0, 29.0, 55.0, 55.0])
+    monkeypatch.setattr(trainer, "validation", lambda: None)
+    monkeypatch.setattr("draw_onnx.train.trainer.figures_to_terms", lambda _: {"error": next(wrong)})
+    for _ in range(4):
+        trainer._validate()
+    with pytest.raises(DrawError, match=r"diverged: validation error 55\.00"):
+        trainer._validate()
+
+
 def test_a_collapsed_posterior_is_stopped(make_trainer: Make) -> None:
     """Far from a NaN, far from three times the best bound: the network paints the mean and has forgotten its latents."""
     trainer = make_trainer(iterations=2000, eval_every=100, learning_rate=2e-2, ema_decay=0.0)

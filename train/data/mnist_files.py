@@ -61,8 +61,8 @@ def read_part(root: Path, part: str, labelled: bool) -> Pictures:
     if not place.files:
         return _from_npz(place.where, part, labelled)
     pictures = read_pictures(_file(place, part, "images"))
-    # EMNIST's pictures come as MATLAB stores them, columns first.
-    if place.prefix:
+    # EMNIST's pictures come as MATLAB stores them, columns first. Other sets have a name in front too (QMNIST).
+    if place.prefix.startswith("emnist-"):
         pictures = np.ascontiguousarray(pictures.swapaxes(2, 3))
     if not labelled and (part, "labels") not in place.files:
         return Pictures(pictures)
@@ -80,9 +80,9 @@ def _names(prefix: str, largest: int) -> tuple[str, ...]:
     """Of the classes: digits, and EMNIST's letters."""
     if prefix.startswith("emnist-letters"):
         return tuple(string.ascii_lowercase)
-    if prefix.startswith("emnist-by"):
+    if prefix.startswith("emnist-byclass"):
         return tuple(string.digits + string.ascii_uppercase + string.ascii_lowercase)
-    if prefix.startswith("emnist-balanced"):
+    if prefix.startswith(("emnist-balanced", "emnist-bymerge")):
         return tuple(string.digits + string.ascii_uppercase + "abdefghnqrt")
     return tuple(map(str, range(max(10, largest + 1))))
 

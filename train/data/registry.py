@@ -62,6 +62,8 @@ def load_dataset(
     if name not in DATASETS:
         raise DrawError(f"unknown data set {name!r}: choose from {', '.join(DATASETS)}")
     device = torch.device(device)
+    if (strength or all_digits) and name != "cluttered-mnist":
+        raise DrawError(f"--deform and --all-digits are for cluttered-mnist, not for {name}")
     if name in ("images", "labelled-images"):
         folder, size = _own_pictures(name, image_dir, image_size, channels)
         if name == "images":
@@ -82,8 +84,6 @@ def load_dataset(
         from .cluttered import load_cluttered
 
         return load_cluttered(data_root(data_dir), device, strength=strength, all_digits=all_digits)
-    if strength or all_digits:
-        raise DrawError(f"--deform and --all-digits are for cluttered-mnist, not for {name}")
     if name == "digits":
         from .digits import load_digits
 

@@ -232,11 +232,23 @@ def _dataset(
             whole=name == "labelled-images" and request.split == "all",
         )
     else:
+        if request.image_dir is not None:
+            raise DrawError(
+                f"--image-dir is for images and labelled-images, not for {name}: name one of them with --dataset"
+            )
         dataset = load_dataset(name, request.data_dir, device)
     dataset.check_fits(image)
     if labels is not None and not dataset.labels:
         raise DrawError(f"data set {dataset.name} has no labels to hold a classifier's answers against")
+    if labels is not None and labels != dataset.labels:
+        raise DrawError(
+            f"data set {dataset.name} has other classes than the model: {_shown(dataset.labels)}, not {_shown(labels)}"
+        )
     return dataset
+
+
+def _shown(labels: tuple[str, ...]) -> str:
+    return ", ".join(labels[:4]) + (f", … ({len(labels)})" if len(labels) > 4 else "")
 
 
 def _begin(request: Request, dataset: Dataset, prior: str) -> tuple[Split, int, Result]:

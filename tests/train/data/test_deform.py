@@ -75,7 +75,7 @@ def test_all_digits_are_those_of_the_training_file(data_dir: Path) -> None:
     assert data.note == ""
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist", "mnist-two-digit"])
+@pytest.mark.parametrize("name", ["digits", "mnist", "mnist-two-digit", "images", "labelled-images"])
 def test_others_have_neither(name: str, data_dir: Path) -> None:
     for strength, all_digits in ((1.0, False), (0.0, True)):
         with pytest.raises(DrawError, match="are for cluttered-mnist"):

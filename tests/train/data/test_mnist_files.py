@@ -111,12 +111,18 @@ def test_emnist_lies_on_its_side_and_letters_begin_at_one(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("kind", "count", "last"), [("digits", 10, "9"), ("balanced", 47, "t"), ("byclass", 62, "z")]
+    ("kind", "count", "last"),
+    [("digits", 10, "9"), ("balanced", 47, "t"), ("bymerge", 47, "t"), ("byclass", 62, "z")],
 )
 def test_emnist_classes(tmp_path: Path, kind: str, count: int, last: str) -> None:
     write(tmp_path, f"emnist-{kind}-" + "{test}-{kind}-idx{axes}-ubyte")
     names = read_part(tmp_path, TRAIN, labelled=True).names
     assert (len(names), len(set(names)), names[-1]) == (count, count, last)
+
+
+def test_other_sets_with_a_name_in_front_stand_upright(tmp_path: Path) -> None:
+    write(tmp_path, "qmnist-{test}-{kind}-idx{axes}-ubyte")
+    np.testing.assert_array_equal(read_part(tmp_path, TEST, labelled=True).images[:, 0], IMAGES[TEST])
 
 
 def test_several_sets_in_one_folder(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from draw_onnx.models.checkpoint import load_checkpoint, save_checkpoint
+from draw_onnx.models.config import ClassifierConfig
+from draw_onnx.pretrained import find_packaged
 from draw_onnx.train.evaluation import cli as eval_cli
 
 Command = Callable[..., tuple[int, str, str]]
@@ -97,6 +100,7 @@ def test_samples_at_a_temperature(command: Command, finished: Path, tmp_path: Pa
         (["--ckpt", "BEST", "--nearest", "x.png", "--temperature", "11"], 2, "--temperature"),
         (["--ckpt", "BEST", "--nearest", "x.png", "--temperature", "nan"], 2, "--temperature"),
         (["--ckpt", "cluttered-mnist", "--dataset", "images", "--image-dir", "PHOTOS"], 1, "has no labels"),
+        (["--ckpt", "BEST", "--image-dir", "PHOTOS"], 1, "is for images and labelled-images, not for digits"),
     ],
 )
 def test_bad_evaluations_are_one_line(
@@ -121,6 +125,19 @@ def test_bad_evaluations_are_one_line(
     assert lines[0].startswith("draw-eval: error: ")
     assert message in lines[0]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_classifier_of_other_classes(command: Command, data_dir: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(find_packaged("cluttered-mnist", ".ckpt", "checkpoint"))
+    assert isinstance(checkpoint.config, ClassifierConfig)
+    labels = (*checkpoint.config.labels[1:], "0")  # as many, in another order
+    checkpoint.config = dataclasses.replace(checkpoint.config, labels=labels)
+    save_checkpoint(tmp_path / "odd.ckpt", checkpoint)
+    code, _, error = command(
+        eval_cli.main, "--ckpt", tmp_path / "odd.ckpt", "--data-dir", data_dir, "--limit", 9
+    )
+    assert (code, error.count("\n")) == (1, 1)
+    assert "has other classes than the model: 0, 1, 2, 3, … (10), not 1, 2, 3, 4, … (10)" in error
 
 
 def test_a_model_for_other_pictures(
