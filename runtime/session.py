@@ -156,16 +156,17 @@ def open_model(path: Source, model_type: str, provider: str = "auto") -> Model:
             )
         if declared.external_data:
             raise DrawError("its weights are said to lie in another file, which is never followed")
-        for found, what in (
-            (declared.functions, "a model-local function"),
-            (declared.inner_graphs, "a graph within the graph, as loops and branches have one"),
-            (declared.sparse_tensors, "a sparse tensor"),  # whose values may lie in another file
-        ):
-            if found:
-                raise DrawError(f"it uses {what}, which draw-export never writes")
+        if declared.functions:
+            raise DrawError("it uses a model-local function, which draw-export never writes")
         if foreign := declared.foreign_ops - metadata.foreign_operators:
             where = "" if metadata.foreign_operators else f" in a file of {metadata.dtype}"
             raise DrawError(f"it uses {'.'.join(min(foreign))}, which draw-export never writes{where}")
+        if declared.inner_graphs:
+            raise DrawError(
+                "it has a graph within the graph, as loops and branches do, which draw-export never writes"
+            )
+        if declared.sparse_tensors:  # whose values may lie in another file
+            raise DrawError("it has a sparse tensor, which draw-export never writes")
         check_quantised(declared, metadata)
         session = create_session(data, provider)
         batch = _check_interface(session, metadata)

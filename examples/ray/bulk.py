@@ -27,6 +27,7 @@ import ray.data
 from draw_onnx import Classifier, Sampler
 from draw_onnx.errors import DrawError
 from draw_onnx.pretrained import find_packaged
+from draw_onnx.runtime.noise import check_range, check_seed, check_temperature
 from draw_onnx.runtime.pictures.walk import picture_paths
 
 BATCH = 128  # pictures in one call of an actor
@@ -86,14 +87,14 @@ class Classify(_Opened):
 class Draw(_Opened):
     """Rows of a picture's ``number`` get ``image``, C x H x W float32 in [0, 1]."""
 
-    def __init__(self, model: bytes, seed: int) -> None:
+    def __init__(self, model: bytes, seed: int, temperature: float) -> None:
         super().__init__(Sampler, model)
-        self.seed = seed
+        self.seed, self.temperature = seed, temperature
 
     def __call__(self, batch: Batch) -> Batch:
         first, count = int(batch["number"][0]), len(batch["number"])
         assert int(batch["number"][-1]) == first + count - 1
-        samples = self.model.sample(count, self.seed, first, steps=False)
+        samples = self.model.sample(count, self.seed, first, steps=False, temperature=self.temperature)
         return {"number": batch["number"], "image": samples.images}
 
 
@@ -111,13 +112,15 @@ def classify(pictures: list[str], model: bytes, actors: int, invert: bool = Fals
     return _with_actors(rows, Classify, (model, invert), actors)
 
 
-def sample(model: bytes, seed: int, start: int, count: int, actors: int) -> ray.data.Dataset:
+def sample(
+    model: bytes, seed: int, start: int, count: int, actors: int, temperature: float = 1.0
+) -> ray.data.Dataset:
     """``number`` and ``image`` of pictures start .. start + count - 1, in no order."""
     blocks = max(actors, min(-(-count // BATCH), 64 * actors))
     rows = ray.data.range(count, override_num_blocks=blocks).map_batches(
         lambda batch: {"number": batch["id"].astype(np.uint64) + np.uint64(start)}, batch_size=None
     )
-    return _with_actors(rows, Draw, (model, seed), actors)
+    return _with_actors(rows, Draw, (model, seed, temperature), actors)
 
 
 def _with_actors(
@@ -176,7 +179,12 @@ def main() -> None:
             command.add_argument("-n", type=int, required=True, help="pictures")
             command.add_argument("--seed", type=int, default=0)
             command.add_argument("--start", type=int, default=0, help="number of the first picture")
+            command.add_argument(
+                "--temperature", type=float, default=1.0, help="what the noise is multiplied by"
+            )
     options = parser.parse_args()
+    if options.actors < 1 or vars(options).get("n", 1) < 1:
+        parser.error("--actors and -n must be at least 1")
     try:
         kind = Classifier if options.command == "classify" else Sampler
         path = find_packaged(options.onnx, ".onnx", "model")
@@ -187,7 +195,11 @@ def main() -> None:
         if options.command == "classify":
             results = classify(options.pictures, model, options.actors, options.invert)
         else:
-            results = sample(model, options.seed, options.start, options.n, options.actors)
+            check_seed(options.seed)
+            check_range(options.start, options.n)
+            check_temperature(options.temperature)
+            job = options.seed, options.start, options.n, options.actors, options.temperature
+            results = sample(model, *job)
         results = results.materialize()
         seconds = time.perf_counter() - begun
         results.write_parquet(options.out)

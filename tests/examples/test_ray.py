@@ -111,6 +111,10 @@ def test_a_range_of_a_seed(bulk, fake: Path) -> None:
     assert [row["number"] for row in rows] == list(range(start, start + count))
     got = np.stack([row["image"] for row in rows])
     np.testing.assert_array_equal(got, Sampler(model, "cpu").sample(count, 7, start, steps=False).images)
+    (row,) = bulk.sample(model.read_bytes(), 7, 3, 1, 1, 0.5).take_all()
+    np.testing.assert_array_equal(
+        row["image"], Sampler(model, "cpu").sample(1, 7, 3, temperature=0.5).images[0]
+    )
 
 
 def workers(name: str) -> list[int]:
