@@ -5,7 +5,7 @@
 
 A run's figure is the one in its test.txt, which draw-train wrote at its end (and draw-eval on best.ckpt prints
 again); the command, the time and the curve are the run's own. A DRAW run is also exported and drawn with
-draw-export and draw-gen. Experiments without a run are listed as such.
+draw-export and draw-gen. Experiments without a run are left out.
 """
 
 from __future__ import annotations

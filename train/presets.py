@@ -166,6 +166,13 @@ PRESETS: dict[str, Preset] = dict(
                 {"iterations": 12_000, "time_steps": 32, **_LEARNED_PRIOR},
                 {"iterations": 5000, "time_steps": 48, **_LEARNED_PRIOR},
                 {"iterations": 5000, "time_steps": 80, **_LEARNED_PRIOR, "learning_rate": 1e-3},
+                {
+                    "iterations": 5000,
+                    "time_steps": 80,
+                    "hidden_size": 384,
+                    **_LEARNED_PRIOR,
+                    "learning_rate": 1e-3,
+                },
             ),
         ),
         _preset(
