@@ -65,7 +65,8 @@ def check_folder(folder: Path) -> None:
 def write_folder(
     folder: Path, checkpoint: Checkpoint, files: Mapping[str, bytes], licence: str, card: str | None = None
 ) -> None:
-    """Write the folder; files of the same names are replaced, each of them whole, and graphs that are not in ``files`` go.
+    """Write the folder; files of the same names are replaced, each of them whole, and graphs and pictures go that an
+    earlier export has left.
 
     Args:
         files: exported files by graph, ``decoder``, ``scorer`` or ``classifier``.
@@ -76,10 +77,9 @@ def write_folder(
         DrawError: the folder cannot be made or written.
     """
     make_folder(folder)
-    for graph in _USES.keys() - files:  # of other weights, from an earlier time
-        (folder / f"{graph}.onnx").unlink(missing_ok=True)
-    for picture in ("samples.png", "drawing.gif"):
-        (folder / picture).unlink(missing_ok=True)
+    if (folder / "README.md").exists():  # a card of ours: what else it wrote then is of other weights
+        for name in (*(f"{graph}.onnx" for graph in _USES), "samples.png", "drawing.gif"):
+            (folder / name).unlink(missing_ok=True)
     for graph, data in files.items():
         write_bytes(folder / f"{graph}.onnx", data)
     save_weights(folder / WEIGHTS, checkpoint)

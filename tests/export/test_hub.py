@@ -195,6 +195,11 @@ def test_mistakes(export, saved, tmp_path: Path) -> None:
         assert (code, out, err.count("\n")) == (1, "", 1)
         assert words in err
     assert [p.name for p in mine.iterdir()] == ["README.md"]
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "classifier.onnx").write_text("somebody's")
+    assert export("--ckpt", path, "--hub", own, "--no-check")[0] == 0
+    assert (own / "classifier.onnx").read_text() == "somebody's"
     code, _, err = export("--ckpt", path, "--hub", tmp_path / "new", "-o", tmp_path / "nowhere" / "x.onnx")
     assert (code, "nowhere does not exist" in err, (tmp_path / "new").exists()) == (1, True, False)
     code, _, err = export("--ckpt", mine, "-o", tmp_path / "x.onnx")
