@@ -142,8 +142,8 @@ def command(
     )
     resolved = options.resolve(checkpoint).graph
     target = output or Path(f"{resolved}.onnx")
-    alone = hub is not None and output is None and triton is None
-    if not alone and (triton is None or output is not None):
+    single = output is not None or (triton is None and hub is None)
+    if single:
         if target.exists() and target.samefile(source):
             raise DrawError(f"{target} is the checkpoint itself; choose another name for the ONNX file")
         check_outputs({"--output": target})
@@ -153,13 +153,13 @@ def command(
         # What the card of a packaged model says is of the files as they are made by default.
         plain = check and replace(options, model_author=ExportOptions.model_author) == ExportOptions()
         _write_hub(hub, checkpoint, options, atol, check, packaged_card(ckpt) if plain else None)
-    if alone:
+    if not single and triton is None:
         return
 
     exported = _exported(checkpoint, options, atol, check)
     # Files first: whatever becomes of stdout, they are there.
     written = []
-    if exported.passed and (triton is None or output is not None):
+    if exported.passed and single:
         write_bytes(target, exported.data)
         written.append(f"wrote {target}; {_next_command(resolved, target)}")
     if exported.passed and triton is not None:

@@ -102,13 +102,18 @@ def slerp(a: NDArray[np.float32], b: NDArray[np.float32], fraction: float) -> ND
 
 def check_seed(seed: SupportsIndex, name: str = "seed") -> int:
     """``seed`` as an int, or DrawError unless it is a whole number from 0 to 2^64 - 1."""
-    try:
-        value = operator.index(seed)
-    except TypeError:
-        raise DrawError(f"the {name} must be a whole number, not {seed!r}") from None
+    value = check_whole(seed, name)
     if not 0 <= value < _LIMIT:
         raise DrawError(f"the {name} must be between 0 and 2^64 - 1 = {_LIMIT - 1}, not {value}")
     return value
+
+
+def check_whole(value: SupportsIndex, name: str) -> int:
+    """``value`` as an int (NumPy's own overflow near 2^64), or DrawError unless it is a whole number."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise DrawError(f"the {name} must be a whole number, not {value!r}") from None
 
 
 def check_temperature(value: SupportsFloat) -> np.float32:
@@ -128,7 +133,7 @@ def check_temperature(value: SupportsFloat) -> np.float32:
 
 def check_range(start: SupportsIndex, count: SupportsIndex) -> int:
     """``start`` as an int, or DrawError unless ``start`` .. ``start + count - 1`` are picture numbers."""
-    first, count = check_seed(start, "start"), operator.index(count)
+    first, count = check_seed(start, "start"), check_whole(count, "number of pictures")
     if count < 0:
         raise DrawError(f"the number of pictures cannot be negative: {count}")
     if first + count > _LIMIT:

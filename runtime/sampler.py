@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import SupportsFloat, SupportsIndex
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike
 from ..errors import DrawError
 from .batches import join, map_in_order
 from .metadata import CANVASES, DECODER, IMAGE, NOISE, WRITE_ATTENTION
-from .noise import check_range, check_seed, check_temperature, noise
+from .noise import check_range, check_seed, check_temperature, check_whole, noise
 from .session import Floats, OpenedModel, Source
 
 
@@ -90,10 +89,7 @@ class Sampler(OpenedModel):
         temperature: SupportsFloat = 1.0,
     ) -> Iterator[Samples]:
         """The same as :meth:`sample`, batch by batch: memory does not grow with ``n``."""
-        try:
-            n = operator.index(n)  # NumPy's whole numbers overflow near 2^64
-        except TypeError:
-            raise DrawError(f"the number of pictures must be a whole number, not {n!r}") from None
+        n = check_whole(n, "number of pictures")
         if n < 1:
             raise DrawError(f"the number of pictures must be at least 1, not {n}")
         s, first = check_seed(seed), check_range(start, n)

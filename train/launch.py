@@ -221,8 +221,8 @@ def _load(start: Start, data_dir: Path | None, device: torch.device) -> Dataset:
         shift=settings.shift,
     )
     dataset.check_fits(config.image)
-    if isinstance(config, ClassifierConfig) and config.labels != dataset.labels:
-        raise DrawError(f"data set {dataset.name} has other classes than the model")
+    if isinstance(config, ClassifierConfig):
+        dataset.check_classes(config.labels)
     return dataset
 
 

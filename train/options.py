@@ -79,10 +79,8 @@ def begin(
     Raises:
         DrawError: an option that does not fit the model, or a value out of range.
     """
-    own = {name for stage in preset.stages for name in stage if name not in _OF_ALL_STAGES} & {
-        *changes,
-        *sizes,
-    }
+    of_stages = {name for stage in preset.stages for name in stage}
+    own = (of_stages - _OF_ALL_STAGES) & {*changes, *sizes}
     if from_stage is not None:
         if own:
             raise DrawError(f"--from-stage trains the preset's stages: leave out {option_names(sorted(own))}")

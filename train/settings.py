@@ -164,6 +164,5 @@ class RunFolder:
     def require_run(self) -> None:
         """Raises DrawError where there is nothing to resume."""
         if not self.last.exists():
-            if self.best.exists():
-                self.require_fresh()
+            self.require_fresh()  # best.ckpt alone has a word of its own
             raise DrawError(f"nothing to resume: {self.last} does not exist; without --resume a run begins")

@@ -203,9 +203,8 @@ class Trainer:
                                 on_evaluation(self)
                         if logbook is not None:
                             logbook.write(row)
-                    unsaved = (
-                        evaluate_now and not self.folder.last.exists()
-                    )  # best.ckpt alone cannot be resumed
+                    # best.ckpt alone cannot be resumed.
+                    unsaved = evaluate_now and not self.folder.last.exists()
                     if done % settings.save_every == 0 or self.iteration == end or unsaved:
                         self.save()
                 if not self.place.last:

@@ -213,16 +213,27 @@ def test_external_data_is_never_followed(
             open_model(tmp_path / "x.onnx", DECODER, "cpu")
 
 
-def test_foreign_operators_are_refused(
+def test_what_draw_export_never_writes_is_refused(
     tmp_path: Path,
     fake: Path,
     with_graph_field: Callable[[bytes, bytes], bytes],
     proto: Callable[[int, bytes], bytes],
 ) -> None:
-    node = proto(4, b"RunCode") + proto(7, b"com.example")
-    (tmp_path / "x.onnx").write_bytes(with_graph_field((fake / "decoder.onnx").read_bytes(), proto(1, node)))
-    with pytest.raises(DrawError, match=r"com\.example\.RunCode"):
-        open_model(tmp_path / "x.onnx", DECODER, "cpu")
+    """Foreign operators, graphs within the graph, and sparse tensors, whose values may lie in another file as well."""
+
+    def with_attribute(operator: bytes, number: int, content: bytes) -> bytes:
+        return proto(1, proto(4, operator) + proto(5, proto(1, b"a") + proto(number, content)))
+
+    values = proto(8, b"stolen") + proto(13, proto(1, b"location") + proto(2, b"secret.bin"))
+    sparse = proto(1, values)
+    cases = [(proto(1, proto(4, b"RunCode") + proto(7, b"com.example")), r"com\.example\.RunCode")]
+    cases += [(with_attribute(b"Loop", k, proto(2, b"inner")), "graph within the graph") for k in (6, 11)]
+    cases += [(with_attribute(b"Constant", k, sparse), "sparse tensor") for k in (22, 23)]
+    cases.append((proto(15, sparse), "sparse tensor"))
+    for extra, words in cases:
+        (tmp_path / "x.onnx").write_bytes(with_graph_field((fake / "decoder.onnx").read_bytes(), extra))
+        with pytest.raises(DrawError, match=words):
+            open_model(tmp_path / "x.onnx", DECODER, "cpu")
 
 
 @pytest.mark.parametrize("operator", ["DynamicQuantizeLSTM", "DynamicQuantizeMatMul"])
@@ -249,39 +260,6 @@ def test_there_is_no_scorer_in_int8(tmp_path: Path, fake: Path, with_metadata: E
     (tmp_path / "x.onnx").write_bytes(with_metadata((fake / "scorer.onnx").read_bytes(), {"dtype": "int8"}))
     with pytest.raises(DrawError, match=r"no draw\.scorer in int8"):
         open_model(tmp_path / "x.onnx", SCORER, "cpu")
-
-
-@pytest.mark.parametrize("number", [6, 11])
-def test_graphs_within_the_graph_are_refused(
-    tmp_path: Path,
-    fake: Path,
-    with_graph_field: Callable[[bytes, bytes], bytes],
-    proto: Callable[[int, bytes], bytes],
-    number: int,
-) -> None:
-    node = proto(4, b"Loop") + proto(5, proto(1, b"body") + proto(number, proto(2, b"inner")))
-    (tmp_path / "x.onnx").write_bytes(with_graph_field((fake / "decoder.onnx").read_bytes(), proto(1, node)))
-    with pytest.raises(DrawError, match="graph within the graph"):
-        open_model(tmp_path / "x.onnx", DECODER, "cpu")
-
-
-def test_sparse_tensors_are_refused(
-    tmp_path: Path,
-    fake: Path,
-    with_graph_field: Callable[[bytes, bytes], bytes],
-    proto: Callable[[int, bytes], bytes],
-) -> None:
-    """Their values can be said to lie in another file as well."""
-    values = proto(8, b"stolen") + proto(13, proto(1, b"location") + proto(2, b"secret.bin"))
-    sparse = proto(1, values)
-    nodes = [
-        proto(4, b"Constant") + proto(5, proto(1, b"sparse_value") + proto(field, sparse))
-        for field in (22, 23)
-    ]
-    for extra in (proto(15, sparse), *(proto(1, node) for node in nodes)):
-        (tmp_path / "x.onnx").write_bytes(with_graph_field((fake / "decoder.onnx").read_bytes(), extra))
-        with pytest.raises(DrawError, match="sparse tensor"):
-            open_model(tmp_path / "x.onnx", DECODER, "cpu")
 
 
 def test_functions_of_its_own_are_refused(

@@ -349,9 +349,7 @@ def test_best_weights_alone_are_said(command: Command, finished: Path, tmp_path:
     assert [p.name for p in tmp_path.iterdir()] == ["best.ckpt"]
 
 
-def test_the_command_is_draw_trains_under_its_other_name(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_is_draw_trains_under_its_other_name(command: Command, tmp_path: Path) -> None:
     code, _, error = command(draw_onnx_main, "train", "--out", tmp_path, "--iterations", 2, *TINY)
     assert code == 0, error
     words = (tmp_path / "command.txt").read_text().split()

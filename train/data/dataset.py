@@ -155,6 +155,15 @@ class Dataset:
                 total = zlib.crc32(rows.cpu().contiguous().numpy().tobytes(), total)
         return total
 
+    def check_classes(self, labels: tuple[str, ...]) -> None:
+        """Raise DrawError unless these are the classes, in this order."""
+        if labels != self.labels:
+            ours, theirs = (
+                ", ".join(names[:4]) + (f", … ({len(names)})" if len(names) > 4 else "")
+                for names in (self.labels, labels)
+            )
+            raise DrawError(f"data set {self.name} has other classes than the model: {ours}, not {theirs}")
+
     def check_fits(self, wanted: ImageSize) -> None:
         """Raise DrawError unless a model that takes ``wanted`` can be given these pictures."""
         have = self.image

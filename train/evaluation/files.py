@@ -240,15 +240,9 @@ def _dataset(
     dataset.check_fits(image)
     if labels is not None and not dataset.labels:
         raise DrawError(f"data set {dataset.name} has no labels to hold a classifier's answers against")
-    if labels is not None and labels != dataset.labels:
-        raise DrawError(
-            f"data set {dataset.name} has other classes than the model: {_shown(dataset.labels)}, not {_shown(labels)}"
-        )
+    if labels is not None:
+        dataset.check_classes(labels)
     return dataset
-
-
-def _shown(labels: tuple[str, ...]) -> str:
-    return ", ".join(labels[:4]) + (f", … ({len(labels)})" if len(labels) > 4 else "")
 
 
 def _begin(request: Request, dataset: Dataset, prior: str) -> tuple[Split, int, Result]:
