@@ -1,10 +1,11 @@
 // Draws pictures and classifies them with files that draw-export wrote, in C++17 against ONNX Runtime alone.
 //
-//     draw sample   decoder.onnx SEED [START [COUNT [PREFIX [NOISE_FILE]]]]
+//     draw sample   decoder.onnx SEED [START [COUNT [PREFIX [NOISE_FILE]]]] [--temperature FACTOR]
 //     draw classify classifier.onnx PICTURE...
 //
 // sample writes PREFIX0.pgm, PREFIX1.pgm, ... (.ppm for a model of three channels), the noise to NOISE_FILE
-// as raw float32, and prints the check line by which ports are compared. classify reads binary PGM and PPM.
+// as raw float32, and prints the check line by which ports are compared. FACTOR, 0 to 10, multiplies the noise: below 1
+// pictures are more regular and vary less. classify reads binary PGM and PPM.
 // docs/embedding.md is the definition of everything here; README.md says how to build it.
 
 #include <algorithm>
@@ -18,6 +19,8 @@
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "../c/noise.h"
 
 // The library is opened while running: a linked program would be tied to one release of ONNX Runtime.
 #ifdef _WIN32
@@ -44,31 +47,6 @@ inline void* find_symbol(void* library, const char* name) { return dlsym(library
 
 using Floats = std::vector<float>;
 using Error = std::runtime_error;
-
-// ---- The noise stream splitmix64-boxmuller-1. uint64_t wraps at 2^64, which is what the stream wants. ----
-
-std::uint64_t raw(std::uint64_t seed, std::uint64_t m) {
-  std::uint64_t x = seed + (m + 1) * 0x9E3779B97F4A7C15u;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-  return x ^ (x >> 31);
-}
-
-// In (0, 1]. The integer becomes a double before 1/2 is added.
-double uniform(std::uint64_t integer) { return (static_cast<double>(integer >> 11) + 0.5) * 0x1p-53; }
-
-// Element n of the stream; picture k has elements k*T*Z .. (k + 1)*T*Z - 1.
-float noise_value(std::uint64_t seed, std::uint64_t n) {
-  constexpr double two_pi = 6.283185307179586;
-  const double radius = std::sqrt(-2.0 * std::log(uniform(raw(seed, 2 * n))));
-  return static_cast<float>(radius * std::cos(two_pi * uniform(raw(seed, 2 * n + 1))));
-}
-
-// FNV-1a-64 over the eight bytes of an integer, lowest first.
-std::uint64_t fnv1a64(std::uint64_t hash, std::uint64_t integer) {
-  for (int shift = 0; shift < 64; shift += 8) hash = (hash ^ ((integer >> shift) & 0xFF)) * 0x100000001B3u;
-  return hash;
-}
 
 // ---- Files ----
 
@@ -253,8 +231,8 @@ Floats read_picture(const std::string& path, const Model& model) {
 
 // ---- The two things it does ----
 
-void sample(Model& model, std::uint64_t seed, std::uint64_t start, std::uint64_t count, const std::string& prefix,
-            const std::string& noise_path) {
+void sample(Model& model, std::uint64_t seed, std::uint64_t start, std::uint64_t count, float temperature,
+            const std::string& prefix, const std::string& noise_path) {
   const std::int64_t steps = model.size("time_steps"), latents = model.size("latent_size");
   if (model.text("noise_stream") != "splitmix64-boxmuller-1") {
     throw model.wrong("unknown noise_stream " + model.text("noise_stream") + "; this program makes splitmix64-boxmuller-1");
@@ -269,7 +247,7 @@ void sample(Model& model, std::uint64_t seed, std::uint64_t start, std::uint64_t
   for (std::uint64_t done = 0; done < count; done += batch) {
     // A batch is always full: pictures beyond the last are drawn and dropped.
     const std::uint64_t wanted = std::min(batch, count - done), n = (start + done) * per_picture;
-    for (std::size_t i = 0; i < noise.size(); i++) noise[i] = noise_value(seed, n + i);
+    for (std::size_t i = 0; i < noise.size(); i++) noise[i] = temperature * noise_value(seed, n + i);
     for (std::uint64_t m = 2 * n; m != 2 * (n + wanted * per_picture); m++) hash = fnv1a64(hash, raw(seed, m));
     if (!noise_path.empty()) {
       all_noise.append(reinterpret_cast<const char*>(noise.data()), wanted * per_picture * sizeof(float));
@@ -305,35 +283,41 @@ void classify(Model& model, const std::vector<std::string>& pictures) {
   }
 }
 
-// A whole number 0 .. 2^64 - 1; std::stoull alone would take "-1" and "7x".
-std::uint64_t parse_number(const std::string& text, const std::string& name) {
-  try {
-    if (!text.empty() && text.find_first_not_of("0123456789") == std::string::npos) return std::stoull(text);
-  } catch (const std::out_of_range&) {
-  }
-  throw Error(name + " must be a whole number from 0 to 2^64 - 1, not " + text);
+std::uint64_t number(const std::string& text, const std::string& name) {
+  std::uint64_t value;
+  if (!parse_whole(text.c_str(), &value)) throw Error(name + " must be a whole number from 0 to 2^64 - 1, not " + text);
+  return value;
 }
 
 int main(int argc, char** argv) {
-  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  const bool sampling = arguments.size() >= 3 && arguments[0] == "sample";
+  std::string factor = "1";
+  if (sampling && arguments.size() >= 5 && arguments[arguments.size() - 2] == "--temperature") {
+    factor = arguments.back();
+    arguments.resize(arguments.size() - 2);
+  }
   const std::size_t given = arguments.size();
-  const bool sampling = given >= 3 && given <= 7 && arguments[0] == "sample";
-  if (!sampling && !(given >= 3 && arguments[0] == "classify")) {
-    std::cerr << "usage: draw sample   decoder.onnx SEED [START [COUNT [PREFIX [NOISE_FILE]]]]\n"
+  if (!(sampling && given <= 7) && !(given >= 3 && arguments[0] == "classify")) {
+    std::cerr << "usage: draw sample   decoder.onnx SEED [START [COUNT [PREFIX [NOISE_FILE]]]] [--temperature FACTOR]\n"
                  "       draw classify classifier.onnx PICTURE...\n";
     return 2;
   }
   try {
-    const std::uint64_t seed = sampling ? parse_number(arguments[2], "SEED") : 0;
-    const std::uint64_t start = sampling && given > 3 ? parse_number(arguments[3], "START") : 0;
-    const std::uint64_t count = sampling && given > 4 ? parse_number(arguments[4], "COUNT") : 1;
+    float temperature;
+    if (!parse_temperature(factor.c_str(), &temperature)) {
+      throw Error("--temperature must be a number from 0 to 10, not " + factor);
+    }
+    const std::uint64_t seed = sampling ? number(arguments[2], "SEED") : 0;
+    const std::uint64_t start = sampling && given > 3 ? number(arguments[3], "START") : 0;
+    const std::uint64_t count = sampling && given > 4 ? number(arguments[4], "COUNT") : 1;
     if (count < 1 || count - 1 > UINT64_MAX - start) {
       throw Error("COUNT must be at least 1, and pictures are numbered up to 2^64 - 1");
     }
     load_library();
     Model model(arguments[1], sampling ? "draw.decoder" : "draw.classifier");
     if (sampling) {
-      sample(model, seed, start, count, given > 5 ? arguments[5] : "picture", given > 6 ? arguments[6] : "");
+      sample(model, seed, start, count, temperature, given > 5 ? arguments[5] : "picture", given > 6 ? arguments[6] : "");
     } else {
       classify(model, {arguments.begin() + 2, arguments.end()});
     }

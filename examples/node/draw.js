@@ -1,10 +1,11 @@
 // Draws pictures and classifies them with files that draw-export wrote, in Node.
 //
-//     node draw.js sample   decoder.onnx SEED [START [COUNT [PREFIX [NOISE_FILE]]]]
+//     node draw.js sample   decoder.onnx SEED [START [COUNT [PREFIX [NOISE_FILE]]]] [--temperature FACTOR]
 //     node draw.js classify classifier.onnx PICTURE...
 //
 // sample writes PREFIX0.pgm, PREFIX1.pgm, ... (.ppm for a model of three channels), the noise to NOISE_FILE
-// as raw float32, and prints the check line by which ports are compared. classify reads binary PGM and PPM.
+// as raw float32, and prints the check line by which ports are compared. FACTOR, 0 to 10, multiplies the noise: below 1
+// pictures are more regular and vary less. classify reads binary PGM and PPM.
 // docs/embedding.md is the definition of everything here; the package draw-onnx (../js) does it.
 
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
@@ -61,7 +62,7 @@ function readPicture(path, info) {
   return prepareLevels({ channels, height, width, levels, alpha: null }, info, info.figureSize).image;
 }
 
-async function sample(path, seed, start, count, prefix, noisePath) {
+async function sample(path, seed, start, count, temperature, prefix, noisePath) {
   const sampler = await openModel(Sampler, path);
   const { info, pixels } = sampler;
   const check = new CheckLine(seed, info.timeSteps, info.latentSize);
@@ -69,7 +70,7 @@ async function sample(path, seed, start, count, prefix, noisePath) {
   for (let done = 0; done < count; done += 32) {
     // In portions, so that memory does not grow with COUNT.
     const first = start + BigInt(done);
-    const got = await sampler.sample(Math.min(32, count - done), { seed, start: first, steps: false });
+    const got = await sampler.sample(Math.min(32, count - done), { seed, start: first, steps: false, temperature });
     if (noisePath) appendFileSync(noisePath, new Uint8Array(got.noise.buffer));
     check.add(first, got.count, got.images);
     for (let k = 0; k < got.count; k++) {
@@ -97,19 +98,27 @@ function parseNumber(text, name) {
   return BigInt(text);
 }
 
+function parseTemperature(text) {
+  const factor = text.trim() === "" ? NaN : Number(text);
+  if (!(factor >= 0 && factor <= 10)) throw new Error(`--temperature must be a number from 0 to 10, not ${text}`);
+  return factor;
+}
+
 const [verb, file, ...rest] = process.argv.slice(2);
 try {
+  const factor = verb === "sample" && rest.length >= 3 && rest.at(-2) === "--temperature" ? rest.splice(-2)[1] : "1";
   if (verb === "sample" && rest.length >= 1 && rest.length <= 5) {
+    const temperature = parseTemperature(factor);
     const [seed, start = "0", count = "1", prefix = "picture", noisePath] = rest;
     const [s, first, n] = [parseNumber(seed, "SEED"), parseNumber(start, "START"), parseNumber(count, "COUNT")];
     if (n < 1n || first + n > 2n ** 64n) {
       throw new Error("COUNT must be at least 1, and pictures are numbered up to 2^64 - 1");
     }
-    await sample(file, s, first, Number(n), prefix, noisePath);
+    await sample(file, s, first, Number(n), temperature, prefix, noisePath);
   } else if (verb === "classify" && rest.length >= 1) {
     await classify(file, rest);
   } else {
-    console.error("usage: node draw.js sample   decoder.onnx SEED [START [COUNT [PREFIX [NOISE_FILE]]]]\n" +
+    console.error("usage: node draw.js sample   decoder.onnx SEED [START [COUNT [PREFIX [NOISE_FILE]]]] [--temperature FACTOR]\n" +
       "       node draw.js classify classifier.onnx PICTURE...");
     process.exitCode = 2;
   }

@@ -20,15 +20,23 @@ LARGEST = 2**64 - 1
 
 
 def sample(
-    port, tmp_path: Path, model: Path, seed: int, start: int, count: int, tolerance: float = TOLERANCE
+    port,
+    tmp_path: Path,
+    model: Path,
+    seed: int,
+    start: int,
+    count: int,
+    tolerance: float = TOLERANCE,
+    temperature: str | None = None,
 ):
     """Run the example, and compare all it gives with Python."""
     noise_file = tmp_path / "noise.f32"
-    got = port.run("sample", model, seed, start, count, tmp_path / "p", noise_file)
+    cooler = () if temperature is None else ("--temperature", temperature)
+    got = port.run("sample", model, seed, start, count, tmp_path / "p", noise_file, *cooler)
     assert got.code == 0, got.err
     assert got.err == ""
     sampler = Sampler(model, "cpu")
-    expected = sampler.sample(count, seed, start, steps=False)
+    expected = sampler.sample(count, seed, start, steps=False, temperature=float(temperature or 1))
 
     noise = np.fromfile(noise_file, np.float32).reshape(expected.noise.shape)
     np.testing.assert_array_max_ulp(noise, expected.noise, maxulp=1)
@@ -85,6 +93,22 @@ def test_sample_exported(port, exported: Path, tmp_path: Path, name: str) -> Non
 def test_sample_half_precision(port, exported: Path, tmp_path: Path) -> None:
     """Releases of ONNX Runtime round differently inside: the exporter's own gate for fp16."""
     sample(port, tmp_path, exported / "fp16.onnx", seed=11, start=5, count=4, tolerance=1e-2)
+
+
+@pytest.mark.parametrize("temperature", ["0.7", "0", "10", "1e-1"])
+def test_temperature(port, fake: Path, tmp_path: Path, temperature: str) -> None:
+    sample(port, tmp_path, fake / "decoder.onnx", seed=7, start=2, count=6, temperature=temperature)
+
+
+@pytest.mark.parametrize("factor", ["-0.1", "10.5", "nan", "inf", "1e999", "warm", "0.8x", "", " "])
+def test_temperature_out_of_range(port, fake: Path, tmp_path: Path, factor: str) -> None:
+    fails(
+        port,
+        *("sample", fake / "decoder.onnx", 1, "--temperature", factor),
+        words=f"--temperature must be a number from 0 to 10, not {factor}",
+        cwd=tmp_path,
+    )
+    assert not list(tmp_path.iterdir())
 
 
 def test_defaults(port, fake: Path, tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import load_checkpoint
 from draw_onnx.train import cli, launch
 from draw_onnx.train.interrupt import Interrupt
-from draw_onnx.train.ranks import Rank, this_rank
 from draw_onnx.train.run_lock import RunLock
 
 TINY = ("--hidden", "8", "--time-steps", "2", "--latent", "2", "--batch-size", "20", "--threads", "1")
@@ -139,65 +138,6 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     holder.wait()
     with RunLock(tmp_path) as lock:
         lock.take()
-
-
-def test_who_is_whose_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert this_rank(1) == Rank()
-    assert this_rank(2).main
-    monkeypatch.setenv("DRAW_TRAIN_RANK", f"{os.getppid()} 1 2 29500")
-    assert this_rank(2) == Rank(1, 2, 29500, os.getppid(), 2)
-    monkeypatch.setenv("DRAW_TRAIN_RANK", "1 1 2 29500" if os.getppid() != 1 else "2 1 2 29500")
-    with pytest.raises(DrawError, match="the main process has ended"):
-        this_rank(2)
-    monkeypatch.delenv("DRAW_TRAIN_RANK")
-    for name, value in {
-        "TORCHELASTIC_RUN_ID": "x",
-        "WORLD_SIZE": "4",
-        "LOCAL_WORLD_SIZE": "2",
-        "RANK": "3",
-    }.items():
-        monkeypatch.setenv(name, value)
-    assert this_rank(1) == this_rank(2) == Rank(3, 4, local=2, torchrun=True)
-    with pytest.raises(DrawError, match="torchrun started 2 processes on this machine"):
-        this_rank(3)
-
-
-@pytest.mark.parametrize("value", ["", "x", "-1", "1,2"])
-def test_left_over_variables_that_are_no_numbers(value: str) -> None:
-    """Fabric reads them as it is imported: a process of its own."""
-    names = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK", "WORLD_SIZE", "SLURM_NTASKS")
-    program = (
-        "import draw_onnx.train.launch; from draw_onnx.train.ranks import *; assert this_rank(1) == Rank()"
-    )
-    program += (
-        "\nfrom draw_onnx.train.machine import *; assert make_fabric(Hardware('cpu'), Rank()).world_size == 1"
-    )
-    environment = {**os.environ, **dict.fromkeys(names, value)}
-    environment |= {"LT_CLI_USED": "1", "LT_DEVICES": "3", "LT_ACCELERATOR": "tpu", "LT_PRECISION": "16"}
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"WORLD_SIZE": "x"},
-        {"WORLD_SIZE": "2"},
-        {"WORLD_SIZE": "2", "RANK": "7", "LOCAL_WORLD_SIZE": "1"},
-        {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_WORLD_SIZE": "0"},
-        {"WORLD_SIZE": "3", "RANK": "0", "LOCAL_WORLD_SIZE": "2"},
-    ],
-)
-def test_what_torchrun_does_not_say(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:
-    for name in ("RANK", "LOCAL_WORLD_SIZE", "WORLD_SIZE"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in {"TORCHELASTIC_RUN_ID": "left", **values}.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(DrawError, match="TORCHELASTIC_RUN_ID is set, but torchrun sets no RANK="):
-        this_rank(1)
-    for mark in ("", "x", "1 2"):
-        monkeypatch.setenv("DRAW_TRAIN_RANK", mark)
-        with pytest.raises(DrawError, match="DRAW_TRAIN_RANK is not what draw-train gives"):
-            this_rank(1)
 
 
 def test_shares_that_differ_are_refused(train, tmp_path: Path) -> None:

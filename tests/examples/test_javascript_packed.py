@@ -1,0 +1,95 @@
+"""The JavaScript package as ``npm pack`` makes it: what is in it, its README's program, its types."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import draw_onnx
+
+pytestmark = pytest.mark.examples
+
+JS = Path(__file__).resolve().parents[2] / "examples" / "js"
+
+
+def test_what_is_packed(packed: Path) -> None:
+    """Every module of the folder, the types and the README, and nothing else; the version is Python's."""
+    here = packed / "node_modules" / "draw-onnx"
+    names = {path.name for path in here.iterdir()}
+    assert names == {path.name for path in JS.glob("*.js")} | {"index.d.ts", "package.json", "README.md"}
+    package = json.loads((here / "package.json").read_text())
+    assert package["version"] == draw_onnx.__version__
+    assert set(package["peerDependencies"]) == {"onnxruntime-node", "onnxruntime-web"}
+    assert "dependencies" not in package
+
+
+def test_without_a_runtime(packed: Path, fake: Path, tmp_path: Path) -> None:
+    """onnxruntime-node is a peer: where it is missing, one line says what to install."""
+    shutil.copytree(packed / "node_modules" / "draw-onnx", tmp_path / "node_modules" / "draw-onnx")
+    program = 'import { Sampler } from "draw-onnx";\n'
+    program += "await Sampler.open(process.argv[2]).catch((e) => console.log(e.message));"
+    (tmp_path / "program.mjs").write_text(program)
+    path = str(fake / "decoder.onnx")
+    done = subprocess.run(["node", "program.mjs", path], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == (
+        f"{path}: onnxruntime-node is not installed: npm install --ignore-scripts onnxruntime-node"
+    )
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(
+        rf"^```{language}\n(.*?)^```", (JS / "README.md").read_text(encoding="utf-8"), re.S | re.M
+    )
+
+
+def test_readme_in_node(packed: Path, fake: Path, tmp_path: Path) -> None:
+    """The block for Node as it stands, with the fake models under its names and a decoded picture."""
+    (block,) = blocks("js")
+    for name, model in (("mnist", "decoder"), ("cluttered-mnist", "classifier"), ("scorer", "scorer")):
+        shutil.copyfile(fake / f"{model}.onnx", tmp_path / f"{name}.onnx")
+    (tmp_path / "node_modules").symlink_to(packed / "node_modules")
+    picture = "const decodedPicture = { data: new Uint8Array(4 * 99).fill(200), width: 11, height: 9 };\n"
+    show = "console.log(answers.length, probabilities.length, bound.length, canvases.length, writeAttention.length);"
+    (tmp_path / "program.mjs").write_text(picture + block + show)
+    done = subprocess.run(["node", "program.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+    assert "NaN" not in done.stdout
+
+
+def test_types(packed: Path) -> None:
+    """The README's block and every export under TypeScript's strictest look."""
+    (block,) = blocks("js")
+    names = [
+        "noise",
+        "rawIntegers",
+        "CheckLine",
+        "checkLine",
+        "modelInfo",
+        "readMetadata",
+        "fit",
+        "toChannels",
+    ]
+    declared = "declare const decodedPicture: { data: Uint8Array; width: number; height: number };\n"
+    more = f"""
+import {{ {", ".join(names)}, toRGBA, readPicture }} from "draw-onnx";
+const line: string = sampler.checkLine(await sampler.sample(1, {{ seed: 7, steps: false, temperature: 0.8 }}));
+const values: Float32Array = noise(7n, 0n, 1, sampler.info.timeSteps, sampler.info.latentSize);
+const shown = new ImageData(toRGBA(images, sampler.info), sampler.info.width);
+// @ts-expect-error a seed is no text
+await sampler.sample(1, {{ seed: "7" }});
+// @ts-expect-error made by open alone
+new Sampler();
+export {{ {", ".join(names)}, readPicture, line, values, shown, bound, reconstruction, probabilities, answers }};
+export {{ canvases, writeAttention }};
+"""
+    (packed / "typed.ts").write_text(declared + block + more)
+    options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom"]
+    command = ["node_modules/.bin/tsc", *options, "typed.ts"]
+    done = subprocess.run(command, cwd=packed, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
