@@ -39,7 +39,8 @@ ONNX_FILES: dict[str, dict[str, Any]] = {
     "lstm steps": {"outputs": "steps", "recurrence": "lstm"},
     "fp16": {"outputs": "image", "dtype": "fp16"},
 }
-CONTENDERS = [ORT_FLOOR, TORCH_FLOOR, EAGER, "torch.compile", "torch.onnx.export", *ONNX_FILES]
+BATCH = "image --batch"  # a file for each number of pictures at a time
+CONTENDERS = [ORT_FLOOR, TORCH_FLOOR, EAGER, "torch.compile", "torch.onnx.export", *ONNX_FILES, BATCH]
 
 
 def main() -> None:
@@ -59,7 +60,8 @@ def main() -> None:
 
 def compare(arguments: argparse.Namespace) -> None:
     """Run every contender and print a table for each number of threads."""
-    prepare(arguments.folder, model_config(arguments.time_steps), ONNX_FILES)
+    fixed = {f"{BATCH} {n}": {"outputs": "image", "batch": n} for n in arguments.batch}
+    prepare(arguments.folder, model_config(arguments.time_steps), ONNX_FILES | fixed)
     always = (ORT_FLOOR, TORCH_FLOOR, EAGER)
     contenders = [name for name in CONTENDERS if name in arguments.only or name in always]
     compare_batches(arguments, contenders, f"MNIST decoder, h {HIDDEN}, T {arguments.time_steps};")
@@ -76,6 +78,8 @@ def worker(arguments: argparse.Namespace) -> dict[str, float]:
         scale = arguments.time_steps / arguments.traced_steps
     elif name in (EAGER, "torch.compile"):
         step = torch_sampler(folder, threads, compiled=name != EAGER)
+    elif name == BATCH:
+        step = lambda n: file_call(open_session(folder / f"{BATCH} {n}.onnx", threads), n)  # noqa: E731
     else:
         step = step_of(name, folder, threads, lambda: model_config(arguments.time_steps))
     if name in ONNX_FILES:

@@ -214,8 +214,7 @@ class GraphBuilder:
         if self.batch is not None:
             return self.constant(name, np.repeat(row, self.batch, axis))
         batch = self.op("Gather", self.op("Shape", like), self.integers("first", [0]), axis=0)
-        parts = [self.integers("one", [size]) for size in row.shape]
-        parts[axis] = batch
+        parts = [batch if k == axis else self.integers("one", [size]) for k, size in enumerate(row.shape)]
         return self.op("Expand", self.constant(name, row), self.concat(parts, 0), name=f"{name}_batch")
 
     # The file

@@ -1,13 +1,11 @@
 """The generator as a graph: noise in, pictures out (paper, equations 7, 8 and 28, 29).
 
-In generation the decoder never reads the canvas, so only the LSTM is sequential. The projection of all
-noises is one Gemm before it; attention vectors, filterbanks and patches of all steps are one block after
-it; the final canvas is one matrix product over steps and filters together.
+In generation the decoder never reads the canvas, so only the LSTM is sequential. The projection of the
+noises comes before it, or in files for bulk into its own products; attention vectors, filterbanks and patches
+of all steps are one block after it; the final canvas is one matrix product over steps and filters together.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -16,8 +14,8 @@ from ..models.config import DrawConfig
 from ..runtime.metadata import CANVASES, IMAGE, MICROSOFT, NOISE, STEPS, WRITE_ATTENTION
 from .builder import GraphBuilder
 from .lstm import Array, UnrolledLstm, Weights, gate_groups, lstm_weights, step_name
-from .prior import LearnedPrior, fold_prior
-from .window import decode_window, filterbanks, window_head
+from .prior import Folded, fold_prior
+from .window import decode_window, undivided_filterbanks, window_head
 
 
 def build_decoder(
@@ -52,71 +50,86 @@ def build_decoder(
 
 # Steps whose noise is projected at once: fewer are more nodes, more no longer fit a CPU's cache in bulk.
 _CHUNK = 8
+# Pictures from which a file of a fixed batch is for drawing in bulk.
+_BULK = 32
 
 
 def _unrolled(b: GraphBuilder, config: DrawConfig, weights: Weights, noise: ir.Value, steps: int) -> ir.Value:
     """Equation (7), ten nodes a step, of which a runtime can join four to two. [B, T, Z] -> [T B, h]"""
-    lstm, initial, prior = fold_prior(b, config, weights, lstm_weights(weights, "decoder"))
-    with b.scope("lstm"):
-
-        def groups(name: str, array: Array) -> list[ir.Value]:
-            return [b.weight(f"{name}_{gates}", part) for gates, part in gate_groups(array).items()]
-
-        w, bias = groups("weight_ih", lstm.w), groups("bias", lstm.bias)
-        r = [b.matrix(f"weight_hh_{gates}", part) for gates, part in gate_groups(lstm.r).items()]
-        # The first step's W_hh h_0 is the same for every picture.
-        first = groups("initial_projection", initial)
-        unrolled = UnrolledLstm(b, r, weights["initial_decoder_cell"])
-    layers = list(zip(w, bias, strict=True))
+    folded = fold_prior(b, config, weights, lstm_weights(weights, "decoder"))
     names = [step_name(t, steps) for t in range(steps)]
-    if prior is None:
-        shares = _projected(b, noise, config.latent_size, names, layers)
+    if folded.prior is not None or (b.batch or 0) >= _BULK:
+        states = _joined(b, config, weights, noise, names, folded)
     else:
-        shares = _scaled(b, noise, config.latent_size, names, layers, prior, unrolled)
-    states: list[ir.Value] = []
-    for name, gates in zip(names, shares, strict=True):
-        with b.scope(name), b.scope("lstm"):
-            if not states:
-                gates = [b.op("Add", *pair, name="gates") for pair in zip(gates, first, strict=True)]
-            states.append(unrolled.step(*gates))
+        states = _projected(b, config, weights, noise, names, folded)
     return b.concat(states, 0, name="h")
 
 
 def _projected(
-    b: GraphBuilder, noise: ir.Value, latents: int, names: list[str], layers: list[tuple[ir.Value, ir.Value]]
-) -> Iterator[Sequence[ir.Value]]:
-    """Each step's noise through ``layers``, weights and bias of each group of gates; a chunk of steps at a time."""
+    b: GraphBuilder, config: DrawConfig, weights: Weights, noise: ir.Value, names: list[str], folded: Folded
+) -> list[ir.Value]:
+    """States h_t [B, h]; the noise's share of the gates' sums is made before the steps, a chunk of them at a time."""
+    with b.scope("lstm"):
+        layers = _layers(b, "weight_ih", folded.lstm.w, folded.lstm.bias)
+        r = [b.matrix(f"weight_hh_{gates}", part) for gates, part in gate_groups(folded.lstm.r).items()]
+        # The first step's W_hh h_0 is the same for every picture.
+        first = [
+            b.weight(f"initial_projection_{gates}", part) for gates, part in gate_groups(folded.first).items()
+        ]
+        unrolled = UnrolledLstm(b, r, weights["initial_decoder_cell"])
     chunks = [names[t : t + _CHUNK] for t in range(0, len(names), _CHUNK)]
     with b.scope("input_projection"):
         rows = b.op("Transpose", b.to_half(noise), perm=[1, 0, 2])
         rows = b.split(rows, [len(chunk) for chunk in chunks], 0, [chunk[0] for chunk in chunks])
+    states: list[ir.Value] = []
     for chunk, noises in zip(chunks, rows, strict=True):
         with b.scope("input_projection"):
-            flat = b.reshape(noises, [-1, latents])
+            flat = b.reshape(noises, [-1, config.latent_size])
             projected = [b.op("Gemm", flat, *layer) for layer in layers]
             pieces = [b.split_equal(sums, 0, chunk) for sums in projected]
-        yield from zip(*pieces, strict=True)
+        for name, gates in zip(chunk, zip(*pieces, strict=True), strict=True):
+            with b.scope(name), b.scope("lstm"):
+                if not states:
+                    gates = [b.op("Add", *pair, name="gates") for pair in zip(gates, first, strict=True)]
+                states.append(unrolled.step(*gates))
+    return states
 
 
-def _scaled(
-    b: GraphBuilder,
-    noise: ir.Value,
-    latents: int,
-    names: list[str],
-    layers: list[tuple[ir.Value, ir.Value]],
-    prior: LearnedPrior,
-    unrolled: UnrolledLstm,
-) -> Iterator[Sequence[ir.Value]]:
-    """The same where each step's state scales the next one's noise: nothing can be projected beforehand."""
+def _joined(
+    b: GraphBuilder, config: DrawConfig, weights: Weights, noise: ir.Value, names: list[str], folded: Folded
+) -> list[ir.Value]:
+    """The same by one product of [z, h] for each group of gates.
+
+    Where each step's state scales the next one's noise nothing can be projected beforehand. In bulk nothing is gained
+    by it: it would only be written, split and read again.
+    """
+    lstm, _, prior = folded
+    with b.scope("lstm"):
+        layers = _layers(b, "weight", np.vstack([lstm.w, lstm.r]), lstm.bias)
+        unrolled = UnrolledLstm(b, (), weights["initial_decoder_cell"])
+        h0 = weights["initial_decoder_hidden"][None]
+        h = b.to_half(b.expand_to_batch("initial_hidden", h0, noise, 0))
     with b.scope("noise"):
-        rows = b.op("Transpose", noise, perm=[1, 0, 2])
-        pieces = b.split_equal(b.reshape(rows, [-1, latents]), 0, names)
-    for name, u in zip(names, pieces, strict=True):
+        pieces = b.split_equal(b.reshape(noise, [-1, len(names) * config.latent_size]), 1, names)
+    states: list[ir.Value] = []
+    for name, z in zip(names, pieces, strict=True):
         with b.scope(name):
-            scaled = b.to_half(prior.scaled(u, unrolled.h))
+            if prior is not None:
+                z = prior.scaled(z, unrolled.h)
             with b.scope("lstm"):
-                gates = [b.op("Gemm", scaled, *layer) for layer in layers]
-        yield gates
+                both = b.concat([b.to_half(z), h], 1)
+                h = unrolled.step(*(b.op("Gemm", both, *layer, name="gates") for layer in layers))
+        states.append(h)
+    return states
+
+
+def _layers(b: GraphBuilder, name: str, weight: Array, bias: Array) -> list[tuple[ir.Value, ir.Value]]:
+    """Weights and bias of each group of gates."""
+    w, biases = (
+        [b.weight(f"{stored}_{gates}", part) for gates, part in gate_groups(array).items()]
+        for stored, array in ((name, weight), ("bias", bias))
+    )
+    return list(zip(w, biases, strict=True))
 
 
 def _lstm_operator(
@@ -165,6 +178,7 @@ def _write(
         The canvas's logits, [B, C, H, W] or for ``every`` step [B, T, C, H, W], and the windows [B, T, 5], or None.
     """
     n, (c, height, width) = config.write_size, config.image
+    channels = [c] if c > 1 else []
     with b.scope("write"):
         head = window_head(weights, "write_attention", n, config.image)
         # A patch's rows are stored as (row, channel), so that all channels are one product below.
@@ -178,9 +192,13 @@ def _write(
             both = b.unsqueeze(both, 1)
         params, patch = b.split(both, [5, c * n * n], -1, ["attention", "patch"])
         window = decode_window(b, params, head)
-        f_x, f_y = filterbanks(b, window, n, width, height)  # [B, T, N, W], [B, T, N, H]
+        # [B, T, N, W], [B, T, N, H], [B, T, N, N]
+        f_x, f_y, sums = undivided_filterbanks(b, window, n, width, height)
         # Writing divides by gamma where reading multiplies.
-        patch = b.reshape(b.op("Div", patch, window.gamma), [-1, steps, n * c, n])
+        patch = b.reshape(b.op("Div", patch, window.gamma), [-1, steps, n, *channels, n])
+        patch = b.op("Div", patch, b.unsqueeze(sums, 3) if channels else sums)
+        if channels:
+            patch = b.reshape(patch, [-1, steps, n * c, n])
         columns = b.op("MatMul", patch, f_x, name="columns")  # w F_X, [B, T, N C, W]
         initial = weights["initial_canvas"].transpose(1, 0, 2).reshape(height, c * width)
         c0 = b.constant("initial_canvas", initial)

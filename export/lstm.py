@@ -45,7 +45,7 @@ class UnrolledLstm:
     cell' = s(f) cell + s(i) tanh(g); h' = s(o) tanh(cell')
 
     Args:
-        r: LstmWeights.r [h, 4h] in the graph, whole or in its :func:`gate_groups`.
+        r: LstmWeights.r [h, 4h] in the graph, whole or in its :func:`gate_groups`; empty where the caller adds h R.
         cell: the learned cell [h], which every picture begins with.
     """
 
@@ -60,7 +60,7 @@ class UnrolledLstm:
         In the first step the share of the learned state, h_0 R, is in there too: it is a constant.
         """
         b, h = self.b, self.size
-        if self.h is not None:
+        if self.h is not None and self.r:
             products = zip(gates, self.r, strict=True)
             gates = tuple(b.product(self.h, r, share, name="gates") for share, r in products)
         sums, g = gates if len(gates) == 2 else b.split(gates[0], [3 * h, h], 1, ["ifo_sum", "g_sum"])

@@ -86,15 +86,46 @@ def filterbanks(
     b: GraphBuilder, window: Window, n: int, width: int, height: int
 ) -> tuple[ir.Value, ir.Value]:
     """Equations (19, 20, 25, 26): F_X […, n, width] and F_Y […, n, height]."""
+    x, y = _log_filterbanks(b, window, n, width, height)
+    with b.scope("filterbank_x"):
+        f_x = _softmax(b, x)
+    with b.scope("filterbank_y"):
+        f_y = _softmax(b, y)
+    return f_x, f_y
+
+
+def undivided_filterbanks(
+    b: GraphBuilder, window: Window, n: int, width: int, height: int
+) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """F_X and F_Y before their filters are divided by Z_X and Z_Y, and Z_Y Z_X^T […, n, n].
+
+    What is to pass through both, a row for each filter of F_Y and a column for each of F_X, is far smaller than the
+    filters: divided in their place it saves two passes over them.
+    """
+    x, y = _log_filterbanks(b, window, n, width, height)
+    axes = b.integers("axes", [-1])
+    with b.scope("filterbank_x"):
+        f_x = b.op("Exp", x, name="filters")
+        z_x = b.unsqueeze(b.op("ReduceSum", f_x, axes, keepdims=0, name="sums"), -2)
+    with b.scope("filterbank_y"):
+        f_y = b.op("Exp", y, name="filters")
+        z_y = b.op("ReduceSum", f_y, axes, keepdims=1, name="sums")
+    return f_x, f_y, b.op("Mul", z_y, z_x, name="sums")
+
+
+def _log_filterbanks(
+    b: GraphBuilder, window: Window, n: int, width: int, height: int
+) -> tuple[ir.Value, ir.Value]:
+    """:func:`_log_filters` of both axes, […, n, width] and […, n, height]."""
     offsets = b.constant("offsets", np.arange(1, n + 1) - (n / 2 + 0.5))
     spread = b.op("Mul", window.delta, offsets, name="spread")  # mu_i - g, […, n]
     precision = b.unsqueeze(window.precision, -1)
     x, y = b.split_equal(window.centre, -1, ["x", "y"])
     with b.scope("filterbank_x"):
-        f_x = _filterbank(b, x, spread, precision, width)
+        log_x = _log_filters(b, x, spread, precision, width)
     with b.scope("filterbank_y"):
-        f_y = _filterbank(b, y, spread, precision, height)
-    return f_x, f_y
+        log_y = _log_filters(b, y, spread, precision, height)
+    return log_x, log_y
 
 
 def _both_filterbanks(
@@ -109,15 +140,20 @@ def _both_filterbanks(
     precision = b.op("Unsqueeze", window.precision, b.integers("axes", [1, 2]))
     with b.scope("filterbanks"):
         centres = b.unsqueeze(window.centre, -1)  # [batch, 2, 1]
-        both = _filterbank(b, centres, spread, precision, width)
+        both = _softmax(b, _log_filters(b, centres, spread, precision, width))
         f_x, f_y = b.split_equal(both, 1, ["f_x", "f_y"])
     return f_x, f_y
 
 
-def _filterbank(
+def _softmax(b: GraphBuilder, logs: ir.Value) -> ir.Value:
+    return b.op("Softmax", logs, axis=-1, name="filters")
+
+
+def _log_filters(
     b: GraphBuilder, centre: ir.Value, spread: ir.Value, precision: ir.Value, size: int
 ) -> ir.Value:
-    """models.attention.filterbank: softmax over the pixels a = 1..size, relative to the nearest pixel m. […, n, size]"""
+    """What models.attention.filterbank gives to its softmax over the pixels a = 1..size: relative to the nearest pixel m,
+    where it is 0, and nowhere more. […, n, size]"""
     pixels = b.constant("pixels", np.arange(1, size + 1))
     mu = b.unsqueeze(b.op("Add", centre, spread, name="mu"), -1)
     bounds = b.constant("first", 1.0), b.constant("last", float(size))
@@ -126,8 +162,7 @@ def _filterbank(
     rest = b.op("Sub", nearest, b.op("Add", mu, mu))
     squares = b.op("Mul", b.op("Sub", pixels, nearest), b.op("Add", pixels, rest), name="squares")
     exponents = b.op("Mul", squares, precision)
-    floor = b.constant("floor", attention.LOG_FLOOR)
-    return b.op("Softmax", b.op("Max", exponents, floor, name="log_filters"), axis=-1, name="filters")
+    return b.op("Max", exponents, b.constant("floor", attention.LOG_FLOOR), name="log_filters")
 
 
 class Reader:
