@@ -90,6 +90,7 @@ GRAPHS = [
     ("attention", {}),
     ("attention", {"outputs": "image"}),
     ("attention", {"batch": 2}),
+    ("attention", {"batch": 32, "outputs": "image"}),
     ("attention", {"graph": "scorer"}),
     ("attention", {"time_steps": 1, "graph": "scorer"}),
     ("colour", {}),
