@@ -79,7 +79,7 @@ def worker(arguments: argparse.Namespace) -> dict[str, float]:
     elif name in (EAGER, "torch.compile"):
         step = torch_sampler(folder, threads, compiled=name != EAGER)
     elif name == BATCH:
-        step = lambda n: file_call(open_session(folder / f"{BATCH} {n}.onnx", threads), n)  # noqa: E731
+        step = batch_files(folder, threads)
     else:
         step = step_of(name, folder, threads, lambda: model_config(arguments.time_steps))
     if name in ONNX_FILES:
@@ -103,6 +103,10 @@ def prepare(folder: Path, config: DrawConfig, files: dict[str, dict[str, Any]]) 
     checkpoint = Checkpoint(config, "mnist", build_model(config).state_dict())
     write_files(checkpoint, folder, files)
     save_checkpoint(folder / "draw.ckpt", checkpoint)
+
+
+def batch_files(folder: Path, threads: int) -> Step:
+    return lambda batch: file_call(open_session(folder / f"{BATCH} {batch}.onnx", threads), batch)
 
 
 def torch_model(folder: Path, threads: int) -> Any:

@@ -70,7 +70,8 @@ def command(
     batch: Annotated[
         int | None,
         option(
-            "Static first axis of N pictures, for engines that want one. Dynamic unless given.",
+            "Static first axis of N pictures, for engines that want one; a decoder for 32 and more draws faster in bulk."
+            " Dynamic unless given.",
             _FILE,
             min=1,
             max=MAX_BATCH,

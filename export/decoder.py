@@ -55,7 +55,7 @@ _BULK = 32
 
 
 def _unrolled(b: GraphBuilder, config: DrawConfig, weights: Weights, noise: ir.Value, steps: int) -> ir.Value:
-    """Equation (7), ten nodes a step, of which a runtime can join four to two. [B, T, Z] -> [T B, h]"""
+    """Equation (7), written out. [B, T, Z] -> [T B, h]"""
     folded = fold_prior(b, config, weights, lstm_weights(weights, "decoder"))
     names = [step_name(t, steps) for t in range(steps)]
     if folded.prior is not None or (b.batch or 0) >= _BULK:
@@ -68,14 +68,15 @@ def _unrolled(b: GraphBuilder, config: DrawConfig, weights: Weights, noise: ir.V
 def _projected(
     b: GraphBuilder, config: DrawConfig, weights: Weights, noise: ir.Value, names: list[str], folded: Folded
 ) -> list[ir.Value]:
-    """States h_t [B, h]; the noise's share of the gates' sums is made before the steps, a chunk of them at a time."""
+    """States h_t [B, h]; the noise's share of the gates' sums is made before the steps, a chunk of them at a time.
+
+    Ten nodes a step, of which a runtime can join four to two.
+    """
     with b.scope("lstm"):
         layers = _layers(b, "weight_ih", folded.lstm.w, folded.lstm.bias)
         r = [b.matrix(f"weight_hh_{gates}", part) for gates, part in gate_groups(folded.lstm.r).items()]
         # The first step's W_hh h_0 is the same for every picture.
-        first = [
-            b.weight(f"initial_projection_{gates}", part) for gates, part in gate_groups(folded.first).items()
-        ]
+        first = _groups(b, "initial_projection", folded.first)
         unrolled = UnrolledLstm(b, r, weights["initial_decoder_cell"])
     chunks = [names[t : t + _CHUNK] for t in range(0, len(names), _CHUNK)]
     with b.scope("input_projection"):
@@ -125,11 +126,11 @@ def _joined(
 
 def _layers(b: GraphBuilder, name: str, weight: Array, bias: Array) -> list[tuple[ir.Value, ir.Value]]:
     """Weights and bias of each group of gates."""
-    w, biases = (
-        [b.weight(f"{stored}_{gates}", part) for gates, part in gate_groups(array).items()]
-        for stored, array in ((name, weight), ("bias", bias))
-    )
-    return list(zip(w, biases, strict=True))
+    return list(zip(_groups(b, name, weight), _groups(b, "bias", bias), strict=True))
+
+
+def _groups(b: GraphBuilder, name: str, array: Array) -> list[ir.Value]:
+    return [b.weight(f"{name}_{gates}", part) for gates, part in gate_groups(array).items()]
 
 
 def _lstm_operator(
