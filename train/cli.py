@@ -131,7 +131,8 @@ def command(
     all_digits: Annotated[
         bool | None,
         _preset_option(
-            "cluttered-mnist: train on the 10,000 validation digits as well; the last weights are then the best.",
+            "cluttered-mnist, mnist-two-digit, mnist-dynamic: train on the 10,000 validation digits as well; the last "
+            "weights are then the best.",
             _OPTIMISER,
         ),
     ] = None,

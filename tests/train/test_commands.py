@@ -166,7 +166,12 @@ def test_two_devices_train_like_one(finished: Path, tmp_path: Path) -> None:
         (["--from-stage", "2", "--init-from", "mnist"], 1, "preset digits has one stage"),
         (["--weight-decay", "-1"], 1, "weight decay must be at least 0"),
         (["--deform", "nan"], 1, "deformation must be between 0 and 3"),
-        (["--deform", "1"], 1, "--deform and --all-digits are for cluttered-mnist, not for digits"),
+        (["--deform", "1"], 1, "--deform is for cluttered-mnist, not for digits"),
+        (
+            ["--all-digits"],
+            1,
+            "--all-digits is for cluttered-mnist, mnist-two-digit, mnist-dynamic, not for digits",
+        ),
         (["--wrong"], 2, "No such option: --wrong"),
         (["--preset", "mnist", "--data-dir", "."], 1, "belongs in binarized_mnist"),
     ],

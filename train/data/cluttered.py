@@ -18,7 +18,6 @@ place's row and column. They are sums of whole numbers, the same on every machin
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,7 @@ from torch import Tensor
 from ...models.config import ImageSize
 from .dataset import Batch, Dataset, Pictures, Split
 from .deform import deform
-from .mnist import test_digits, training_digits, training_note
+from .mnist import test_digits, training_digits, training_note, with_validation
 from .placing import add_square, add_squares
 from .stream import CLUTTER_TEST, CLUTTER_VALID, below, draws
 
@@ -49,7 +48,7 @@ def load_cluttered(
 
     Args:
         strength: training digits are deformed (deform.py).
-        all_digits: train on the validation digits as well; the validation figure then says nothing of new digits.
+        all_digits: see :func:`~.mnist.with_validation`.
 
     Raises:
         DrawError: a file could not be downloaded, or is damaged.
@@ -57,11 +56,7 @@ def load_cluttered(
     train, valid = training_digits(root)
     note = training_note(train)
     if all_digits:
-        train = replace(
-            train,
-            images=np.concatenate([train.images, valid.images]),
-            labels=np.concatenate([train.labels, valid.labels]),
-        )
+        train = with_validation(train, valid)
     return Dataset(
         name="cluttered-mnist",
         image=ImageSize(1, SIDE, SIDE),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,7 +53,7 @@ def read_fixed(root: Path, split: str, device: torch.device) -> Split:
     return Pictures(read_amat(path), maximum=1).on(device)
 
 
-def load_dynamic(root: Path, device: torch.device) -> Dataset:
+def load_dynamic(root: Path, device: torch.device, *, all_digits: bool = False) -> Dataset:
     """``mnist-dynamic``: the first 50,000 training digits, each pixel drawn afresh at every batch.
 
     ``valid`` is the last 10,000 digits of the training file, binarised once with the fixed stream: the
@@ -59,13 +61,13 @@ def load_dynamic(root: Path, device: torch.device) -> Dataset:
     ``test`` is the fixed binarised test file, so the figure stands beside those of ``mnist``, but models
     trained this way see more pictures and score better: report it apart. ``test-dynamic`` is the test
     digits binarised once with the fixed stream, and so is ``test`` where the pictures are not MNIST's: any set
-    of its format will do, with labels or without.
+    of its format will do, with labels or without. ``all_digits``: see :func:`with_validation`.
 
     Raises:
         DrawError: a file could not be downloaded, or is damaged.
     """
     train, valid = training_digits(root, labelled=False)
-    stored = train.on(device)
+    stored = (with_validation(train, valid) if all_digits else train).on(device)
     own = crc32(train.images[:1000].tobytes()) == MNIST_CRC32
 
     def drawn_test() -> Split:
@@ -105,6 +107,14 @@ def training_digits(root: Path, labelled: bool = True) -> tuple[Pictures, Pictur
         raise DrawError(f"{root}: {len(digits)} training digits are too few to split")
     cut = len(digits) - len(digits) // 6
     return digits[:cut], digits[cut:]
+
+
+def with_validation(train: Pictures, valid: Pictures) -> Pictures:
+    """All digits of the training file, to train on: a validation figure then says nothing of new digits."""
+    labels = None
+    if train.labels is not None and valid.labels is not None:
+        labels = np.concatenate([train.labels, valid.labels])
+    return replace(train, images=np.concatenate([train.images, valid.images]), labels=labels)
 
 
 def test_digits(root: Path, labelled: bool = True) -> Pictures:  # noqa: PT028

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,11 @@ DATASETS: dict[str, str] = {
     "labelled-images": "a folder of pictures for each class, grey or colour, at a size of your choice",
     "cluttered-mnist": "a digit among pieces of others, grey, 100x100, with labels",
 }
+_OF_DIGITS = (
+    "cluttered-mnist",
+    "mnist-two-digit",
+    "mnist-dynamic",
+)  # MNIST's own, not the fixed binarised files
 _ALIASES = {"binarized-mnist": "mnist"}
 
 
@@ -53,7 +59,9 @@ def load_dataset(
         image_size: height and width in pixels.
         channels: 1 (grey) or 3 (colour, the default).
         labels, validation_dir, shift, whole: ``labelled-images`` only: see :func:`~.labelled_folder.load_labelled_folder`.
-        strength, all_digits: ``cluttered-mnist`` only: see :func:`~.cluttered.load_cluttered`.
+        strength: ``cluttered-mnist`` only: see :func:`~.cluttered.load_cluttered`.
+        all_digits: ``cluttered-mnist``, ``mnist-two-digit`` and ``mnist-dynamic``: see
+            :func:`~.mnist.with_validation`.
 
     Raises:
         DrawError: unknown name, options that do not fit it, or files that are missing or damaged.
@@ -62,8 +70,10 @@ def load_dataset(
     if name not in DATASETS:
         raise DrawError(f"unknown data set {name!r}: choose from {', '.join(DATASETS)}")
     device = torch.device(device)
-    if (strength or all_digits) and name != "cluttered-mnist":
-        raise DrawError(f"--deform and --all-digits are for cluttered-mnist, not for {name}")
+    if strength and name != "cluttered-mnist":
+        raise DrawError(f"--deform is for cluttered-mnist, not for {name}")
+    if all_digits and name not in _OF_DIGITS:
+        raise DrawError(f"--all-digits is for {', '.join(_OF_DIGITS)}, not for {name}")
     if name in ("images", "labelled-images"):
         folder, size = _own_pictures(name, image_dir, image_size, channels)
         if name == "images":
@@ -88,10 +98,13 @@ def load_dataset(
         from .digits import load_digits
 
         return load_digits(device)
-    return _loader(name)(data_root(data_dir), device)
+    loader = _loader(name)
+    if all_digits:
+        loader = functools.partial(loader, all_digits=True)
+    return loader(data_root(data_dir), device)
 
 
-def _loader(name: str) -> Callable[[Path, torch.device], Dataset]:
+def _loader(name: str) -> Callable[..., Dataset]:
     # Imported one by one: h5py and Pillow are not needed to train on MNIST.
     match name:
         case "mnist":

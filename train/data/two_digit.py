@@ -21,7 +21,7 @@ import torch
 
 from ...models.config import ImageSize
 from .dataset import Batch, Dataset, Pictures, Split
-from .mnist import test_digits, training_digits, training_note
+from .mnist import test_digits, training_digits, training_note, with_validation
 from .placing import add_square, add_squares
 from .stream import BINARISE_TEST, BINARISE_VALID, TWO_DIGIT_TEST, TWO_DIGIT_VALID, below, draws
 
@@ -29,14 +29,18 @@ SIDE, DIGIT = 60, 28
 PLACES = SIDE - DIGIT + 1  # 33 a side
 
 
-def load_two_digit(root: Path, device: torch.device) -> Dataset:
+def load_two_digit(root: Path, device: torch.device, *, all_digits: bool = False) -> Dataset:
     """``mnist-two-digit``: 50,000 training digits in ever new pairs, 10,000 fixed pictures each to validate
-    (the last digits of MNIST's training file) and to test (its test file). No labels.
+    (the last digits of MNIST's training file) and to test (its test file). No labels. ``all_digits``: see
+    :func:`~.mnist.with_validation`.
 
     Raises:
         DrawError: a file could not be downloaded, or is damaged.
     """
     train, valid = training_digits(root, labelled=False)
+    note = training_note(train)
+    if all_digits:
+        train = with_validation(train, valid)
     return Dataset(
         name="mnist-two-digit",
         image=ImageSize(1, SIDE, SIDE),
@@ -49,7 +53,7 @@ def load_two_digit(root: Path, device: torch.device) -> Dataset:
         },
         binary=True,
         draw=draw_pairs,
-        note=training_note(train),
+        note=note,
     )
 
 

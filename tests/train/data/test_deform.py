@@ -68,15 +68,24 @@ def test_only_training_digits_change(data_dir: Path) -> None:
     assert torch.equal(plain.evaluation("valid").images, deformed.evaluation("valid").images)
 
 
-def test_all_digits_are_those_of_the_training_file(data_dir: Path) -> None:
-    data = load_dataset("cluttered-mnist", data_dir, "cpu", all_digits=True)
-    assert data.train_size == 60_000
+@pytest.mark.parametrize("name", ["cluttered-mnist", "mnist-two-digit", "mnist-dynamic"])
+def test_all_digits_are_those_of_the_training_file(name: str, data_dir: Path) -> None:
+    some, data = (load_dataset(name, data_dir, "cpu", all_digits=every) for every in (False, True))
+    assert (some.train_size, data.train_size) == (50_000, 60_000)
+    assert torch.equal(some.evaluation("valid").images, data.evaluation("valid").images)
     assert len(data.evaluation("valid")) == 10_000
     assert data.note == ""
+    batch = data.batch(torch.tensor([0, 59_999]), torch.Generator().manual_seed(0))
+    assert batch.images.flatten(1).any(1).all()
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist", "mnist-two-digit", "images", "labelled-images"])
-def test_others_have_neither(name: str, data_dir: Path) -> None:
-    for strength, all_digits in ((1.0, False), (0.0, True)):
-        with pytest.raises(DrawError, match="are for cluttered-mnist"):
-            load_dataset(name, data_dir, "cpu", strength=strength, all_digits=all_digits)
+def test_others_are_not_deformed(name: str, data_dir: Path) -> None:
+    with pytest.raises(DrawError, match="--deform is for cluttered-mnist, not"):
+        load_dataset(name, data_dir, "cpu", strength=1.0)
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist", "cifar10", "images", "labelled-images"])
+def test_others_have_no_digits_held_back(name: str, data_dir: Path) -> None:
+    with pytest.raises(DrawError, match=f"--all-digits is for .*, not for {name}"):
+        load_dataset(name, data_dir, "cpu", all_digits=True)
