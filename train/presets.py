@@ -183,7 +183,7 @@ PRESETS: dict[str, Preset] = dict(
                 },
                 # training is below validation by then: ten thousand digits more
                 {
-                    "iterations": 5000,
+                    "iterations": 6500,
                     "time_steps": 112,
                     "hidden_size": 384,
                     **_LEARNED_PRIOR,
