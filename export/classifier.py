@@ -28,7 +28,6 @@ def build_classifier(
     h0 = weights["initial_hidden"]
 
     glimpses: list[ir.Value] = []
-    rows: list[ir.Value] = []
     with b.scope("classifier"):
         with b.scope("lstm"):
             w, r = b.matrix("weight_ih", lstm.w), b.matrix("weight_hh", lstm.r)
@@ -43,8 +42,6 @@ def build_classifier(
                 with b.scope("read"):
                     glimpse = reader.read(image, config.image_channels, h)
                     glimpses.append(glimpse)
-                    if h is not None and outputs == STEPS:
-                        rows.append(reader.windows[-1].row(b))
                 with b.scope("lstm"):
                     h = unrolled.step(b.product(b.to_half(glimpse), w, first_bias if h is None else bias))
         assert h is not None
@@ -57,4 +54,4 @@ def build_classifier(
         if outputs == STEPS:
             with b.scope("steps"):
                 b.output_steps(GLIMPSES, glimpses, [config.image_channels, n, n])
-                b.output_steps(READ_ATTENTION, [reader.first_row(image), *rows], [5])
+                b.output(READ_ATTENTION, reader.rows(image), [time_steps, 5])

@@ -32,12 +32,12 @@ def build_decoder(
     noise = b.input(NOISE, [time_steps, config.latent_size])
     with b.scope("decoder"):
         recur = _lstm_operator if recurrence == "lstm" else _unrolled
-        h = recur(b, config, weights, noise, time_steps)  # [T B, h], time-major
+        states = recur(b, config, weights, noise, time_steps)
         rows: ir.Value | None = None
         if config.attention:
-            canvas, rows = _write(b, config, weights, b.to_single(h), time_steps, steps)
+            canvas, rows = _write(b, config, weights, states, time_steps, steps)
         else:
-            canvas = _write_whole(b, config, weights, h, time_steps, steps)
+            canvas = _write_whole(b, config, weights, b.concat(states, 0, name="h"), time_steps, steps)
         with b.scope("canvas"):
             means = b.op("Sigmoid", canvas)
             last = b.op("Gather", means, b.integers("last", time_steps - 1), axis=1) if steps else means
@@ -50,19 +50,22 @@ def build_decoder(
 
 # Steps whose noise is projected at once: fewer are more nodes, more no longer fit a CPU's cache in bulk.
 _CHUNK = 8
-# Pictures from which a file of a fixed batch is for drawing in bulk.
+# Pictures from which a file of a fixed batch is for drawing in bulk: then what is copied costs more than a node.
 _BULK = 32
 
 
-def _unrolled(b: GraphBuilder, config: DrawConfig, weights: Weights, noise: ir.Value, steps: int) -> ir.Value:
-    """Equation (7), written out. [B, T, Z] -> [T B, h]"""
+def _in_bulk(b: GraphBuilder) -> bool:
+    return (b.batch or 0) >= _BULK
+
+
+def _unrolled(
+    b: GraphBuilder, config: DrawConfig, weights: Weights, noise: ir.Value, steps: int
+) -> list[ir.Value]:
+    """Equation (7), written out. [B, T, Z] -> [B, h] of each step"""
     folded = fold_prior(b, config, weights, lstm_weights(weights, "decoder"))
     names = [step_name(t, steps) for t in range(steps)]
-    if folded.prior is not None or (b.batch or 0) >= _BULK:
-        states = _joined(b, config, weights, noise, names, folded)
-    else:
-        states = _projected(b, config, weights, noise, names, folded)
-    return b.concat(states, 0, name="h")
+    joined = folded.prior is not None or _in_bulk(b)
+    return (_joined if joined else _projected)(b, config, weights, noise, names, folded)
 
 
 def _projected(
@@ -99,10 +102,10 @@ def _projected(
 def _joined(
     b: GraphBuilder, config: DrawConfig, weights: Weights, noise: ir.Value, names: list[str], folded: Folded
 ) -> list[ir.Value]:
-    """The same by one product of [z, h] for each group of gates.
+    """The same by one product of [z, h] for each group of gates, in bulk for each gate.
 
     Where each step's state scales the next one's noise nothing can be projected beforehand. In bulk nothing is gained
-    by it: it would only be written, split and read again.
+    by it: it would only be written, split and read again, as the sums of several gates are.
     """
     lstm, _, prior = folded
     with b.scope("lstm"):
@@ -130,13 +133,14 @@ def _layers(b: GraphBuilder, name: str, weight: Array, bias: Array) -> list[tupl
 
 
 def _groups(b: GraphBuilder, name: str, array: Array) -> list[ir.Value]:
-    return [b.weight(f"{name}_{gates}", part) for gates, part in gate_groups(array).items()]
+    groups = gate_groups(array, single=_in_bulk(b))
+    return [b.weight(f"{name}_{gates}", part) for gates, part in groups.items()]
 
 
 def _lstm_operator(
     b: GraphBuilder, config: DrawConfig, weights: Weights, noise: ir.Value, steps: int
-) -> ir.Value:
-    """Equation (7) as one LSTM node. [B, T, Z] -> [T B, h]"""
+) -> list[ir.Value]:
+    """Equation (7) as one LSTM node. [B, T, Z] -> [T B, h], all steps in one"""
     lstm = lstm_weights(weights, "decoder")
     h0, cell0 = weights["initial_decoder_hidden"], weights["initial_decoder_cell"]
     size = len(h0)
@@ -167,13 +171,13 @@ def _lstm_operator(
             domain=MICROSOFT if b.int8 else "",
             hidden_size=size,
         )
-        return b.reshape(out, [-1, size])
+        return [b.reshape(out, [-1, size])]
 
 
 def _write(
-    b: GraphBuilder, config: DrawConfig, weights: Weights, h: ir.Value, steps: int, every: bool
+    b: GraphBuilder, config: DrawConfig, weights: Weights, states: list[ir.Value], steps: int, every: bool
 ) -> tuple[ir.Value, ir.Value | None]:
-    """Equations (8, 28, 29) for all steps at once, from h [T B, h].
+    """Equations (8, 28, 29) for all steps at once, from the states of each step [B, h] or of all [T B, h].
 
     Returns:
         The canvas's logits, [B, C, H, W] or for ``every`` step [B, T, C, H, W], and the windows [B, T, 5], or None.
@@ -186,15 +190,18 @@ def _write(
         patch_order = np.arange(c * n * n).reshape(c, n, n).transpose(1, 0, 2).ravel()
         weight = np.hstack([head.weight, weights["write_patch.weight"][patch_order].T])
         bias = np.concatenate([head.bias, weights["write_patch.bias"][patch_order]])
-        both = b.op("Gemm", h, b.head("weight", weight), b.constant("bias", bias), name="head")
-        if steps > 1:
-            both = b.op("Transpose", b.reshape(both, [steps, -1, len(bias)]), perm=[1, 0, 2])
+        layer = b.head("weight", weight), b.constant("bias", bias)
+        if _in_bulk(b) and len(states) == steps:
+            given = [b.op("Gemm", b.to_single(h), *layer, name="head") for h in states]
+            both = b.reshape(b.concat(given, 1), [-1, steps, len(bias)])
         else:
-            both = b.unsqueeze(both, 1)
+            h = b.to_single(b.concat(states, 0, name="h"))
+            both = b.reshape(b.op("Gemm", h, *layer, name="head"), [steps, -1, len(bias)])
+            both = b.op("Transpose", both, perm=[1, 0, 2])
         params, patch = b.split(both, [5, c * n * n], -1, ["attention", "patch"])
         window = decode_window(b, params, head)
         # [B, T, N, W], [B, T, N, H], [B, T, N, N]
-        f_x, f_y, sums = undivided_filterbanks(b, window, n, width, height)
+        f_x, f_y, sums = undivided_filterbanks(b, window, head, steps, width, height)
         # Writing divides by gamma where reading multiplies.
         patch = b.reshape(b.op("Div", patch, window.gamma), [-1, steps, n, *channels, n])
         patch = b.op("Div", patch, b.unsqueeze(sums, 3) if channels else sums)
@@ -221,7 +228,7 @@ def _write(
         else:
             canvas = b.reshape(canvas, [-1, *time, height, c, width])
             canvas = b.op("Transpose", canvas, perm=[0, 1, 3, 2, 4] if every else [0, 2, 1, 3])
-        return canvas, window.row(b) if every else None
+        return canvas, head.rows(b, [window.row(b)], steps) if every else None
 
 
 def _write_whole(

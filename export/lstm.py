@@ -32,9 +32,11 @@ def lstm_weights(weights: Weights, cell: str) -> LstmWeights:
     return LstmWeights(w[order].T, r[order].T, bias[order])
 
 
-def gate_groups(array: Array) -> dict[str, Array]:
-    """Columns [.., 3h] of i, f, o and [.., h] of g. With a product for each nothing is copied to part their sums, and an
-    engine can join the product with its Sigmoid or Tanh."""
+def gate_groups(array: Array, *, single: bool = False) -> dict[str, Array]:
+    """Columns [.., 3h] of i, f, o and [.., h] of g, or of each gate by itself. With a product for each nothing is copied to
+    part their sums, and an engine can join the product with its Sigmoid or Tanh."""
+    if single:
+        return dict(zip("ifog", np.split(array, 4, axis=-1), strict=True))
     size = array.shape[-1] // 4
     return {"ifo": array[..., : 3 * size], "g": array[..., 3 * size :]}
 
@@ -55,7 +57,7 @@ class UnrolledLstm:
         self.h: ir.Value | None = None  # [batch, h]; None before the first step
 
     def step(self, *gates: ir.Value) -> ir.Value:
-        """h' from the inputs' share of the gates' sums [batch, 4h], in the order i, f, o, g, or of its groups.
+        """h' from the inputs' share of the gates' sums [batch, 4h], in the order i, f, o, g, or of :func:`gate_groups`.
 
         In the first step the share of the learned state, h_0 R, is in there too: it is a constant.
         """
@@ -63,8 +65,12 @@ class UnrolledLstm:
         if self.h is not None and self.r:
             products = zip(gates, self.r, strict=True)
             gates = tuple(b.product(self.h, r, share, name="gates") for share, r in products)
-        sums, g = gates if len(gates) == 2 else b.split(gates[0], [3 * h, h], 1, ["ifo_sum", "g_sum"])
-        i, f, o = b.split(b.op("Sigmoid", sums, name="ifo"), [h, h, h], 1, ["i", "f", "o"])
+        if len(gates) == 4:
+            *sums, g = gates
+            i, f, o = (b.op("Sigmoid", part, name=gate) for gate, part in zip("ifo", sums, strict=True))
+        else:
+            ifo, g = gates if len(gates) == 2 else b.split(gates[0], [3 * h, h], 1, ["ifo_sum", "g_sum"])
+            i, f, o = b.split(b.op("Sigmoid", ifo, name="ifo"), [h, h, h], 1, ["i", "f", "o"])
         kept = b.op("Mul", f, self.cell, name="kept")
         added = b.op("Mul", i, b.op("Tanh", g, name="g"), name="added")
         self.cell = b.op("Add", kept, added, name="cell")

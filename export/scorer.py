@@ -55,10 +55,9 @@ def build_scorer(
             with b.scope("steps"):
                 b.output_steps(CANVASES, means, config.image)
                 if isinstance(encoder, _AttentiveEncoder):
-                    read_rows = [encoder.reader.first_row(image)]
-                    read_rows += [window.row(b) for window in encoder.reader.windows]
-                    b.output_steps(READ_ATTENTION, read_rows, [5])
-                    b.output_steps(WRITE_ATTENTION, [window.row(b) for window in decoder.windows], [5])
+                    written = [window.row(b) for window in decoder.windows]
+                    b.output(READ_ATTENTION, encoder.reader.rows(image), [time_steps, 5])
+                    b.output(WRITE_ATTENTION, decoder.head.rows(b, written, time_steps), [time_steps, 5])
 
 
 class _Encoder:
@@ -208,7 +207,7 @@ class _Decoder:
         params, patch = b.split(both, [5, size.channels * n * n], 1, ["attention", "patch"])
         window = decode_window(b, params, self.head)
         self.windows.append(window)
-        return write(b, patch, window, n, size)
+        return write(b, patch, window, self.head, size)
 
 
 def _reconstruction_loss(b: GraphBuilder, image: ir.Value, canvas: ir.Value) -> ir.Value:

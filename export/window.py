@@ -5,7 +5,7 @@ The leading axes, written …, are [batch] inside a recurrence and [batch, T] fo
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,149 +19,164 @@ from .lstm import Array, Weights
 
 
 class Window(NamedTuple):
-    """Equations (21-24) in pixels, each […, 1]."""
+    """A decoded attention vector."""
 
-    centre: ir.Value  # […, 2] (x, y)
-    delta: ir.Value
-    gamma: ir.Value
-    precision: ir.Value  # -1/(2 sigma^2)
-    widths: ir.Value  # […, 3] (delta, sigma, gamma)
+    place: ir.Value  # […, 3]: what the head gave for x and y, and delta in strides
+    inverse: ir.Value  # […, 1]: 1 / sigma^2
+    gamma: ir.Value  # […, 1]
 
     def row(self, b: GraphBuilder) -> ir.Value:
-        """(x, y, delta, sigma, gamma) […, 5]"""
-        return b.op("Concat", self.centre, self.widths, axis=-1, name="row")
+        """For :meth:`WindowHead.rows`. […, 5]"""
+        return b.op("Concat", *self, axis=-1, name="row")
 
 
 class WindowHead(NamedTuple):
-    """The linear layer of an attention vector with everything linear folded in.
-
-    h W + b gives (x, y, log delta, log sigma, log gamma); with a bound, (h W + b) through Tanh, times
-    ``scale``, plus ``shift`` does.
-    """
+    """The linear layer of an attention vector: h W + b, with a bound through Tanh, is (x, y, log delta, -log sigma^2,
+    log gamma) but for constants, which stand where they cost nothing."""
 
     weight: Array  # [h, 5]
     bias: Array  # [5]
-    scale: Array | None  # [5]
-    shift: Array | None  # [5]
+    log_bounds: Array | None  # [3], times the logarithms; None without a bound
+    scale: Array  # [2]: x and y are ``scale`` times what comes out, plus ``shift``
+    shift: Array
     stride: float  # delta for log delta-tilde = 0; 0 for pictures of one pixel
+    n: int
+
+    @property
+    def means(self) -> tuple[Array, Array]:
+        """Equations (19, 20): mu_i = g + (i - N/2 - 1/2) delta of both axes is :attr:`Window.place` [3] times the first
+        [3, 2n] plus the second [2n]."""
+        n = self.n
+        matrix = np.zeros((3, 2 * n))
+        matrix[0, :n], matrix[1, n:] = self.scale
+        matrix[2] = np.tile(self.stride * (np.arange(1, n + 1) - (n / 2 + 0.5)), 2)
+        return matrix, np.repeat(self.shift, n)
+
+    def row(self, h: Array) -> Array:
+        """:meth:`Window.row` [5] of a known state [h]."""
+        given = h @ self.weight + self.bias
+        if self.log_bounds is not None:
+            given = np.tanh(given) * np.concatenate([[1.0, 1.0], self.log_bounds])
+        return np.concatenate([given[:2], np.exp(given[2:])])
+
+    def rows(self, b: GraphBuilder, rows: Sequence[ir.Value], steps: int) -> ir.Value:
+        """(x, y, delta, sigma, gamma) [batch, T, 5], from each step's :meth:`Window.row` or all steps' in one."""
+        every = b.reshape(b.concat(rows, 1), [-1, steps, 5])
+        place, strides, inverse, gamma = b.split(
+            every, [2, 1, 1, 1], -1, ["place", "strides", "inverse", "gamma"]
+        )
+        centre = b.op("Mul", place, b.constant("scale", self.scale))
+        centre = b.op("Add", centre, b.constant("shift", self.shift), name="centre")
+        delta = b.op("Mul", strides, b.constant("stride", self.stride), name="delta")
+        sigma = b.op("Div", b.constant("one", 1.0), b.op("Sqrt", inverse), name="sigma")
+        return b.concat([centre, delta, sigma, gamma], -1)
 
 
 def window_head(
     weights: Weights, layer: str, n: int, image: ImageSize, bounds: Array | None = None
 ) -> WindowHead:
-    """Fold equations (22-24) into the linear ``layer`` of (g_X, g_Y, log s^2, log d, log g).
+    """Of the linear ``layer`` of (g_X, g_Y, log s^2, log d, log g), by equations (22-24).
 
     Args:
         n: N, filters per axis.
         bounds: [5], b of b tanh(p / b) for each element of the vector (see ClassifierConfig.bounds).
     """
     order = [0, 1, 3, 2, 4]  # delta before sigma
+    sign = np.array([1.0, 1.0, 1.0, -1.0, 1.0])
+    weight, bias = sign * weights[f"{layer}.weight"][order].T, sign * weights[f"{layer}.bias"][order]
     _, height, width = image
+    middle = np.array([(width + 1) / 2, (height + 1) / 2])
     stride = (max(width, height) - 1) / max(n - 1, 1)
-    scale = np.array([(width + 1) / 2, (height + 1) / 2, 1.0, 0.5, 1.0])
-    shift = np.array([(width + 1) / 2, (height + 1) / 2, math.log(stride) if stride else 0.0, 0.0, 0.0])
-    weight, bias = weights[f"{layer}.weight"][order].T, weights[f"{layer}.bias"][order]
-    if bounds is not None:
-        bounds = bounds[order]
-        return WindowHead(weight / bounds, bias / bounds, scale * bounds, shift, stride)
-    return WindowHead(weight * scale, bias * scale + shift, None, None, stride)
+    if bounds is None:
+        return WindowHead(weight, bias, None, middle, middle, stride, n)
+    bounds = bounds[order]
+    return WindowHead(weight / bounds, bias / bounds, bounds[2:], middle * bounds[:2], middle, stride, n)
 
 
 def decode_window(b: GraphBuilder, params: ir.Value, head: WindowHead) -> Window:
     """What the head gave […, 5] to a window."""
-    if head.scale is not None and head.shift is not None:
-        params = b.op("Mul", b.op("Tanh", params), b.constant("scale", head.scale))
-        params = b.op("Add", params, b.constant("shift", head.shift))
+    if head.log_bounds is not None:
+        params = b.op("Tanh", params)
     centre, logs = b.split(params, [2, 3], -1, ["centre", "logs"])
-    widths = b.op("Exp", logs, name="delta_sigma_gamma")
-    if not head.stride:
-        widths = b.op("Mul", widths, b.constant("no_stride", [0.0, 1.0, 1.0]))
-    delta, sigma, gamma = b.split(widths, [1, 1, 1], -1, ["delta", "sigma", "gamma"])
-    sigma2 = b.op("Mul", sigma, sigma, name="sigma2")
-    precision = b.op("Div", b.constant("minus_half", -0.5), sigma2, name="precision")
-    return Window(centre, delta, gamma, precision, widths)
-
-
-def filterbanks(
-    b: GraphBuilder, window: Window, n: int, width: int, height: int
-) -> tuple[ir.Value, ir.Value]:
-    """Equations (19, 20, 25, 26): F_X […, n, width] and F_Y […, n, height]."""
-    x, y = _log_filterbanks(b, window, n, width, height)
-    with b.scope("filterbank_x"):
-        f_x = _softmax(b, x)
-    with b.scope("filterbank_y"):
-        f_y = _softmax(b, y)
-    return f_x, f_y
+    if head.log_bounds is not None:
+        logs = b.op("Mul", logs, b.constant("log_bounds", head.log_bounds))
+    widths = b.op("Exp", logs, name="strides_inverse_gamma")
+    strides, inverse, gamma = b.split(widths, [1, 1, 1], -1, ["strides", "inverse", "gamma"])
+    return Window(b.op("Concat", centre, strides, axis=-1, name="place"), inverse, gamma)
 
 
 def undivided_filterbanks(
-    b: GraphBuilder, window: Window, n: int, width: int, height: int
+    b: GraphBuilder, window: Window, head: WindowHead, steps: int, width: int, height: int
 ) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """F_X and F_Y before their filters are divided by Z_X and Z_Y, and Z_Y Z_X^T […, n, n].
+    """F_X [batch, T, n, width] and F_Y before their filters are divided by Z_X and Z_Y, and Z_Y Z_X^T [batch, T, n, n].
 
     What is to pass through both, a row for each filter of F_Y and a column for each of F_X, is far smaller than the
     filters: divided in their place it saves two passes over them.
     """
-    x, y = _log_filterbanks(b, window, n, width, height)
-    axes = b.integers("axes", [-1])
+    mus = _means(b, b.reshape(window.place, [-1, 3]), head)
+    inverse, axes = b.unsqueeze(window.inverse, -1), b.integers("axes", [-1])
+    x, y = (b.reshape(mu, [-1, steps, head.n, 1]) for mu in b.split_equal(mus, -1, ["mu_x", "mu_y"]))
     with b.scope("filterbank_x"):
-        f_x = b.op("Exp", x, name="filters")
+        pixels = _Pixels(b, inverse, width)
+        f_x = b.op("Exp", _log_filters(b, x, head.n, pixels), name="filters")
         z_x = b.unsqueeze(b.op("ReduceSum", f_x, axes, keepdims=0, name="sums"), -2)
     with b.scope("filterbank_y"):
-        f_y = b.op("Exp", y, name="filters")
+        pixels = pixels if height == width else _Pixels(b, inverse, height)
+        f_y = b.op("Exp", _log_filters(b, y, head.n, pixels), name="filters")
         z_y = b.op("ReduceSum", f_y, axes, keepdims=1, name="sums")
     return f_x, f_y, b.op("Mul", z_y, z_x, name="sums")
 
 
-def _log_filterbanks(
-    b: GraphBuilder, window: Window, n: int, width: int, height: int
+def _filterbanks(
+    b: GraphBuilder, window: Window, head: WindowHead, width: int, height: int
 ) -> tuple[ir.Value, ir.Value]:
-    """:func:`_log_filters` of both axes, […, n, width] and […, n, height]."""
-    offsets = b.constant("offsets", np.arange(1, n + 1) - (n / 2 + 0.5))
-    spread = b.op("Mul", window.delta, offsets, name="spread")  # mu_i - g, […, n]
-    precision = b.unsqueeze(window.precision, -1)
-    x, y = b.split_equal(window.centre, -1, ["x", "y"])
+    """Equations (19, 20, 25, 26) of one step: F_X [batch, 1, n, width] and F_Y [batch, 1, n, height]; of a square picture
+    by the same nodes."""
+    mus = _means(b, window.place, head)
+    inverse = b.op("Unsqueeze", window.inverse, b.integers("axes", [1, 2]))
+    if width == height:
+        with b.scope("filterbanks"):
+            both = _softmax(b, b.reshape(mus, [-1, 2, head.n, 1]), head.n, _Pixels(b, inverse, width))
+            f_x, f_y = b.split_equal(both, 1, ["f_x", "f_y"])
+        return f_x, f_y
+    x, y = (b.reshape(mu, [-1, 1, head.n, 1]) for mu in b.split_equal(mus, 1, ["mu_x", "mu_y"]))
     with b.scope("filterbank_x"):
-        log_x = _log_filters(b, x, spread, precision, width)
+        f_x = _softmax(b, x, head.n, _Pixels(b, inverse, width))
     with b.scope("filterbank_y"):
-        log_y = _log_filters(b, y, spread, precision, height)
-    return log_x, log_y
-
-
-def _both_filterbanks(
-    b: GraphBuilder, window: Window, n: int, width: int, height: int
-) -> tuple[ir.Value, ir.Value]:
-    """F_X [batch, 1, n, width] and F_Y [batch, 1, n, height] of one step; of a square picture by the same nodes."""
-    if width != height:
-        f_x, f_y = filterbanks(b, window, n, width, height)
-        return b.unsqueeze(f_x, 1), b.unsqueeze(f_y, 1)
-    offsets = b.constant("offsets", np.arange(1, n + 1) - (n / 2 + 0.5))
-    spread = b.unsqueeze(b.op("Mul", window.delta, offsets, name="spread"), 1)  # [batch, 1, n]
-    precision = b.op("Unsqueeze", window.precision, b.integers("axes", [1, 2]))
-    with b.scope("filterbanks"):
-        centres = b.unsqueeze(window.centre, -1)  # [batch, 2, 1]
-        both = _softmax(b, _log_filters(b, centres, spread, precision, width))
-        f_x, f_y = b.split_equal(both, 1, ["f_x", "f_y"])
+        f_y = _softmax(b, y, head.n, _Pixels(b, inverse, height))
     return f_x, f_y
 
 
-def _softmax(b: GraphBuilder, logs: ir.Value) -> ir.Value:
-    return b.op("Softmax", logs, axis=-1, name="filters")
+def _means(b: GraphBuilder, place: ir.Value, head: WindowHead) -> ir.Value:
+    """mu of both axes, [rows, 2n], from the places [rows, 3]."""
+    matrix, bias = head.means
+    return b.op("Gemm", place, b.constant("means", matrix), b.constant("means_bias", bias), name="mu")
 
 
-def _log_filters(
-    b: GraphBuilder, centre: ir.Value, spread: ir.Value, precision: ir.Value, size: int
-) -> ir.Value:
-    """What models.attention.filterbank gives to its softmax over the pixels a = 1..size: relative to the nearest pixel m,
-    where it is 0, and nowhere more. […, n, size]"""
-    pixels = b.constant("pixels", np.arange(1, size + 1))
-    mu = b.unsqueeze(b.op("Add", centre, spread, name="mu"), -1)
-    bounds = b.constant("first", 1.0), b.constant("last", float(size))
+class _Pixels:
+    """The pixels a = 1..size, and a / 2 sigma^2 for 1 / sigma^2 […, 1, 1]."""
+
+    def __init__(self, b: GraphBuilder, inverse: ir.Value, size: int) -> None:
+        pixels = np.arange(1, size + 1)
+        self.size, self.inverse = size, inverse
+        self.all = b.constant("pixels", pixels)
+        self.scaled = b.op("Mul", b.constant("half_pixels", pixels / 2), inverse, name="scaled_pixels")
+
+
+def _softmax(b: GraphBuilder, mu: ir.Value, n: int, pixels: _Pixels) -> ir.Value:
+    return b.op("Softmax", _log_filters(b, mu, n, pixels), axis=-1, name="filters")
+
+
+def _log_filters(b: GraphBuilder, mu: ir.Value, n: int, pixels: _Pixels) -> ir.Value:
+    """What models.attention.filterbank gives to its softmax over the pixels, for mu […, n, 1]: relative to the nearest
+    pixel m, where it is 0, and nowhere more but for rounding. […, n, size]"""
+    bounds = b.constant("first", 1.0), b.constant("last", float(pixels.size))
     nearest = b.op("Clip", b.op("Round", mu), *bounds, name="nearest")
-    # (a - m)(m + a - 2 mu) >= 0, and -1 / 2 sigma^2 below
-    rest = b.op("Sub", nearest, b.op("Add", mu, mu))
-    squares = b.op("Mul", b.op("Sub", pixels, nearest), b.op("Add", pixels, rest), name="squares")
-    exponents = b.op("Mul", squares, precision)
+    # (m - a)(a + m - 2 mu) / 2 sigma^2, and what is no number for each pixel first
+    half = b.constant("half", np.full((n, 1), 0.5))
+    rest = b.op("Sub", b.op("Mul", nearest, half), mu)
+    rest = b.op("Add", pixels.scaled, b.op("Mul", rest, pixels.inverse))
+    exponents = b.op("Mul", b.op("Sub", nearest, pixels.all), rest, name="exponents")
     return b.op("Max", exponents, b.constant("floor", attention.LOG_FLOOR), name="log_filters")
 
 
@@ -184,6 +199,7 @@ class Reader:
             params = bounds * np.tanh(params / bounds)
         _, height, width = self.image
         self.first = attention.window_from(torch.from_numpy(params)[None], self.n, width, height)
+        self.first_row = self.head.row(h)
         self.windows: list[Window] = []  # of the steps after the first
 
     def read(self, image: ir.Value, channels: int, h: ir.Value | None) -> ir.Value:
@@ -197,22 +213,24 @@ class Reader:
         params = b.op("Gemm", b.to_single(h), self.weight, self.bias, name="attention")
         window = decode_window(b, params, self.head)
         self.windows.append(window)
-        f_x, f_y = _both_filterbanks(b, window, n, width, height)
+        f_x, f_y = _filterbanks(b, window, self.head, width, height)
         rows = b.op("MatMul", f_y, image, name="rows")  # [batch, channels, n, width]
         f_xt = b.op("Transpose", f_x, perm=[0, 1, 3, 2])
         patch = b.reshape(b.op("MatMul", rows, f_xt), shape)
         return b.op("Mul", patch, window.gamma, name="glimpse")
 
-    def first_row(self, like: ir.Value) -> ir.Value:
-        """The first window's row for every picture of ``like`` [batch, …]."""
-        return self.b.expand_to_batch("first_row", self.first.stack().numpy(), like, 0)
+    def rows(self, like: ir.Value) -> ir.Value:
+        """The windows of all steps [batch, T, 5], the first for every picture of ``like`` [batch, …]."""
+        first = self.b.expand_to_batch("first_row", self.first_row[None], like, 0)
+        rows = [first, *(window.row(self.b) for window in self.windows)]
+        return self.head.rows(self.b, rows, len(rows))
 
 
-def write(b: GraphBuilder, patch: ir.Value, window: Window, n: int, size: ImageSize) -> ir.Value:
+def write(b: GraphBuilder, patch: ir.Value, window: Window, head: WindowHead, size: ImageSize) -> ir.Value:
     """Equation (29): 1/gamma F_Y^T patch F_X for one step. [batch, channels n n] -> [batch, channels, height, width]"""
     channels, height, width = size
-    f_x, f_y = _both_filterbanks(b, window, n, width, height)
-    patch = b.reshape(b.op("Div", patch, window.gamma), [-1, channels, n, n])
+    f_x, f_y = _filterbanks(b, window, head, width, height)
+    patch = b.reshape(b.op("Div", patch, window.gamma), [-1, channels, head.n, head.n])
     columns = b.op("MatMul", patch, f_x, name="columns")
     f_yt = b.op("Transpose", f_y, perm=[0, 1, 3, 2])
     return b.op("MatMul", f_yt, columns, name="addition")

@@ -22,7 +22,8 @@ from ..session import load, open_model
 OPERATORS = {
     *("Abs", "Add", "Cast", "Clip", "Concat", "CumSum", "Div", "Exp", "Expand", "Gather"),
     *("Gemm", "Identity", "LSTM", "Log", "MatMul", "Max", "Mul", "Neg", "ReduceSum", "Relu"),
-    *("Reshape", "Round", "Shape", "Sigmoid", "Softmax", "Split", "Sub", "Tanh", "Transpose", "Unsqueeze"),
+    *("Reshape", "Round", "Shape", "Sigmoid", "Softmax", "Split", "Sqrt", "Sub", "Tanh"),
+    *("Transpose", "Unsqueeze"),
 }
 _TYPES = {1: "float32", 2: "uint8", 3: "int8", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16"}
 _TYPES |= {11: "float64", 16: "bfloat16", 21: "uint4", 22: "int4"}
