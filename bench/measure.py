@@ -52,7 +52,8 @@ def best_of(run: Callable[[], Any], seconds: float) -> float:
 
 
 def instruction_set() -> str:
-    """``AMD EPYC: AVX2`` or ``Intel(R) Xeon(R) …: AVX2, AVX-512, BF16, VNNI, AMX``: what timings hold for."""
+    """``AMD EPYC (family 26, model 2): AVX2, AVX-512, BF16, VNNI``: what timings hold for. Virtual machines often give
+    a name that several generations share."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     of = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
@@ -66,7 +67,8 @@ def instruction_set() -> str:
         "amx_tile": "AMX",
     }
     found = ", ".join(name for flag, name in names.items() if flag in flags)
-    return f"{of.get('model name', 'unknown CPU')}: {found}{'; CPU time' if CPU_TIME else ''}"
+    generation = f" (family {of['cpu family']}, model {of.get('model')})" if "cpu family" in of else ""
+    return f"{of.get('model name', 'unknown CPU')}{generation}: {found}{'; CPU time' if CPU_TIME else ''}"
 
 
 def in_turns(
