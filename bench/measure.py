@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from draw_onnx.runtime.cpus import cpu_facts, cpu_flags
+
 CPU_TIME = os.environ.get("DRAW_BENCH_CLOCK") == "cpu"
 ORT_FLOOR, TORCH_FLOOR, EAGER = "floor: ONNX Runtime", "floor: torch", "torch eager"
 
@@ -54,10 +56,7 @@ def best_of(run: Callable[[], Any], seconds: float) -> float:
 def instruction_set() -> str:
     """``AMD EPYC (family 26, model 2): AVX2, AVX-512, BF16, VNNI``: what timings hold for. Virtual machines often give
     a name that several generations share."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    of = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    flags = of.get("flags", "").split()
+    of, flags = cpu_facts(), cpu_flags()
     names = {
         "avx2": "AVX2",
         "avx512f": "AVX-512",

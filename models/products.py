@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..runtime.cpus import cpu_facts, cpu_flags
+
 
 class Bias(NamedTuple):
     """b of some steps of a :class:`StepProduct`, and what brings the gradients of their y back to it."""
@@ -32,11 +34,67 @@ def together(steps: Sequence[Tensor], dim: int = 0) -> Tensor:
     return torch.stack(list(steps), dim) if len(steps) > 1 else steps[0].unsqueeze(dim)
 
 
+# oneDNN's product, which PyTorch holds for its compiler. PyTorch's own are MKL's, which take 256 bits on every AMD CPU.
+_ONEDNN = (
+    getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
+)
+_LARGE = 1 << 21  # multiplications; below that both take as long
+
+
+def _has_wide_vectors() -> bool:
+    """Whether this is an AMD CPU that computes 512 bits at once: family 26 (Zen 5) and later, Zen 4 takes two turns."""
+    facts = cpu_facts()
+    amd = facts.get("vendor_id") == "AuthenticAMD" and "avx512f" in cpu_flags()
+    return amd and int(facts.get("cpu family", 0)) >= 26
+
+
+# Decided by the CPU alone, so that a resumed run computes the same bits.
+_USE_ONEDNN = _ONEDNN is not None and _has_wide_vectors()
+
+
+def _goes_to_onednn(a: Tensor, b: Tensor) -> bool:
+    fits = _USE_ONEDNN and a.dtype == torch.float32 and a.device.type == "cpu"
+    return fits and a.shape[0] * b.numel() >= _LARGE
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """a b of matrices, by what is fastest for float32 on this CPU. Not differentiable."""
+    if not _goes_to_onednn(a, b):
+        return a @ b
+    return (_onednn_compiled if torch.compiler.is_compiling() else _onednn)(a, b)
+
+
+def _onednn(a: Tensor, b: Tensor) -> Tensor:
+    assert _ONEDNN is not None
+    return _ONEDNN(a, b.t(), None, "none", [], "")
+
+
+# Inductor joins oneDNN's products with what follows, and fails where the weight is no constant: it may not look inside.
+_onednn_compiled = torch.library.custom_op("draw_onnx::matmul", _onednn, mutates_args=())
+_onednn_compiled.register_fake(lambda a, b: a.new_empty(a.shape[0], b.shape[1]))
+
+
+class _Product(torch.autograd.Function):
+    """x W for a detached W by :func:`matmul`, differentiable in x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        return matmul(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (weight,) = ctx.saved_tensors
+        return matmul(gradients[0], weight.t()), None
+
+
 def product(x: Tensor, weight: Tensor, bias: Bias) -> Tensor:
     """x W + b, the product in the precision of ``weight``, the sum in b's. [K, inputs], [inputs, outputs] -> [K, outputs]"""
-    if bias.value is None:
-        return torch.addmm(bias.carrier, x, weight)
-    return (x.to(weight.dtype) @ weight + bias.carrier).to(bias.value.dtype) + bias.value
+    if bias.value is not None:
+        return (x.to(weight.dtype) @ weight + bias.carrier).to(bias.value.dtype) + bias.value
+    if _goes_to_onednn(x, weight):
+        return _Product.apply(x, weight) + bias.carrier
+    return torch.addmm(bias.carrier, x, weight)
 
 
 class Chunked(nn.Module):
@@ -108,7 +166,8 @@ class _Steps(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         first, inputs = gradients[0], ctx.inputs
         rows = None
-        if first.device.type == "cpu" and first.dtype == ctx.dtype:
+        large = _goes_to_onednn(first[0].t(), inputs[0][0])
+        if first.device.type == "cpu" and first.dtype == ctx.dtype and not large:
             # Added up inside the products, which saves the copies that joining them would take.
             weight = first.flatten(0, 1).t() @ inputs[0].flatten(0, 1)
             for gradient, x in zip(gradients[1:], inputs[1:], strict=True):
@@ -120,7 +179,7 @@ class _Steps(torch.autograd.Function):
                         rows += step
         else:
             joined = torch.cat(gradients)
-            weight = (joined.flatten(0, 1).t() @ torch.cat(inputs).flatten(0, 1)).to(ctx.dtype)
+            weight = matmul(joined.flatten(0, 1).t(), torch.cat(inputs).flatten(0, 1)).to(ctx.dtype)
             if ctx.needs_input_grad[1]:
                 rows = joined.sum(0)
         if rows is not None and not ctx.rows:

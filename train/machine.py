@@ -7,7 +7,6 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
@@ -16,7 +15,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 
 from ..console import note
 from ..errors import DrawError
-from ..runtime.cpus import available_cpus
+from ..runtime.cpus import available_cpus, cpu_facts, cpu_flags
 from .ranks import Rank
 from .settings import Hardware
 
@@ -137,7 +136,7 @@ def is_about_compiling(error: Exception) -> bool:
 
 def has_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 products are known to be fast here: where they are emulated they take many times float32's time."""
-    return device.type == "cuda" or not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(_cpu_info().split())
+    return device.type == "cuda" or not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(cpu_flags())
 
 
 def describe_machine(device: torch.device, count: int) -> str:
@@ -150,13 +149,4 @@ def describe_machine(device: torch.device, count: int) -> str:
 
 def processor() -> str:
     """The processor's name, where the system tells it."""
-    for line in _cpu_info().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _cpu_info() -> str:
-    """What Linux says of the processor; elsewhere nothing."""
-    info = Path("/proc/cpuinfo")
-    return info.read_text(encoding="utf-8") if info.exists() else ""
+    return cpu_facts().get("model name") or platform.processor() or platform.machine()
