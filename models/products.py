@@ -53,8 +53,10 @@ _USE_ONEDNN = _ONEDNN is not None and _has_wide_vectors()
 
 
 def _goes_to_onednn(a: Tensor, b: Tensor) -> bool:
-    fits = _USE_ONEDNN and a.dtype == torch.float32 and a.device.type == "cpu"
-    return fits and a.shape[0] * b.numel() >= _LARGE
+    # What is exported runs elsewhere, and for any number of pictures.
+    if not _USE_ONEDNN or torch.compiler.is_exporting() or a.dtype != torch.float32 or a.device.type != "cpu":
+        return False
+    return a.shape[0] * b.numel() >= _LARGE
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:

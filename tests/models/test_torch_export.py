@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from draw_onnx.models import products
 from draw_onnx.models.classifier import GlimpseClassifier
 from draw_onnx.models.config import ClassifierConfig, DrawConfig
 from draw_onnx.models.draw import Draw
@@ -33,7 +34,8 @@ class Classify(nn.Module):
 
 @pytest.mark.parametrize("size", [SQUARE, OBLONG])
 @pytest.mark.parametrize("kind", ["decoder", "classifier"])
-def test_any_number_of_pictures(kind: str, size: tuple[int, int]) -> None:
+def test_any_number_of_pictures(kind: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_USE_ONEDNN", True)  # whose products nobody else has
     torch.manual_seed(0)
     if kind == "decoder":
         module: nn.Module = Generate(Draw(DrawConfig(1, *size, 3, 6, 4, read_size=2, write_size=3)))
