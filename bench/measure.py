@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from draw_onnx.runtime.cpus import cpu_facts, cpu_flags
+from draw_onnx.processor import cpu_facts, cpu_flags
 
 CPU_TIME = os.environ.get("DRAW_BENCH_CLOCK") == "cpu"
 ORT_FLOOR, TORCH_FLOOR, EAGER = "floor: ONNX Runtime", "floor: torch", "torch eager"

@@ -172,7 +172,8 @@ def _log_filters(b: GraphBuilder, mu: ir.Value, n: int, pixels: _Pixels) -> ir.V
     pixel m, where it is 0, and nowhere more but for rounding. […, n, size]"""
     bounds = b.constant("first", 1.0), b.constant("last", float(pixels.size))
     nearest = b.op("Clip", b.op("Round", mu), *bounds, name="nearest")
-    # (m - a)(a + m - 2 mu) / 2 sigma^2, and what is no number for each pixel first
+    # (m - a)(a + m - 2 mu) / 2 sigma^2, and first what has no number for each pixel. One half for each filter, because
+    # ONNX Runtime multiplies [.., n, 1] by a scalar number by number.
     half = b.constant("half", np.full((n, 1), 0.5))
     rest = b.op("Sub", b.op("Mul", nearest, half), mu)
     rest = b.op("Add", pixels.scaled, b.op("Mul", rest, pixels.inverse))

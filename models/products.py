@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..runtime.cpus import cpu_facts, cpu_flags
+from ..processor import cpu_facts, cpu_flags
 
 
 class Bias(NamedTuple):

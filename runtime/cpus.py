@@ -1,5 +1,4 @@
-"""How many CPUs this process may use, of those that are there, those it may run on, and what a container is granted; and
-what Linux says of them."""
+"""How many CPUs this process may use: of those that are there, those it may run on, and what a container is granted."""
 
 from __future__ import annotations
 
@@ -9,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_INFO = Path("/proc/cpuinfo")
 _CGROUPS = Path("/sys/fs/cgroup")
 _MINE = Path("/proc/self/cgroup")
 
@@ -18,19 +16,6 @@ def available_cpus() -> int:
     """At least 1. A quota of one and a half CPUs (``docker run --cpus 1.5``) counts as two."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([count, *map(math.ceil, _quotas())]))
-
-
-def cpu_facts() -> dict[str, str]:
-    """``vendor_id``, ``cpu family``, ``model name``, ``flags`` (``Features`` on Arm) and more; elsewhere than on Linux
-    nothing."""
-    lines = _INFO.read_text(encoding="utf-8").splitlines() if _INFO.exists() else []
-    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-
-
-def cpu_flags() -> set[str]:
-    """The instruction sets, as Linux names them: ``avx2``, ``avx512_bf16``, on Arm ``bf16``."""
-    facts = cpu_facts()
-    return set(facts.get("flags", facts.get("Features", "")).split())
 
 
 def _quotas() -> Iterator[float]:

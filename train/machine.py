@@ -15,7 +15,8 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 
 from ..console import note
 from ..errors import DrawError
-from ..runtime.cpus import available_cpus, cpu_facts, cpu_flags
+from ..processor import cpu_facts, cpu_flags
+from ..runtime.cpus import available_cpus
 from .ranks import Rank
 from .settings import Hardware
 

@@ -1,0 +1,19 @@
+"""What Linux says of the processor; elsewhere nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_INFO = Path("/proc/cpuinfo")
+
+
+def cpu_facts() -> dict[str, str]:
+    """``vendor_id``, ``cpu family``, ``model name``, ``flags`` (on Arm ``Features``) and more."""
+    lines = _INFO.read_text(encoding="utf-8").splitlines() if _INFO.exists() else []
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def cpu_flags() -> set[str]:
+    """The instruction sets: ``avx2``, ``avx512_bf16``, on Arm ``bf16``."""
+    facts = cpu_facts()
+    return set(facts.get("flags", facts.get("Features", "")).split())
