@@ -34,7 +34,8 @@ def together(steps: Sequence[Tensor], dim: int = 0) -> Tensor:
     return torch.stack(list(steps), dim) if len(steps) > 1 else steps[0].unsqueeze(dim)
 
 
-# oneDNN's product, which PyTorch holds for its compiler. PyTorch's own are MKL's, which take 256 bits on every AMD CPU.
+# oneDNN's product, which PyTorch holds for its compiler. PyTorch's own are MKL's, which are no faster than 256 bits allow
+# on the AMD CPUs that were tried (docs/training.md).
 _ONEDNN = (
     getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 )

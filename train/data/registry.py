@@ -25,11 +25,8 @@ DATASETS: dict[str, str] = {
     "labelled-images": "a folder of pictures for each class, grey or colour, at a size of your choice",
     "cluttered-mnist": "a digit among pieces of others, grey, 100x100, with labels",
 }
-_OF_DIGITS = (
-    "cluttered-mnist",
-    "mnist-two-digit",
-    "mnist-dynamic",
-)  # MNIST's own, not the fixed binarised files
+# Made of MNIST's own digits, not of the fixed binarised files.
+_OF_DIGITS = ("cluttered-mnist", "mnist-two-digit", "mnist-dynamic")
 _ALIASES = {"binarized-mnist": "mnist"}
 
 
