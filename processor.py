@@ -17,3 +17,8 @@ def cpu_flags() -> set[str]:
     """The instruction sets: ``avx2``, ``avx512_bf16``, on Arm ``bf16``."""
     facts = cpu_facts()
     return set(facts.get("flags", facts.get("Features", "")).split())
+
+
+def has_vnni() -> bool:
+    """Whether x86's instructions for products of eight bits (AVX-512's VNNI, or AVX's) are known to be there."""
+    return not cpu_flags().isdisjoint({"avx512_vnni", "avx_vnni"})

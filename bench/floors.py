@@ -202,6 +202,7 @@ def squares(batch: int, shape: Any) -> np.ndarray:
 def open_session(path: Path, threads: int, flush: bool = False) -> Any:
     """As the runtime opens a file, on the CPU; ``flush`` takes subnormal numbers for zero, which the runtime never does."""
     from draw_onnx.runtime.providers import import_onnxruntime
+    from draw_onnx.runtime.quantised import for_this_cpu
 
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
@@ -209,4 +210,5 @@ def open_session(path: Path, threads: int, flush: bool = False) -> Any:
     options.log_severity_level = 3
     if flush:
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    data = for_this_cpu(path.read_bytes())
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

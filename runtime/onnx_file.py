@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import numpy as np
 
 from ..errors import DrawError
 
@@ -28,7 +30,9 @@ _NODE_INPUT, _NODE_OUTPUT, _NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 
 _ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_INTS = 1, 3, 8
 _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = 5, 6, 10, 11
 _ATTRIBUTE_SPARSE_TENSOR, _ATTRIBUTE_SPARSE_TENSORS = 22, 23
-_TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 1, 2, 8, 13, 14
+_TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW_DATA = 1, 2, 8, 9
+_TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
+_UINT8, _INT8 = 2, 3
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # What runs: the graph and the meaning of its operators. Who wrote it, and the metadata, may change.
@@ -110,6 +114,36 @@ def graph_sha256(data: bytes) -> str:
             digest.update(f"{number} {len(content)} ".encode())
             digest.update(content)
     return digest.hexdigest()
+
+
+def with_signed_tensors(data: bytes, names: Set[str]) -> bytes:
+    """The file with its graph's stored uint8 tensors as int8, 128 less in each number, if all are among ``names`` and are
+    stored as draw-export stores them; else ``data``.
+
+    Raises:
+        DrawError: the bytes are no ONNX model, or they end too early.
+    """
+    edited = bytearray(data)
+    graphs = (value for number, value in _messages(memoryview(edited)) if number == _MODEL_GRAPH)
+    for tensor in (
+        value for graph in graphs for number, value in _messages(graph) if number == _GRAPH_INITIALIZER
+    ):
+        fields = dict(_fields(tensor))
+        name, raw = fields.get(_TENSOR_NAME), fields.get(_TENSOR_RAW_DATA)
+        if fields.get(_TENSOR_TYPE) != _UINT8:
+            continue
+        position = 0
+        while tensor[position] == _TENSOR_DIMS << 3 | _VARINT:  # ends: the type is somewhere
+            _, position = _varint(tensor, position + 1)
+        declared = tensor[position : position + 2]
+        if not isinstance(name, memoryview) or not isinstance(raw, memoryview):
+            return data
+        if _text(name) not in names or declared != bytes([_TENSOR_TYPE << 3 | _VARINT, _UINT8]):
+            return data
+        declared[1] = _INT8
+        numbers = np.frombuffer(raw, np.uint8)  # a view
+        numbers ^= 128
+    return bytes(edited)
 
 
 def _graph(view: memoryview, result: OnnxFile, depth: int) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DrawError, first_line
+from .quantised import for_this_cpu
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -87,6 +88,7 @@ def create_session(data: bytes, provider: str = "auto") -> onnxruntime.Inference
     if provider not in PROVIDERS:
         raise ProviderError(f"unknown provider {provider!r}: choose {', '.join(PROVIDERS)}")
     ort = import_onnxruntime()
+    data = for_this_cpu(data)
     if provider == "cpu":
         return _open(ort, data, [CPU])
     problem = cuda_problem(ort)

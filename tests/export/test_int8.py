@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from draw_onnx import processor
 from draw_onnx.errors import DrawError
 from draw_onnx.export import ExportOptions, build, export, parity
 from draw_onnx.export.builder import GraphBuilder, to_bytes
@@ -20,6 +22,7 @@ from draw_onnx.export.quantisation import quantised
 from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint
 from draw_onnx.models.config import ClassifierConfig
 from draw_onnx.models.rounding import rounded_to_int8
+from draw_onnx.runtime import quantised as quantised_file
 from draw_onnx.runtime.classifier import Classifier
 from draw_onnx.runtime.metadata import INT8_OPERATORS, Metadata
 from draw_onnx.runtime.sampler import Sampler
@@ -46,10 +49,14 @@ def checkpoints(checkpoints: dict[str, Checkpoint]) -> dict[str, Checkpoint]:
     return {name: checkpoint for name, checkpoint in checkpoints.items() if not name.startswith("prior")}
 
 
-def edited(data: bytes, edit: Callable[[onnx.ModelProto], object]) -> bytes:
+def edited_model(data: bytes, edit: Callable[[onnx.ModelProto], object]) -> onnx.ModelProto:
     model = model_of(data)
     edit(model)
-    return model.SerializeToString()
+    return model
+
+
+def edited(data: bytes, edit: Callable[[onnx.ModelProto], object]) -> bytes:
+    return edited_model(data, edit).SerializeToString()
 
 
 def graph_of(checkpoint: Checkpoint) -> str:
@@ -142,6 +149,66 @@ def test_products_do_not_saturate(run_file):
     b.output("y", y, [32])
     got = run_file(to_bytes(b.model(), {}), x=np.ones((4, 64), np.float32))["y"]
     np.testing.assert_allclose(got, np.tile(64 + np.arange(32.0), (4, 1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("flags", ["avx2 avx512_vnni", "avx2 avx_vnni", "avx2 avx512f", ""])
+def test_weights_are_signed_where_the_cpu_takes_them_faster(checkpoints, monkeypatch, flags):
+    monkeypatch.setattr(processor, "cpu_flags", lambda: set(flags.split()))
+    for name in ("attention", "no attention", "classifier"):
+        data = build(checkpoints[name], INT8)
+        seen = quantised_file.for_this_cpu(data)
+        if "vnni" not in flags:
+            assert seen is data, name
+            continue
+        stored, got = initializers(data), initializers(seen)
+        assert list(got) == list(stored), name
+        for key, values in stored.items():
+            signed = values if values.dtype != np.uint8 else (values.astype(np.int16) - 128).astype(np.int8)
+            assert got[key].dtype == signed.dtype, f"{name} {key}"
+            np.testing.assert_array_equal(got[key], signed, err_msg=f"{name} {key}")
+        assert {v.dtype for k, v in got.items() if k.endswith(("weight_ih", "weight_hh"))} == {
+            np.dtype("int8")
+        }
+        model = model_of(seen)
+        onnx.checker.check_model(model)
+        model.graph.ClearField("initializer")
+        assert model == edited_model(data, lambda model: model.graph.ClearField("initializer")), name
+
+
+def test_signed_weights_change_no_result(checkpoints, monkeypatch):
+    """On CPUs without VNNI both sessions take the unsigned ones."""
+    for name in ("attention", "colour", "no attention", "classifier"):
+        data = build(checkpoints[name], INT8)
+        with monkeypatch.context() as without:
+            without.setattr(processor, "cpu_flags", set)
+            unsigned = random_run(parity.open_session(data))
+        np.testing.assert_array_equal(random_run(parity.open_session(data)), unsigned, err_msg=name)
+
+
+def random_run(session: Any) -> np.ndarray:
+    """The first output for three random inputs."""
+    given = session.get_inputs()[0]
+    values = np.random.default_rng(0).standard_normal((3, *given.shape[1:]), np.float32)
+    return session.run(None, {given.name: values})[0]
+
+
+def test_other_tensors_of_eight_bits_stay(checkpoints, monkeypatch):
+    """A file that is not as draw-export writes it is left as it is."""
+    monkeypatch.setattr(processor, "cpu_flags", lambda: {"avx512_vnni"})
+    data = build(checkpoints["classifier"], INT8)
+
+    def another(model: onnx.ModelProto) -> None:
+        model.graph.initializer.append(numpy_helper.from_array(np.array([7], np.uint8), "mask"))
+
+    def not_raw(model: onnx.ModelProto) -> None:
+        tensor = next(t for t in model.graph.initializer if t.data_type == onnx.TensorProto.UINT8)
+        tensor.CopyFrom(onnx.helper.make_tensor(tensor.name, 2, tensor.dims, list(tensor.raw_data)))
+
+    for edit in (another, not_raw):
+        changed = edited(data, edit)
+        assert quantised_file.for_this_cpu(changed) is changed
+    plain = build(checkpoints["classifier"], ExportOptions())
+    assert quantised_file.for_this_cpu(plain) is plain
 
 
 def test_a_wrong_scale_misses_the_picture_gate(checkpoints):
