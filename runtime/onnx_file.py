@@ -12,8 +12,6 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
-
 from ..errors import DrawError
 
 # As draw-export writes them.
@@ -33,6 +31,7 @@ _ATTRIBUTE_SPARSE_TENSOR, _ATTRIBUTE_SPARSE_TENSORS = 22, 23
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW_DATA = 1, 2, 8, 9
 _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
 _UINT8, _INT8 = 2, 3
+_128_LESS = bytes(number ^ 128 for number in range(256))  # of an unsigned byte, as a signed one
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # What runs: the graph and the meaning of its operators. Who wrote it, and the metadata, may change.
@@ -141,8 +140,7 @@ def with_signed_tensors(data: bytes, names: Set[str]) -> bytes:
         if _text(name) not in names or declared != bytes([_TENSOR_TYPE << 3 | _VARINT, _UINT8]):
             return data
         declared[1] = _INT8
-        numbers = np.frombuffer(raw, np.uint8)  # a view
-        numbers ^= 128
+        raw[:] = bytes(raw).translate(_128_LESS)
     return bytes(edited)
 
 
