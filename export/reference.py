@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..models.attention import window_from
 from ..models.checkpoint import Checkpoint
@@ -124,3 +126,18 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+class OtherKernels(TorchDispatchMode):
+    """Equal products of matrices by other kernels: what is on the right is laid out by columns where it was laid out by
+    rows, and the other way round. Its sums are then taken in another order."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _PRODUCTS:
+            *before, right = args
+            by_rows = right.stride(-1) == 1
+            args = (*before, right.mT.contiguous().mT if by_rows else right.contiguous())
+        return func(*args, **(kwargs or {}))
+
+
+_PRODUCTS = {getattr(torch.ops.aten, name).default for name in ("mm", "addmm", "bmm", "baddbmm")}

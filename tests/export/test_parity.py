@@ -209,6 +209,31 @@ def test_before_a_file_is_refused_torchs_error_is_that_of_several_orders(checkpo
     assert "image" in failures(compare(wrong, checkpoint, "decoder", 4))
 
 
+def test_other_kernels_are_asked_for_the_same_products(monkeypatch):
+    torch.manual_seed(0)
+    x, weight, bias, planes = torch.randn(5, 40), torch.randn(7, 40), torch.randn(7), torch.randn(5, 40, 3)
+
+    def products() -> list[torch.Tensor]:
+        rows = x[:, None] @ planes
+        linear = torch.nn.functional.linear(x, weight, bias)
+        return [linear, x @ weight.T, rows, torch.baddbmm(rows, x[:, None], planes)]
+
+    usual = products()
+    with reference.OtherKernels():
+        torch.testing.assert_close(products(), usual, rtol=1e-5, atol=1e-5)
+    given: list[torch.Tensor] = []
+
+    def product(*factors: torch.Tensor) -> None:
+        given.append(factors[-1])
+
+    monkeypatch.setattr(reference, "_PRODUCTS", {product})
+    for right in (planes, weight.T):
+        reference.OtherKernels().__torch_dispatch__(product, (), (x, right))
+    assert [tensor.stride() for tensor in given] == [(120, 1, 40), (7, 1)]
+    assert torch.equal(given[0], planes)
+    assert torch.equal(given[1], weight.T)
+
+
 def test_progress_is_told_of_every_case(checkpoints):
     calls = []
     export(checkpoints["attention"], advance=lambda: calls.append(1))
