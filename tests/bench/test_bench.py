@@ -37,8 +37,9 @@ def multiplications(data: bytes) -> int:
         shapes[value.name] = [d.dim_value for d in value.type.tensor_type.shape.dim]
     total = 0
     for node in graph.node:
-        # The centres of a window's filters are sums, which a small product makes in one node.
-        if node.op_type in ("Gemm", "MatMul") and not node.output[0].endswith("/mu"):
+        # Of a window's filters the centres, and what repeats a number along the pixels, are sums made by small products.
+        sums = node.output[0].endswith(("/mu", "/distance", "/slope"))
+        if node.op_type in ("Gemm", "MatMul") and not sums:
             inner, out = shapes[node.input[0]][-1], shapes[node.output[0]]
             total += inner * int(np.prod(out))
     return total
