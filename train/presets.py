@@ -146,18 +146,6 @@ PRESETS: dict[str, Preset] = dict(
             weight_decay=0.05,  # without it the training bound ends three nats below the validation's
             eval_every=1000,
             save_every=500,
-            stages=(
-                {},
-                # it still ends two and a half below
-                {
-                    "iterations": 6500,
-                    "optimizer": "soap",
-                    "learning_rate": 1e-3,
-                    "warmup": 200,
-                    "weight_decay": 0.5,
-                    "precision": "bf16-mixed",
-                },
-            ),
         ),
         _preset(
             "two digits on a 60x60 canvas, painted one after the other (the paper does not give its sizes)",
