@@ -86,7 +86,7 @@ def _train(
     start = dataclasses.replace(start, place=_with_compile(start, hardware, fabric))
     if main and start.settings.precision == "bf16-mixed" and not has_bfloat16(fabric.device):
         note(
-            "this CPU has no bfloat16 instructions that we know of: --precision 32-true may be much faster here"
+            "bfloat16 is not known to be faster than float32 on this CPU: --precision 32-true may take half the time"
         )
     if main:
         make_folder(folder.samples)

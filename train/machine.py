@@ -136,8 +136,18 @@ def is_about_compiling(error: Exception) -> bool:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 products are known to be fast here: where they are emulated they take many times float32's time."""
-    return device.type == "cuda" or not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(cpu_flags())
+    """Whether bfloat16 products are known to be faster here than float32's: on GPUs, Arm with them, x86 with AMX, and AMD.
+
+    Where they are emulated they take many times as long. On an Intel CPU with AVX-512's alone (a virtual machine that hides
+    AMX) they took twice as long (docs/training.md).
+    """
+    flags = cpu_flags()
+    amd = cpu_facts().get("vendor_id") == "AuthenticAMD"
+    return (
+        device.type == "cuda"
+        or not flags.isdisjoint({"amx_bf16", "bf16"})
+        or (amd and "avx512_bf16" in flags)
+    )
 
 
 def describe_machine(device: torch.device, count: int) -> str:

@@ -74,7 +74,7 @@ def begin(
     Args:
         initial: the weights to start from.
         from_stage: leave out the stages before this one (from 1): ``initial`` is what they made.
-        bfloat16: whether the machine has such products. Without them stages are in float32 unless an option says so.
+        bfloat16: whether such products are faster here. Where not, stages are in float32 unless an option says so.
 
     Raises:
         DrawError: an option that does not fit the model, or a value out of range.

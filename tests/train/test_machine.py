@@ -95,6 +95,26 @@ def test_compiling_is_tried_where_it_pays_and_given_up_where_it_fails(
     assert error == "time steps are not compiled, torch.compile does not work here (no C++ compiler found)\n"
 
 
+@pytest.mark.parametrize(
+    ("vendor", "flags", "fast"),
+    [
+        ("AuthenticAMD", "avx512f avx512_bf16", True),
+        ("AuthenticAMD", "avx512f", False),
+        ("GenuineIntel", "avx512f avx512_bf16", False),
+        ("GenuineIntel", "avx512f avx512_bf16 amx_bf16 amx_tile", True),
+        ("", "asimd bf16", True),
+        ("", "", False),
+    ],
+)
+def test_where_bfloat16_is_known_to_be_faster(
+    monkeypatch: pytest.MonkeyPatch, vendor: str, flags: str, fast: bool
+) -> None:
+    monkeypatch.setattr(machine, "cpu_facts", lambda: {"vendor_id": vendor} if vendor else {})
+    monkeypatch.setattr(machine, "cpu_flags", lambda: set(flags.split()))
+    assert machine.has_bfloat16(torch.device("cpu")) is fast
+    assert machine.has_bfloat16(torch.device("cuda"))
+
+
 def test_the_clock_counts_between_start_and_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [10.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
