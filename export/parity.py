@@ -5,9 +5,9 @@ for noise drawn from the stream, zero, +4 and -4. Torch's own float32 error on t
 beside ours, so that a miss can be told from a model that float32 cannot compute.
 
 That error depends on the order of torch's sums: with weights that make much of a rounding one order may be five times as
-near to float64 as the next, and where the kernels of one CPU take sixteen sums at a time and then theirs, others add one
-product after the other. Before a float32 file is refused for the size of an error, torch's is therefore taken as the
-largest of several orders: by other kernels, with the hidden units of the same model reordered.
+near to float64 as the next, and the kernels that an Intel CPU takes for its weights were nearly four times as near as
+those for the same weights laid out by columns. Before a float32 file is refused for the size of an error, torch's is
+therefore taken as the largest of several orders: by other kernels, with the hidden units of the same model reordered.
 """
 
 from __future__ import annotations

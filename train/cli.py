@@ -207,7 +207,7 @@ def command(
     from ..errors import DrawError
     from ..models.checkpoint import load_checkpoint
     from ..pretrained import find_packaged
-    from .machine import choose_device, has_bfloat16
+    from .machine import bfloat16_pays, choose_device
     from .options import begin, fields_of, go_on
     from .presets import find_preset
     from .ranks import this_rank
@@ -226,7 +226,7 @@ def command(
     else:
         chosen = find_preset(preset)
         initial = load_checkpoint(find_packaged(init_from, ".ckpt", "checkpoint")) if init_from else None
-        start = begin(chosen, changes, sizes, initial, from_stage, has_bfloat16(choose_device(device)))
+        start = begin(chosen, changes, sizes, initial, from_stage, bfloat16_pays(choose_device(device)))
         folder = RunFolder(out or Path("runs") / chosen.settings.preset)
     rank = this_rank(devices)
     with RunLock(folder.path) as lock:

@@ -20,7 +20,7 @@ from ..streams import printable
 from .data.dataset import Dataset
 from .data.registry import load_dataset
 from .evaluation.figures import as_metrics, evaluate
-from .machine import decide_compile, flushed_subnormals, has_bfloat16, make_fabric
+from .machine import bfloat16_pays, decide_compile, flushed_subnormals, make_fabric
 from .ranks import Crew, Rank, is_about_others
 from .run_lock import RunLock
 from .settings import Hardware, RunFolder, TrainSettings
@@ -84,10 +84,8 @@ def _train(
     crew.start()
     fabric.launch()
     start = dataclasses.replace(start, place=_with_compile(start, hardware, fabric))
-    if main and start.settings.precision == "bf16-mixed" and not has_bfloat16(fabric.device):
-        note(
-            "bfloat16 is not known to be faster than float32 on this CPU: --precision 32-true may take half the time"
-        )
+    if main and start.settings.precision == "bf16-mixed" and not bfloat16_pays(fabric.device):
+        note("bfloat16 is not known to be faster than float32 on this CPU: --precision 32-true may be")
     if main:
         make_folder(folder.samples)
         if start.fresh:

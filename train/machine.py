@@ -135,11 +135,12 @@ def is_about_compiling(error: Exception) -> bool:
     return any(kind.__name__ == "TorchDynamoException" for kind in type(error).__mro__)
 
 
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 products are known to be faster here than float32's: on GPUs, Arm with them, x86 with AMX, and AMD.
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether bfloat16 products are faster here than float32's: measured on AMD's AVX-512, taken for granted on GPUs, with
+    AMX and on Arm.
 
-    Where they are emulated they take many times as long. On an Intel CPU with AVX-512's alone (a virtual machine that hides
-    AMX) they took twice as long (docs/training.md).
+    Where they are emulated they take many times as long, and twice as long on an Intel CPU with AVX-512's instructions for
+    them alone (docs/training.md).
     """
     flags = cpu_flags()
     amd = cpu_facts().get("vendor_id") == "AuthenticAMD"

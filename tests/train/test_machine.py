@@ -106,13 +106,11 @@ def test_compiling_is_tried_where_it_pays_and_given_up_where_it_fails(
         ("", "", False),
     ],
 )
-def test_where_bfloat16_is_known_to_be_faster(
-    monkeypatch: pytest.MonkeyPatch, vendor: str, flags: str, fast: bool
-) -> None:
+def test_where_bfloat16_pays(monkeypatch: pytest.MonkeyPatch, vendor: str, flags: str, fast: bool) -> None:
     monkeypatch.setattr(machine, "cpu_facts", lambda: {"vendor_id": vendor} if vendor else {})
     monkeypatch.setattr(machine, "cpu_flags", lambda: set(flags.split()))
-    assert machine.has_bfloat16(torch.device("cpu")) is fast
-    assert machine.has_bfloat16(torch.device("cuda"))
+    assert machine.bfloat16_pays(torch.device("cpu")) is fast
+    assert machine.bfloat16_pays(torch.device("cuda"))
 
 
 def test_the_clock_counts_between_start_and_stop(monkeypatch: pytest.MonkeyPatch) -> None:
