@@ -191,7 +191,7 @@ PRESETS: dict[str, Preset] = dict(
                     "all_digits": True,
                 },
                 {
-                    "iterations": 3000,
+                    "iterations": 2200,
                     "time_steps": 160,
                     "hidden_size": 384,
                     **_LEARNED_PRIOR,
