@@ -63,10 +63,11 @@ export function filtered(image, across, down, rounded = (value) => value) {
 
 /**
  * For each of `to` new pixels the first of `from` old ones that counts, and the weights from there on; `low` and `high`
- * are the edges of the part that is resized.
+ * are the edges of the part that is resized, in float32 as Pillow takes them: where a tie falls hangs on it.
  */
 export function triangle(from, to, low = 0, high = from) {
-  const scale = (high - low) / to, reach = Math.max(scale, 1);
+  low = Math.fround(low);
+  const scale = Math.fround(Math.fround(high) - low) / to, reach = Math.max(scale, 1);
   return Array.from({ length: to }, (_, k) => {
     const centre = low + (k + 0.5) * scale;
     const first = Math.max(0, Math.floor(centre - reach + 0.5));

@@ -2,10 +2,9 @@
 // prepare.js, others' shrunk if larger and centred on black ("pad"), or cropped and resized to fill the frame ("cover").
 
 import { cover } from "./cover.js";
-import { prepare as prepareLevels } from "./prepare.js";
+import { WORK, prepare as prepareLevels } from "./prepare.js";
 
 const MAX_PIXELS = 64_000_000;
-const WORK = 1024; // pixels of the longer side that are looked at
 
 /**
  * A picture file in a page, turned as EXIF says.
@@ -61,9 +60,13 @@ export function prepare(pixels, width, height, info, ink = "auto") {
   return prepareLevels(averaged(pixels, width, height, times), info, info.figureSize ?? 0, ink);
 }
 
-/** RGBA bytes, averaged over boxes of `times` x `times` pixels, as levels; one channel where all is grey. */
+/**
+ * RGBA bytes, averaged over boxes of `times` x `times` pixels, as levels; one channel where all is grey. Colours count as
+ * much as they are seen: what lies under a transparent pixel says nothing.
+ */
 export function averaged(pixels, width, height, times) {
   const w = Math.ceil(width / times), h = Math.ceil(height / times), plane = w * h;
+  const shown = times > 1 ? premultiplied(pixels) : pixels;
   const bytes = new Float32Array(4 * plane);
   let grey = true;
   for (let y = 0; y < h; y++) {
@@ -72,16 +75,25 @@ export function averaged(pixels, width, height, times) {
       const area = (right - x * times) * (bottom - y * times);
       for (let c = 0; c < 4; c++) {
         let sum = 0;
-        for (let j = y * times; j < bottom; j++) for (let i = x * times; i < right; i++) sum += pixels[4 * (j * width + i) + c];
+        for (let j = y * times; j < bottom; j++) for (let i = x * times; i < right; i++) sum += shown[4 * (j * width + i) + c];
         bytes[c * plane + y * w + x] = average(sum, area);
       }
-      const at = y * w + x;
+      const at = y * w + x, alpha = bytes[3 * plane + at];
+      if (shown !== pixels && alpha > 0 && alpha < 255) {
+        for (let c = 0; c < 3; c++) bytes[c * plane + at] = Math.min(255, Math.floor((255 * bytes[c * plane + at]) / alpha));
+      }
       grey &&= bytes[at] === bytes[plane + at] && bytes[at] === bytes[2 * plane + at];
     }
   }
   const levels = bytes.map((value) => value / 255);
   const channels = grey ? 1 : 3;
   return { channels, height: h, width: w, levels: levels.subarray(0, channels * plane), alpha: levels.subarray(3 * plane) };
+}
+
+/** Each colour times its alpha, as bytes; `pixels` themselves where nothing is transparent. */
+function premultiplied(pixels) {
+  if (pixels.every((value, i) => i % 4 < 3 || value === 255)) return pixels;
+  return pixels.map((value, i) => (i % 4 < 3 ? Math.round((value * pixels[i | 3]) / 255) : value));
 }
 
 /** A mean of bytes as a byte, in Pillow's whole numbers, which decide where a tie falls. */

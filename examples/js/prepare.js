@@ -6,6 +6,7 @@ import { connectedParts, findFigure } from "./figure.js";
 import { fit, resized, roundEven } from "./fit.js";
 import { dilated, findInk, strength } from "./ink.js";
 
+export const WORK = 1024; // pixels of the longer side that are looked at
 const BLACK = Math.fround(0.12), WHITE = 0.5, STROKE = 0.4, LARGE = 1.2, SMALL = 0.75, THIN = 0.085, MOSTLY = 0.5, FEW = 2;
 
 /**
@@ -17,7 +18,7 @@ const BLACK = Math.fround(0.12), WHITE = 0.5, STROKE = 0.4, LARGE = 1.2, SMALL =
  * @returns {{image: Float32Array, ink: string, steps: string[], warning: string}}
  */
 export function prepare(picture, shape, figureSize, ink = "auto") {
-  const { channels, height, width, levels, alpha } = picture;
+  const { channels, height, width, levels, alpha } = figureSize ? averaged(picture) : picture;
   const plane = height * width;
   const over = (values) => ({ channels, height, width, values: alpha ? values.map((v, i) => v * alpha[i % plane]) : values });
   if (!figureSize) {
@@ -52,6 +53,25 @@ export function prepare(picture, shape, figureSize, ink = "auto") {
   steps.push("cropped", `scaled from ${figure.side} to ${figureSize} pixels`);
   if (thickened) steps.push("thickened");
   return { image, ink: found.kind, steps, warning };
+}
+
+/** Averaged over squares of so many pixels that no side has more than WORK; colours count as much as they are seen. */
+function averaged(picture) {
+  const { height, width, levels, alpha } = picture;
+  const times = Math.ceil(Math.max(height, width) / WORK);
+  if (times === 1) return picture;
+  const h = Math.ceil(height / times), w = Math.ceil(width / times), plane = h * w;
+  const means = (values) => Float32Array.from({ length: (values.length / (height * width)) * plane }, (_, at) => {
+    const start = Math.floor(at / plane) * height * width, left = times * (at % w);
+    const top = times * (Math.floor(at / w) % h);
+    const bottom = Math.min(height, top + times), right = Math.min(width, left + times);
+    let sum = 0;
+    for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) sum += values[start + y * width + x];
+    return sum / ((bottom - top) * (right - left));
+  });
+  if (!alpha) return { ...picture, height: h, width: w, levels: means(levels) };
+  const share = means(alpha), seen = means(levels.map((value, i) => value * alpha[i % (height * width)]));
+  return { ...picture, height: h, width: w, levels: seen.map((v, i) => v / (share[i % plane] || 1)), alpha: share };
 }
 
 const single = (plane) => ({ ...plane, channels: 1, values: Float32Array.from(plane.values) });

@@ -35,7 +35,7 @@ function writePicture(path, { channels, height, width }, image) {
   writeFileSync(path, Buffer.concat([Buffer.from(`P${channels === 3 ? 6 : 5}\n${width} ${height}\n255\n`), body]));
 }
 
-/** A picture file as the model's input, prepared as draw-classify does (but that deep ones are not averaged first if large). */
+/** A picture file as the model's input, prepared as draw-classify does. */
 function readPicture(path, info) {
   const bytes = readFileSync(path);
   // The header is text: three numbers after blanks and comments, then one blank, then the pixels.
