@@ -43,25 +43,6 @@ def train(
     return run
 
 
-def start(*arguments: object, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    script = Path(sys.executable).parent / "draw-train"
-    return subprocess.Popen(
-        [*before, str(script), *map(str, arguments)],
-        text=True,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while not file.exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_left_over_variables_change_nothing(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of Slurm, torchrun with one process, and Open MPI: one device trains, and a finished run stays."""
     left = {"SLURM_NTASKS": "8", "SLURM_JOB_ID": "7", "SLURM_PROCID": "3", "SLURM_LOCALID": "3", "RANK": "2"}
@@ -223,9 +204,8 @@ def test_other_data_than_the_run_began_with(train, tmp_path: Path) -> None:
 @posix
 @pytest.mark.usefixtures("heard_signals")
 @pytest.mark.parametrize(("name", "code"), [("SIGHUP", 129), ("SIGUSR1", 138)])
-def test_what_batch_systems_send(tmp_path: Path, name: str, code: int) -> None:
-    process = start("--out", tmp_path / "run", *ENDLESS)
-    wait_for(tmp_path / "run" / "last.ckpt", process)
+def test_what_batch_systems_send(start_training, tmp_path: Path, name: str, code: int) -> None:
+    process = start_training("--out", tmp_path / "run", *ENDLESS, until=tmp_path / "run" / "last.ckpt")
     process.send_signal(getattr(signal, name))
     process.send_signal(signal.SIGTERM)  # schedulers do not stop at one
     _, error = process.communicate(timeout=60)
@@ -255,12 +235,12 @@ def test_a_hang_up_that_is_ignored_stays_ignored() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("whom", ["main", "child"])
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
-def test_two_devices_end_together(tmp_path: Path, whom: str, name: str) -> None:
+def test_two_devices_end_together(start_training, tmp_path: Path, whom: str, name: str) -> None:
     """A signal to either stops both and rank 0 saves; one that is killed ends the other, in one line."""
     number = getattr(signal, name)
     folder = tmp_path / "run"
-    process = start("--out", folder, *ENDLESS, "--device", "cpu", "--devices", 2)
-    wait_for(folder / "last.ckpt", process)
+    devices = ("--device", "cpu", "--devices", 2)
+    process = start_training("--out", folder, *ENDLESS, *devices, until=folder / "last.ckpt")
     listed = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True
     )
@@ -286,9 +266,8 @@ def test_two_devices_end_together(tmp_path: Path, whom: str, name: str) -> None:
         )  # two of the beginning, one of the other's end
     steps = load_checkpoint(folder / "last.ckpt").iteration
     # And one process goes on with it.
-    assert (
-        start("--resume", "--out", folder, "--iterations", steps + 5, "--threads", 1).wait(timeout=120) == 0
-    )
+    resumed = start_training("--resume", "--out", folder, "--iterations", steps + 5, "--threads", 1)
+    assert resumed.wait(timeout=120) == 0
     last_checkpoint = load_checkpoint(folder / "last.ckpt")
     assert last_checkpoint.iteration == steps + 5
     assert all(bool(torch.isfinite(w).all()) for w in last_checkpoint.weights.values())

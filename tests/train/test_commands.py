@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,22 +22,6 @@ Command = Callable[..., tuple[int, str, str]]
 TINY = ("--hidden", 8, "--time-steps", 2, "--latent", 2, "--batch-size", 20, "--threads", 1)
 
 
-def spawn(*arguments: object) -> subprocess.Popen[str]:
-    script = Path(sys.executable).parent / "draw-train"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [str(script), *map(str, arguments)], text=True, stderr=subprocess.PIPE, env=environment
-    )
-
-
-def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while not file.exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_what_a_run_leaves(finished: Path) -> None:
     assert {p.name for p in (finished / "samples").iterdir()} == {"0000030.png", "0000060.png"}
     assert list(finished.glob("events.out.tfevents.*"))
@@ -53,15 +34,15 @@ def test_what_a_run_leaves(finished: Path) -> None:
         assert float(row["valid_bound"]) == pytest.approx(parts, rel=1e-4)
 
 
-def test_killed_and_resumed_is_bit_exact(finished: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_is_bit_exact(start_training, finished: Path, tmp_path: Path) -> None:
     """kill -9 in the middle, then --resume: the same last checkpoint as the uninterrupted run, bit for bit."""
     folder = tmp_path / "run"
-    process = spawn("--out", folder, "--iterations", 60, "--save-every", 7, "--eval-every", 30, *TINY)
-    wait_for(folder / "last.ckpt", process)
+    every = ("--iterations", 60, "--save-every", 7, "--eval-every", 30)
+    process = start_training("--out", folder, *every, *TINY, until=folder / "last.ckpt")
     process.kill()
     process.wait()
     assert load_checkpoint(folder / "last.ckpt").iteration < 60
-    resumed = spawn("--resume", "--out", folder, "--threads", 1)
+    resumed = start_training("--resume", "--out", folder, "--threads", 1)
     assert resumed.wait(timeout=300) == 0, resumed.communicate()
     whole, parts = (load_checkpoint(f / "last.ckpt") for f in (finished, folder))
     assert whole.iteration == parts.iteration == 60
@@ -76,10 +57,10 @@ def test_killed_and_resumed_is_bit_exact(finished: Path, tmp_path: Path) -> None
     assert [[r.split(",")[i] for i in drop] for r in a] == [[r.split(",")[i] for i in drop] for r in b]
 
 
-def test_sigterm_says_how_to_go_on(tmp_path: Path) -> None:
+def test_sigterm_says_how_to_go_on(start_training, tmp_path: Path) -> None:
     folder = tmp_path / "a run"
-    process = spawn("--out", folder, "--iterations", 100_000, "--save-every", 10, *TINY)
-    wait_for(folder / "last.ckpt", process)
+    every = ("--iterations", 100_000, "--save-every", 10)
+    process = start_training("--out", folder, *every, *TINY, until=folder / "last.ckpt")
     process.terminate()
     _, error = process.communicate(timeout=60)
     assert process.returncode == 143
@@ -87,9 +68,9 @@ def test_sigterm_says_how_to_go_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_devices_train_like_one(finished: Path, tmp_path: Path) -> None:
+def test_two_devices_train_like_one(start_training, finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    process = spawn(
+    process = start_training(
         *("--out", folder, "--iterations", 60, "--save-every", 7, "--eval-every", 30, *TINY),
         *("--device", "cpu", "--devices", 2),
     )
