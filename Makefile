@@ -71,7 +71,7 @@ test-slow: install-test
 test-gpu: install-test
 	$(BIN)/python -m pytest -m cuda
 
-# Needs Node, npm, a C and C++ compiler and Chromium; DRAW_REQUIRE=compiler,node,chromium,engines turns skips into failures.
+# Needs Node, npm, a C and C++ compiler and Chromium; DRAW_REQUIRE=compiler,node,chromium,engines,notebook,ray turns skips into failures.
 test-examples: install-test
 	$(INSTALL) -r tests/examples/requirements.txt
 	$(BIN)/python -m pytest -m examples

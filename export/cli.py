@@ -176,10 +176,11 @@ def command(
 
 def _exported(checkpoint: Checkpoint, options: ExportOptions, atol: float | None, check: bool) -> Exported:
     from .exported import export
-    from .reference import PARITY_CASES
+    from .reference import CASES, PARITY_CASES
 
-    cases = PARITY_CASES if check and options.batch is None else 1
-    with progress("comparing with torch", cases) as bar:
+    cases = PARITY_CASES if options.batch is None else CASES
+    what = "comparing with torch" if check else "building"
+    with progress(what, cases if check else 1) as bar:
         return export(checkpoint, options, atol=atol, check=check, advance=bar.advance)
 
 

@@ -38,7 +38,8 @@ Arrays = dict[str, NDArray[np.float64]]
 Feeds = dict[str, NDArray[np.float32]]
 
 BATCHES = (1, 2, 5)
-PARITY_CASES = 4 * len(BATCHES)
+CASES = 4  # of a batch size
+PARITY_CASES = CASES * len(BATCHES)
 SEED = 20150516
 
 

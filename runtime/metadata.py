@@ -56,7 +56,7 @@ class Metadata:
     attention: bool
     outputs: str  # "steps" or "image"
     weights_sha256: str
-    parity_atol: str  # the gate that was passed, or "unchecked"
+    parity_atol: str  # see `compared`; or "unchecked"
     model_license: str
     model_author: str
     draw_onnx_version: str
@@ -82,6 +82,22 @@ class Metadata:
         """Whether the training pictures are 0 and 1: a grey picture has no comparable bound under such a model."""
         # Files from before the key: whatever DRAW was trained on with MNIST in its name was binarised.
         return "mnist" in self.dataset if self.binary is None else self.binary
+
+    @property
+    def compared(self) -> str:
+        """What is how near to PyTorch in float64, as the export found it; empty where nothing was compared.
+
+        Other outputs have gates of their own, which the file does not name.
+        """
+        try:
+            atol = float(self.parity_atol)
+        except ValueError:
+            return ""
+        if self.dtype != INT8:
+            return f"{'probabilities' if self.model_type == CLASSIFIER else 'pictures'} within {self.parity_atol}"
+        if self.model_type == CLASSIFIER:
+            return f"the same answers but for {atol:.0%} at most"
+        return f"pictures within {self.parity_atol} on average"
 
     @property
     def foreign_operators(self) -> frozenset[tuple[str, str]]:

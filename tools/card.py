@@ -69,6 +69,17 @@ def figures_of(printed: Printed) -> dict[str, float]:
 _WHOLE = ("images", "importance_samples", "importance_images", "recognised_samples")
 
 
+def _in_runs(before: Sequence[Run], rest: str) -> str:
+    """Each run's command and time, where the stages were trained one after the other."""
+    parts = [
+        f"- up to iteration {one.iterations:,}, [its record](../docs/results.md#{one.name}): `{one.command}`,"
+        f" {format_duration(one.seconds)} on {one.hardware};"
+        for one in before
+    ]
+    first = f"Here they were {len(before) + 1} runs, each from the weights of the one before:\n"
+    return "\n".join([first, *parts, rest])
+
+
 def page(
     name: str,
     best: Checkpoint,
@@ -86,20 +97,14 @@ def page(
         metrics: its metrics.csv.
         before: the runs that made the stages before its own, in order.
     """
-    ends, points, command = stages(metrics), curve(metrics, POINTS), shlex.join(words)
     assert last.training is not None
+    ends = [*(end for one in before for end in one.ends), *stages(metrics)]
+    command, points = shlex.join(words), curve(metrics, POINTS)
     took = f"{format_duration(last.training['seconds'])} of updates (validations not counted) on {machine_of(last, words)}."
     if before:
-        parts = [
-            f"- up to iteration {one.iterations:,}, [its record](../docs/results.md#{one.name}): `{one.command}`,"
-            f" {format_duration(one.seconds)} on {one.hardware};"
-            for one in before
-        ]
-        first = f"Here they were {len(before) + 1} runs, each from the weights of the one before:\n"
-        took = "\n".join([first, *parts, f"- the rest: `{command}`, {took}\n"])
-        earlier = [point for one in before for point in one.curve]
-        points = spread([*earlier, *curve(metrics)], POINTS)
-        ends, command = [*(end for one in before for end in one.ends), *ends], before[0].command
+        took = _in_runs(before, f"- the rest: `{command}`, {took}\n")
+        points = spread([*(point for one in before for point in one.curve), *curve(metrics)], POINTS)
+        command = before[0].command
     config = ", ".join(f"{k} {v}" for k, v in config_to_dict(best.config).items() if k != "labels")
     draw, remark = isinstance(best.config, DrawConfig), prior_remark(prior_of(best.config))
     unit = "nats" if draw else "% error"
@@ -142,7 +147,8 @@ From random weights, by one command:
 ```
 
 {staged}{took}
-Another processor gives the same figure within its interval, and not the same bits.
+Another processor gives other bits and, as expected but not tried, a figure like this one: what chance in training does
+([three seeds](../docs/training.md#three-seeds)) comes on top of the interval.
 
 Settings{" of the last stage" if ends else ""} as they were: {settings}.
 

@@ -150,7 +150,7 @@ def command(
         Precision | None,
         option(
             "bf16-mixed: the LSTMs' products, and the classifier's with its picture, in bfloat16. Default:"
-            " the preset's, which is 32-true on a CPU where that is as fast.",
+            " the preset's; 32-true where bfloat16 is not known to be faster.",
             MACHINE,
         ),
     ] = None,

@@ -270,7 +270,7 @@ def resize(model: ModelConfig, sizes: dict[str, Any]) -> ModelConfig:
 
 
 def go_on(checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any], folder: RunFolder) -> Start:
-    """A run that goes on from its checkpoint; only ``iterations`` and ``image_dir`` may differ.
+    """A run that goes on from its checkpoint; only ``iterations`` and the folders of pictures may differ.
 
     Raises:
         DrawError: a weights-only checkpoint, an option that would change the run, or nothing left to do.

@@ -1,4 +1,4 @@
-"""Everything that decides a training run's result. Stored in the checkpoint; ``--resume`` takes it from there."""
+"""What decides a run's result, kept in its checkpoint for ``--resume``; what the machine adds; and a run's files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ class TrainSettings:
     init_from: str = ""  # SHA-256 of the weights that the run started from; empty for random ones
     # `cluttered-mnist` only. Deformed digits are rotated, stretched, slanted, shifted; 1 is 12 degrees and the like.
     deform: float = 0.0
-    all_digits: bool = False  # train on the validation digits as well: best.ckpt is then the last
+    # `cluttered-mnist`, `mnist-two-digit` and `mnist-dynamic`: train on the validation digits too; best.ckpt is the last.
+    all_digits: bool = False
     # `images` and `labelled-images` only
     image_dir: str = ""
     image_height: int = 0

@@ -59,9 +59,7 @@ def report(path: str) -> tuple[list[tuple[str, str]], list[str]]:
     except DrawError as error:
         problems.append(str(error).removeprefix(f"{path}: "))
     if metadata.draw_onnx_version:
-        lines.append(
-            ("written by", f"draw-export {metadata.draw_onnx_version}, {_gate(metadata.parity_atol)}")
-        )
+        lines.append(("written by", f"draw-export {metadata.draw_onnx_version}, {_comparison(metadata)}"))
     changed, digest = list(evidence(declared, metadata)), metadata.graph_sha256
     if digest is None and not changed:
         text = "nothing in it that draw-export does not write; it is from before files carried a digest"
@@ -160,10 +158,10 @@ def _tried(path: str, metadata: Metadata) -> str:
     return f"on the CPU, in {batch}"
 
 
-def _gate(parity_atol: str) -> str:
-    if _number(parity_atol) == float("inf"):
+def _comparison(metadata: Metadata) -> str:
+    if not metadata.compared:
         return "never compared with PyTorch"
-    return f"which compared it with PyTorch: within {parity_atol}"
+    return f"which compared it with PyTorch: {metadata.compared}"
 
 
 def _number(text: str) -> float:

@@ -32,8 +32,8 @@ def command(
     onnx: Annotated[
         str,
         option(
-            "Scorer: an .onnx file that draw-export --graph scorer wrote, or the name of a packaged model.",
-            metavar="FILE|NAME",
+            "Scorer: an .onnx file that draw-export --graph scorer wrote, or a folder of draw-export --hub.",
+            metavar="FILE|FOLDER",
         ),
     ],
     as_json: options.Json = False,

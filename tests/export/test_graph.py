@@ -252,6 +252,7 @@ def test_files_for_bulk_draw_the_same(checkpoints, run_file):
         static, dynamic = (build(checkpoint, ExportOptions(batch=batch)) for batch in (32, None))
         nodes = onnx.load_from_string(static).graph.node
         assert not any("projection" in node.name for node in nodes), name
+        assert len(nodes) <= (20 if config.prior == "learned" else 16) * config.time_steps + 80, name
         assert (
             sum(node.op_type == "Gemm" and "/step_" in node.name for node in nodes) >= 2 * config.time_steps
         )

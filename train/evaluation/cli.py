@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ...console import VersionOption, check_outputs, make_app, option, run_app
+from ...console import VersionOption, check_outputs, make_app, note, option, run_app
 from ...files import check_not_read
 from ..command_options import DATA, MACHINE, DataDir, Device, Threads
 
@@ -148,6 +148,8 @@ def command(
     else:
         for line in result.lines:
             print(line)
+    for what in result.written:
+        note(f"wrote {what}")
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ class BoundFigures:
 
 @dataclass(frozen=True)
 class ErrorFigures(ErrorRate):
-    """Wrong answers and how sure the right ones were."""
+    """Wrong answers, and how sure the answers were."""
 
     cross_entropy: float  # nats
     calibration: Calibration

@@ -67,10 +67,11 @@ class Request:
 
 @dataclass
 class Result:
-    """Lines to read and the same figures as plain values."""
+    """Lines to read, the same figures as plain values, and what was written where."""
 
     lines: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
+    written: list[str] = field(default_factory=list)
 
 
 def evaluate_checkpoint(request: Request) -> Result:
@@ -115,7 +116,7 @@ def evaluate_checkpoint(request: Request) -> Result:
 
             title = f"{dataset.name}: {figures.kl:.2f} nats of KL in {len(figures.kl_per_step)} steps"
             plot_kl(figures.kl_per_step, title, request.plot)
-            result.lines.append(f"wrote {request.plot}")
+            result.written.append(str(request.plot))
         if request.nearest is not None:
             _add_nearest(result, model, dataset, request.nearest, request)
         if request.recognise:
@@ -151,7 +152,7 @@ def _add_nearest(result: Result, model: Draw, dataset: Dataset, path: Path, requ
         )
     write_png(path, nearest_sheet(uniqueness))
     result.lines.append(str(uniqueness))
-    result.lines.append(f"wrote {path} (each sample with its nearest training picture to its right)")
+    result.written.append(f"{path} (each sample with its nearest training picture to its right)")
     result.values |= {"nearest_share": uniqueness.share, "nearest_copies": uniqueness.copies}
     result.values["temperature"] = request.temperature
     result.values["nearest_distances"] = [round(float(d), 4) for d in uniqueness.distances]
@@ -168,7 +169,7 @@ def _add_recognisability(result: Result, model: Draw, dataset: Dataset, count: i
         write_png(request.recognise_sheet, recognised_sheet(found))
         pairs = found.samples.labels.shape[1] == 2
         red = "not accepted; with the less sure digit's" if pairs else "not read; with its"
-        result.lines.append(f"wrote {request.recognise_sheet} (red: {red} probability)")
+        result.written.append(f"{request.recognise_sheet} (red: {red} probability)")
 
 
 def evaluate_onnx(request: Request) -> Result:
@@ -276,10 +277,12 @@ def _add_figures(
             from .plots import plot_reliability
 
             plot_reliability(figures.calibration, result.lines[0], request.calibration)
-            result.lines += [str(figures.calibration), f"wrote {request.calibration}"]
+            result.lines.append(str(figures.calibration))
+            result.written.append(str(request.calibration))
         if request.confusion is not None:
             write_confusion(request.confusion, confusion)
-            result.lines += [*confusion.lines(), f"wrote {request.confusion}"]
+            result.lines += confusion.lines()
+            result.written.append(str(request.confusion))
         return
     result.values |= {"bound": figures.bound, "standard_error": figures.standard_error}
     if figures.kl_per_step:
