@@ -5,6 +5,7 @@ Results go to stdout, everything else to stderr.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -31,6 +32,7 @@ _EXTRA_PACKAGES = (
     "matplotlib",
     *("onnx", "onnx_ir"),
 )
+_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 # How libraries say that memory, or the number of threads, is at its end: PyTorch on a CPU (two ways) and a GPU, Python.
 _NO_ROOM = ("can't allocate memory", "not enough memory", "out of memory", "can't start new thread")
 
@@ -84,12 +86,18 @@ def run_app(app: typer.Typer, name: str, arguments: list[str] | None = None) -> 
         sys.exit(1)  # the reader of our output went away (`draw-gen … | head`): not an error worth a word
     except KeyboardInterrupt:
         _fail(name, "interrupted", 130)
+    except SystemExit:  # of a command that has said why
+        with suppress(OSError):
+            drain_stdout()
+        raise
     except Exception as error:
         message, code = (None, 1) if debug else _in_one_line(error, name)
         if message is None:
             raise
         _fail(name, message, code)
     else:
+        if code == 130:  # what Typer makes of Ctrl-C
+            _fail(name, "interrupted", 130)
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -116,6 +124,8 @@ def _in_one_line(error: Exception, name: str) -> tuple[str | None, int]:
         try:
             drain_stdout()
         except OSError:  # what could not be written is still to be written
+            where = where or "stdout"
+        if error.errno in _FULL:  # files that are written are named: see files.py
             where = where or "stdout"
         message = f"{f'{where}: ' if where else ''}{error.strerror or error}"
     return message, 1

@@ -117,6 +117,8 @@ def check_folder_writable(folder: Path) -> None:
     existing = folder
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
+    if not existing.is_dir():
+        raise DrawError(f"cannot create {folder}: {existing} is a file")
     check_writable(existing / ".probe")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ import typer
 from ..console import VersionOption, check_outputs, make_app, note, option, progress, run_app
 from ..errors import DrawError
 from ..runtime.onnx_file import OPSETS
+from ..streams import printable
 from .options import MAX_BATCH, MAX_STEPS, OPSET, ExportOptions, Graph, Outputs, Precision, Recurrence
 
 if TYPE_CHECKING:
@@ -165,7 +167,7 @@ def command(
         written.append(f"wrote {target}; {_next_command(resolved, target)}")
     if exported.passed and triton is not None:
         folder = write_repository(triton, target.stem, exported.data)
-        written.append(f"wrote {folder}; next: tritonserver --model-repository {triton}")
+        written.append(f"wrote {folder}; next: tritonserver --model-repository {shlex.quote(str(triton))}")
     print_report(exported)
     exported.require_parity()
     if not check:
@@ -195,7 +197,11 @@ def _write_hub(
     """All graphs of the model compared, then the folder with all of them, then the reports."""
     from .hub import options_for, write_folder
 
-    written = [_exported(checkpoint, own, atol, check) for own in options_for(checkpoint, options)]
+    # A gate for eight bits says nothing of the float32 scorer beside.
+    written = [
+        _exported(checkpoint, own, atol if own.dtype == options.dtype else None, check)
+        for own in options_for(checkpoint, options)
+    ]
     if all(exported.passed for exported in written):
         files = {exported.graph: exported.data for exported in written}
         write_folder(folder, checkpoint, files, options.model_license, card)
@@ -239,10 +245,11 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _next_command(graph: str, target: Path) -> str:
+    file = printable(shlex.quote(str(target)))
     return {
-        "decoder": f"next: draw-gen --onnx {target} --gif out.gif",
-        "classifier": f"next: draw-classify --onnx {target} IMAGE",
-        "scorer": f"next: draw-score --onnx {target} IMAGE",
+        "decoder": f"next: draw-gen --onnx {file} --gif out.gif",
+        "classifier": f"next: draw-classify --onnx {file} IMAGE",
+        "scorer": f"next: draw-score --onnx {file} IMAGE",
     }[graph]
 
 

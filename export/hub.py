@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import DrawError
-from ..files import check_folder_writable, make_folder, write_bytes, write_text
+from ..files import check_folder_writable, make_folder, write_bytes, write_text, writing
 from ..models.checkpoint import Checkpoint, save_weights, weights_sha256
 from ..models.config import DrawConfig, config_to_dict, model_kind, prior_of, prior_remark
 from ..runtime.metadata import Metadata
@@ -33,6 +34,15 @@ _USES = {
     "scorer": "draw-score --onnx . PICTURE",
     "classifier": "draw-classify --onnx . PICTURE",
 }
+# All that a folder may hold, in the order in which it gets them.
+_FILES = (
+    *(f"{graph}.onnx" for graph in _USES),
+    WEIGHTS,
+    "config.json",
+    "samples.png",
+    "drawing.gif",
+    "README.md",
+)
 
 
 def options_for(checkpoint: Checkpoint, options: ExportOptions) -> list[ExportOptions]:
@@ -57,16 +67,21 @@ def check_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise DrawError(f"cannot write {folder}: it is a file, and --hub makes a folder")
     readme = folder / "README.md"
-    if readme.exists() and _CARD_MARK not in readme.read_text(encoding="utf-8", errors="replace")[:2000]:
-        raise DrawError(f"{readme} is not a card that --hub wrote: choose another folder")
+    if readme.exists():
+        if _CARD_MARK not in readme.read_text(encoding="utf-8", errors="replace")[:2000]:
+            raise DrawError(f"{readme} is not a card that --hub wrote: choose another folder")
+    elif there := [name for name in _FILES if (folder / name).exists()]:
+        raise DrawError(
+            f"{folder} holds {there[0]} and no card that --hub wrote: choose another folder, or remove it"
+        )
     check_folder_writable(folder)
 
 
 def write_folder(
     folder: Path, checkpoint: Checkpoint, files: Mapping[str, bytes], licence: str, card: str | None = None
 ) -> None:
-    """Write the folder; files of the same names are replaced, each of them whole, and graphs and pictures go that an
-    earlier export has left.
+    """Write the folder; graphs and pictures go that an earlier export has left. All files are written before the first
+    of an earlier export is replaced.
 
     Args:
         files: exported files by graph, ``decoder``, ``scorer`` or ``classifier``.
@@ -77,19 +92,26 @@ def write_folder(
         DrawError: the folder cannot be made or written.
     """
     make_folder(folder)
-    if (folder / "README.md").exists():  # a card of ours: what else it wrote then is of other weights
-        for name in (*(f"{graph}.onnx" for graph in _USES), "samples.png", "drawing.gif"):
-            (folder / name).unlink(missing_ok=True)
-    for graph, data in files.items():
-        write_bytes(folder / f"{graph}.onnx", data)
-    save_weights(folder / WEIGHTS, checkpoint)
-    write_text(folder / "config.json", json.dumps(_config(checkpoint), indent=2) + "\n")
-    drawn = "decoder" in files and _draw(folder)
-    if card is not None:
-        text = _hosted(card, drawn)
-    else:
-        text = _card(folder.absolute().name, checkpoint, files, licence, drawn)
-    write_text(folder / "README.md", text)  # last: a hub shows a folder by its card
+    with writing(folder), tempfile.TemporaryDirectory(prefix=".hub-", dir=folder) as name:
+        new = Path(name)
+        try:
+            for graph, data in files.items():
+                write_bytes(new / f"{graph}.onnx", data)
+            save_weights(new / WEIGHTS, checkpoint)
+            write_text(new / "config.json", json.dumps(_config(checkpoint), indent=2) + "\n")
+            drawn = "decoder" in files and _draw(new)
+            if card is not None:
+                text = _hosted(card, drawn)
+            else:
+                text = _card(folder.absolute().name, checkpoint, files, licence, drawn)
+            write_text(new / "README.md", text)
+        except DrawError as error:  # says where it could not write: nobody knows the temporary folder
+            raise DrawError(str(error).replace(name, str(folder))) from error
+        for file in _FILES:  # the card last: a hub shows a folder by it
+            if (new / file).exists():
+                (new / file).replace(folder / file)
+            else:
+                (folder / file).unlink(missing_ok=True)
 
 
 def _config(checkpoint: Checkpoint) -> dict[str, Any]:

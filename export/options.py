@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from ..errors import DrawError
 from ..models.config import LEARNED, ClassifierConfig, prior_of
+from ..runtime.metadata import MAX_SIZE
 from ..runtime.onnx_file import OPSETS
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 OPSET = 17
 MAX_STEPS = 4096
-MAX_BATCH = 65536
+MAX_BATCH = MAX_SIZE
 
 _CHOICES = {"graph": Graph, "outputs": Outputs, "recurrence": Recurrence, "dtype": Precision}
 
@@ -86,6 +87,18 @@ class ExportOptions:
         for name, value, largest in (("time-steps", steps, MAX_STEPS), ("batch", self.batch, MAX_BATCH)):
             if value is not None and not 1 <= value <= largest:
                 raise DrawError(f"--{name} must be between 1 and {largest}, not {value}")
+        for name, text in (("license", self.model_license), ("author", self.model_author)):
+            if not _is_text(text):
+                raise DrawError(f"--model-{name} is not UTF-8 text")
         if self.opset not in OPSETS:
             raise DrawError(f"--opset must be between {OPSETS[0]} and {OPSETS[-1]}, not {self.opset}")
         return Resolved(graph, steps, self.recurrence or ("lstm" if lstm else "unrolled"))
+
+
+def _is_text(text: str) -> bool:
+    """Whether a file can hold it: command lines may have bytes of any encoding."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

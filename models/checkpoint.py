@@ -192,8 +192,10 @@ def _read_ckpt(path: Path, broken: str) -> Any:
             # A zip of stored (not deflated) records: what it unpacks to cannot exceed its size.
             with zipfile.ZipFile(file) as archive:
                 declared = sum(info.file_size for info in archive.infolist())
-            if declared > path.stat().st_size:
-                raise DrawError(broken)
+                if (
+                    declared > path.stat().st_size or archive.testzip() is not None
+                ):  # torch.load checks no sum
+                    raise DrawError(broken)
             file.seek(0)
             return torch.load(file, map_location="cpu", weights_only=True)
     except (DrawError, MemoryError):
@@ -234,6 +236,8 @@ def _check_facts(checkpoint: Checkpoint) -> None:
         raise ValueError("wrong types")
     if not isinstance(checkpoint.iteration, int) or not isinstance(checkpoint.metrics, dict):
         raise ValueError("wrong types")
+    if checkpoint.iteration < 0:
+        raise ValueError("its iteration is below 0")
 
 
 def _check_weights(checkpoint: Checkpoint) -> None:

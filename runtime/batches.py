@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import DrawError
 from .cpus import available_cpus
+from .noise import check_whole
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,9 +25,9 @@ def thread_count(asked: int | None, provider: str) -> int:
     """The number of batches run at the same time: the CPUs that may be used, and four of them beside a GPU.
 
     Raises:
-        DrawError: less than 1.
+        DrawError: less than 1, or no whole number.
     """
-    if asked is not None and asked < 1:
+    if asked is not None and (asked := check_whole(asked, "number of threads")) < 1:
         raise DrawError(f"the number of threads must be at least 1, not {asked}")
     cpus = available_cpus()
     return asked or (min(_THREADS_ON_CUDA, cpus) if provider == "cuda" else cpus)

@@ -39,6 +39,7 @@ STANDARD, LEARNED = "standard", "learned"  # values of the `prior` key
 # How picture files become the model's input: values of the `picture_fit` key.
 PAD, COVER = "pad", "cover"
 
+MAX_SIZE = 65536  # of anything that a file counts: units, pixels, filters, pictures of a fixed batch
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
@@ -132,6 +133,8 @@ class Metadata:
         if "model_type" not in props or "format_version" not in props:
             raise DrawError("not a file that draw-export wrote: it has no draw-onnx metadata")
         version = _integer("format_version", props["format_version"])
+        if version < 1:
+            raise DrawError(f"metadata key format_version is out of range: {version}")
         if version > FORMAT_VERSION:
             raise DrawError(
                 f"format_version {version} is newer than this package reads ({FORMAT_VERSION}); upgrade draw-onnx"
@@ -152,6 +155,12 @@ class Metadata:
             )
         if metadata.model_type == CLASSIFIER and (len(metadata.labels) < 2 or not all(metadata.labels)):
             raise DrawError("metadata key labels must list at least two names")
+        if len(set(metadata.labels)) < len(metadata.labels):
+            raise DrawError("metadata key labels names a class twice")
+        if (metadata.figure_size or 0) > max(metadata.image_height, metadata.image_width):
+            raise DrawError(
+                f"metadata key figure_size is out of range: {metadata.figure_size}, more than a picture"
+            )
         if metadata.dtype == INT8 and metadata.model_type not in INT8_OPERATORS:
             raise DrawError(f"metadata key dtype: there is no {metadata.model_type} in {INT8}")
         return metadata
@@ -187,11 +196,14 @@ def _integer(key: str, text: str) -> int:
     return int(text)
 
 
-def _size(key: str, text: str) -> int:
-    value = _integer(key, text)
-    if not 1 <= value <= 65536:
-        raise DrawError(f"metadata key {key} is out of range: {value}")
-    return value
+def _within(least: int) -> Callable[[str, str], int]:
+    def read(key: str, text: str) -> int:
+        value = _integer(key, text)
+        if not least <= value <= MAX_SIZE:
+            raise DrawError(f"metadata key {key} is out of range: {value}")
+        return value
+
+    return read
 
 
 def _one_of(*allowed: str) -> Callable[[str, str], str]:
@@ -229,8 +241,8 @@ _KEYS = {
 _OPTIONAL = ("prior", "picture_fit", "binary", "figure_size", "dtype", "graph_sha256")
 # How they are read, where not as plain text.
 _READ: dict[str, Callable[[str, str], Any]] = {
-    **dict.fromkeys(("time_steps", "hidden_size", *_IMAGE, "latent_size", "figure_size"), _size),
-    **dict.fromkeys(("write_size", "read_size"), _integer),
+    **dict.fromkeys(("time_steps", "hidden_size", *_IMAGE, "latent_size", "figure_size"), _within(1)),
+    **dict.fromkeys(("write_size", "read_size"), _within(0)),  # 0: no attention
     **dict.fromkeys(("attention", "binary"), _flag),
     "outputs": _one_of(STEPS, LEAN),
     "picture_fit": _one_of(PAD, COVER),

@@ -232,13 +232,17 @@ def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """(field number, value) of one message: bytes where the field has a length, else a number."""
     position, end = 0, len(view)
     while position < end:
+        start = position
         key, position = _varint(view, position)
         number, wire = key >> 3, key & 7
+        # ONNX Runtime's reader keeps 32 bits of a key: what has more would be one field here and another one there.
+        if number == 0 or key >= 1 << 32 or position - start > 5:
+            raise DrawError("it is not in ONNX's format")
         if wire == _VARINT:
             value, position = _varint(view, position)
             yield number, value
             continue
-        if number == 0 or wire not in (_BYTES, _FIXED64, _FIXED32):
+        if wire not in (_BYTES, _FIXED64, _FIXED32):
             raise DrawError("it is not in ONNX's format")
         if wire == _BYTES:
             length, position = _varint(view, position)
@@ -259,7 +263,7 @@ def _varint(view: memoryview, position: int) -> tuple[int, int]:
         byte = view[position]
         position += 1
         value |= (byte & 0x7F) << shift
-        if byte < 0x80:
+        if byte < 0x80 and value < 1 << 64:
             return value, position
     raise DrawError("it is not in ONNX's format")
 

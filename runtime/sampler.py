@@ -106,9 +106,9 @@ class Sampler(OpenedModel):
         """Pictures from noise of your own, [n, T, Z].
 
         Raises:
-            DrawError: the shape does not fit, or a number is not finite.
+            DrawError: the shape does not fit, or something is no finite number.
         """
-        own = np.asarray(noise, np.float32)
+        own = _floats(noise)
         expected = (self.metadata.time_steps, self.metadata.latent_size)
         if own.ndim != 3 or own.shape[1:] != expected or len(own) < 1:
             raise DrawError(f"noise must have shape [n, {expected[0]}, {expected[1]}], not {list(own.shape)}")
@@ -128,3 +128,13 @@ class Sampler(OpenedModel):
         return Samples(
             got[IMAGE], noise, got.get(CANVASES), got.get(WRITE_ATTENTION), seed, start, temperature
         )
+
+
+def _floats(noise: ArrayLike) -> Floats:
+    try:
+        given = np.asarray(noise)
+    except ValueError:  # lists of several lengths
+        given = np.array(None)
+    if given.dtype.kind not in "fiu":
+        raise DrawError("noise must be numbers in one array [n, T, Z]")
+    return given.astype(np.float32)

@@ -17,6 +17,7 @@ from ..pretrained import find_packaged, packaged_models
 from . import metadata as names
 from .batches import thread_count
 from .metadata import Metadata, interface
+from .noise import check_whole
 from .onnx_file import OnnxFile, parse
 from .providers import CUDA, ProviderError, create_session
 from .quantised import check_quantised
@@ -50,7 +51,7 @@ class Model:
         picture k must not depend on what else is asked for.
 
         Raises:
-            DrawError: ONNX Runtime fails, or the first of the outputs holds NaN or infinity.
+            DrawError: ONNX Runtime fails, or an output holds NaN or infinity or has another shape than its file declares.
         """
         rows = len(next(iter(inputs.values())))
         wanted = self.fixed_batch or max(rows, 2)
@@ -72,8 +73,15 @@ class Model:
             if "bad_alloc" in str(error):
                 raise MemoryError from error
             raise DrawError(f"{self.name}: running it failed: {first_line(error)}") from error
-        if not np.isfinite(results[0][:rows]).all():
-            raise DrawError(f"{self.name}: its {outputs[0]} is not finite: the file is damaged")
+        shapes = interface(self.metadata)[1]
+        for key, value in zip(outputs, results, strict=True):
+            # ONNX Runtime warns of another shape than the declared one, and gives it.
+            if value.shape != (wanted, *shapes[key]):
+                raise DrawError(
+                    f"{self.name}: its {key} came out as {list(value.shape)}: the file is damaged"
+                )
+            if not np.isfinite(value[:rows]).all():
+                raise DrawError(f"{self.name}: its {key} is not finite: the file is damaged")
         return {key: value[:rows] for key, value in zip(outputs, results, strict=True)}
 
 
@@ -112,10 +120,10 @@ class OpenedModel:
         """Pictures that go through the graph at once.
 
         Raises:
-            DrawError: less than 1, or not the size that the file was exported for.
+            DrawError: less than 1, no whole number, or not the size that the file was exported for.
         """
         fixed = self._model.fixed_batch
-        if asked is not None and asked < 1:
+        if asked is not None and (asked := check_whole(asked, "batch size")) < 1:
             raise DrawError(f"the batch size must be at least 1, not {asked}")
         if fixed is None:
             return asked or DEFAULT_BATCH[self.provider]
@@ -259,7 +267,7 @@ def _check_interface(session: Any, metadata: Metadata) -> int | None:
     if len(batches) != 1:
         raise DrawError("its inputs and outputs disagree on the batch size")
     batch = batches.pop()
-    if batch is not None and batch < 1:
+    if batch is not None and not 1 <= batch <= names.MAX_SIZE:
         raise DrawError(f"its batch size is {batch}")
     return batch
 

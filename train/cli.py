@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
 
 from ..console import VersionOption, make_app, option, run_app
 from ..models.config import Prior
@@ -28,13 +27,13 @@ def _preset_option(text: str, panel: str, *names: str, **more: Any) -> Any:
 @app.command()
 def command(
     preset: Annotated[
-        str,
+        str | None,
         option(
-            "digits, mnist, mnist-dynamic, mnist-no-attention, mnist-two-digit, svhn, cifar10, images,"
+            "digits (the default), mnist, mnist-dynamic, mnist-no-attention, mnist-two-digit, svhn, cifar10, images,"
             " labelled-images, mnist-paper, cluttered-mnist or cluttered-mnist-4.",
             _RUN,
         ),
-    ] = "digits",
+    ] = None,
     data_dir: DataDir = None,
     out: Annotated[Path | None, option("Run folder. Default: runs/PRESET.", _RUN)] = None,
     resume: Annotated[
@@ -215,16 +214,16 @@ def command(
     from .settings import Hardware, RunFolder
 
     changes, sizes = fields_of(given)
+    chosen = find_preset("digits" if preset is None else preset)
     hardware = Hardware(device, devices, compile_, cuda_graph, threads)
     start: Start | None = None  # of a run to resume: known once its folder is ours
     if resume:
         if init_from is not None or from_stage is not None:
             other = "--init-from" if init_from is not None else "--from-stage"
             raise DrawError(f"--resume goes on with a run's own weights: leave out {other}")
-        folder = RunFolder(out or Path("runs") / find_preset(preset).settings.preset)
+        folder = RunFolder(out or Path("runs") / chosen.settings.preset)
         folder.require_run()
     else:
-        chosen = find_preset(preset)
         initial = load_checkpoint(find_packaged(init_from, ".ckpt", "checkpoint")) if init_from else None
         start = begin(chosen, changes, sizes, initial, from_stage, bfloat16_pays(choose_device(device)))
         folder = RunFolder(out or Path("runs") / chosen.settings.preset)
@@ -235,13 +234,15 @@ def command(
             if rank.main:
                 lock.take()
             start = go_on(load_checkpoint(folder.last), changes, sizes, folder)
+            if preset is not None and start.settings.preset != chosen.settings.preset:
+                raise DrawError(f"--preset {preset}: {folder.path} is a run of {start.settings.preset}")
         elif rank.main:
             folder.require_fresh()
         from .launch import train
 
         code = train(start, folder, hardware, data_dir, lock, rank)
     if code:
-        raise typer.Exit(code)
+        sys.exit(code)
 
 
 def main() -> None:

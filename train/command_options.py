@@ -19,4 +19,6 @@ DataDir = Annotated[
         envvar="DRAW_DATA",
     ),
 ]
-Threads = Annotated[int | None, option("CPU threads. Default: the library's choice.", MACHINE, min=1)]
+Threads = Annotated[
+    int | None, option("CPU threads. Default: the library's choice.", MACHINE, min=1, max=1024)
+]

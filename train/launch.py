@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -60,7 +61,7 @@ def train(
     except RuntimeError as error:
         # PyTorch's own words for a full memory.
         if "can't allocate memory" in str(error) or "not enough memory" in str(error):
-            raise DrawError("out of memory; try a smaller --batch-size") from error
+            raise DrawError("out of memory; try a smaller --batch-size, or a smaller model") from error
         raise
 
 
@@ -75,6 +76,7 @@ def _train(
 ) -> int:
     fabric, main = make_fabric(hardware, rank), rank.main
     dataset = _load(start, data_dir, fabric.device)
+    start = _with_classes(start, dataset)
     _check_data(start, dataset)
     if main:
         # Before anything is written, and before the others start: what fails until here fails once.
@@ -98,9 +100,7 @@ def _train(
         trainer = Trainer(start, dataset, folder, fabric, hardware)
         if main:
             _announce(trainer, start)
-        interrupt = trainer.run(
-            lambda t: write_sheet(t.refresh_evaluated(), t.dataset, folder.samples, t.iteration)
-        )
+        interrupt = trainer.run(partial(_write_sheet, folder=folder.samples))
         if interrupt.signal is not None:
             if main:
                 note(f"stopped at iteration {trainer.iteration:,}; go on with:")
@@ -113,10 +113,19 @@ def _train(
         start = Start(place.next(), None, trainer.weights_only(), trainer.clock.seconds)
         if _data(start.settings) != _data(before):
             dataset = _load(start, data_dir, fabric.device)
+            _with_classes(start, dataset)
     if main:
         _finish(dataset, folder, trainer)
     fabric.barrier()
     return 0
+
+
+def _write_sheet(trainer: Trainer, folder: Path) -> None:
+    """A sheet that cannot be written, on a full disk for instance, is no reason to end a run."""
+    try:
+        write_sheet(trainer.refresh_evaluated(), trainer.dataset, folder, trainer.iteration)
+    except DrawError as error:
+        note(f"no sample sheet: {error}")
 
 
 def _with_compile(start: Start, hardware: Hardware, fabric: Fabric) -> Place:
@@ -155,6 +164,8 @@ def _announce(trainer: Trainer, start: Start) -> None:
         f" batch {settings.batch_size}, iterations {trainer.iteration:,} to {place.end:,}, on {where}"
         f"{', compiled' if settings.compile else ''}"
     )
+    if dataset.balance:
+        note(dataset.balance)
     if dataset.note:
         note(f"data set {dataset.name}: {dataset.note}")
     folder = trainer.folder.path
@@ -186,7 +197,10 @@ def _check_data(start: Start, dataset: Dataset) -> None:
 
     Others of the same number are said; another version of an image library already decodes a few values differently.
     """
-    kept = (start.resume.training if start.resume is not None else None) or {}
+    last = None if start.fresh else start.resume or start.initial  # the latter at the beginning of a stage
+    kept = (last.training if last is not None else None) or {}
+    if kept and _data(TrainSettings.from_dict(kept["settings"])) != _data(start.settings):
+        return  # the stage before had others
     before, checksum = kept.get("train_size"), kept.get("train_checksum")
     if before is not None and before != dataset.train_size:
         raise DrawError(
@@ -219,9 +233,22 @@ def _load(start: Start, data_dir: Path | None, device: torch.device) -> Dataset:
         shift=settings.shift,
     )
     dataset.check_fits(config.image)
-    if isinstance(config, ClassifierConfig):
-        dataset.check_classes(config.labels)
     return dataset
+
+
+def _with_classes(start: Start, dataset: Dataset) -> Start:
+    """The start with the data set's classes, where nothing has been trained on others: EMNIST's letters are not digits.
+
+    Raises:
+        DrawError: weights of other classes.
+    """
+    config = start.place.stage.config
+    if not isinstance(config, ClassifierConfig) or dataset.labels == config.labels:
+        return start
+    if not start.fresh or start.initial is not None or len(dataset.labels) < 2:
+        dataset.check_classes(config.labels)
+    note(f"{len(dataset.labels)} classes, the data set's: {', '.join(dataset.labels)}")
+    return dataclasses.replace(start, place=start.place.with_labels(dataset.labels))
 
 
 def _finish(dataset: Dataset, folder: RunFolder, trainer: Trainer) -> None:

@@ -85,7 +85,12 @@ def begin(
         if own:
             raise DrawError(f"--from-stage trains the preset's stages: leave out {option_names(sorted(own))}")
         if not 2 <= from_stage <= len(preset.stages):
-            has = f"has stages 1 to {len(preset.stages)}" if preset.stages else "has one stage"
+            last = len(preset.stages)
+            has = (
+                f"can begin at its stages 2 to {last}, and without the option at its first"
+                if last
+                else "has one stage"
+            )
             raise DrawError(f"--from-stage {from_stage}: preset {preset.settings.preset} {has}")
         if initial is None:
             raise DrawError("--from-stage needs --init-from: the weights that the stages before made")

@@ -13,6 +13,7 @@ from ..errors import DrawError
 GlimpseLoss = Literal["weighted", "last"]
 Precision = Literal["32-true", "bf16-mixed"]
 OptimizerName = Literal["adam", "soap"]
+_MOST = 10**12  # of anything that is counted
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class TrainSettings:
         for name in positive:
             if getattr(self, name) < 1:
                 raise DrawError(f"{name.replace('_', ' ')} must be at least 1, not {getattr(self, name)}")
+            if getattr(self, name) > _MOST:
+                raise DrawError(f"{name.replace('_', ' ')} must be at most {_MOST:,}")
         for name, is_valid, must in (
             ("learning_rate", 0 < self.learning_rate < 1, "the learning rate must be between 0 and 1"),
             (

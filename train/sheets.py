@@ -13,11 +13,13 @@ from ..models.classifier import GlimpseClassifier
 from ..models.config import ModelConfig
 from ..models.draw import Draw
 from ..runtime.pictures.drawing import (
+    MAX_SIDE,
     READ_COLOUR,
     WRITE_COLOUR,
     Rgb,
     arrange,
     centred,
+    chosen_steps,
     draw_windows,
     gap_width,
     sheet,
@@ -28,6 +30,7 @@ from .data.dataset import Dataset
 from .evaluation.figures import EVALUATION_SEED, image_noise
 
 PICTURES = 12  # rows of a sheet
+COLUMNS = 10  # steps or glimpses, the first and the last among them
 
 
 def write_sheet(model: Draw | GlimpseClassifier, dataset: Dataset, folder: Path, iteration: int) -> None:
@@ -43,23 +46,34 @@ def write_sheet(model: Draw | GlimpseClassifier, dataset: Dataset, folder: Path,
 def sample_sheet(model: Draw) -> Rgb:
     """One row per generated picture, one column per chosen step, with the write windows."""
     config = model.config
-    drawn = model.generate(image_noise(model, EVALUATION_SEED, 0, PICTURES))
+    rows, columns = _fitting(PICTURES, config.image_height), _fitting(COLUMNS, config.image_width)
+    drawn = model.generate(image_noise(model, EVALUATION_SEED, 0, rows))
     windows = (
         None if drawn.write_params is None else window_rows(drawn.write_params, config.write_size, config)
     )
     canvases = torch.sigmoid(drawn.canvases).cpu().numpy()
-    return sheet(canvases, windows, config.write_size, colour=WRITE_COLOUR)
+    steps = chosen_steps(config.time_steps, columns)
+    return sheet(canvases, windows, config.write_size, steps, colour=WRITE_COLOUR)
 
 
 @torch.no_grad()
 def glimpse_sheet(model: GlimpseClassifier, dataset: Dataset) -> Rgb:
     """Two rows per validation picture: the window moving over it, and what each glimpse sees, enlarged."""
     config = model.config
-    images = dataset.evaluation("valid").slice(0, PICTURES).images
+    scale = max(1, min(round(100 / config.image_width), MAX_SIDE // (4 * config.image_height)))
+    rows = _fitting(PICTURES, 2 * scale * config.image_height)
+    steps = np.array(chosen_steps(config.time_steps, _fitting(COLUMNS, scale * config.image_width))) - 1
+    images = dataset.evaluation("valid").slice(0, rows).images
     output = model(images)
-    rows = window_rows(output.attention, config.read_size, config)
-    scale = max(1, round(100 / config.image_width))
-    return glimpse_rows(images.cpu().numpy(), rows, output.glimpses.cpu().numpy(), scale, 2 * scale)
+    windows = window_rows(output.attention, config.read_size, config)[:, steps]
+    return glimpse_rows(
+        images.cpu().numpy(), windows, output.glimpses.cpu().numpy()[:, steps], scale, 2 * scale
+    )
+
+
+def _fitting(most: int, side: int) -> int:
+    """How many tiles of so many screen pixels a sheet has room for, up to ``most`` and at least one."""
+    return max(1, min(most, MAX_SIDE // (side + 8)))
 
 
 def glimpse_rows(

@@ -6,16 +6,18 @@ best.ckpt, and the guard against divergence, are its own too: longer sequences o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 
-from ..errors import DrawError
+from ..errors import DrawError, first_line
 from ..models.checkpoint import Checkpoint, build_model
-from ..models.config import ModelConfig, config_from_dict, config_to_dict, model_kind
+from ..models.config import ClassifierConfig, ModelConfig, config_from_dict, config_to_dict, model_kind
 from .settings import TrainSettings
 
 
@@ -77,6 +79,14 @@ class Place:
         plan = tuple(Stage(change(stage.settings), stage.config) for stage in self.plan)
         return Place(plan, self.index, self.first)
 
+    def with_labels(self, labels: tuple[str, ...]) -> Place:
+        """The same with classifiers of these classes in every stage."""
+        plan = tuple(
+            Stage(stage.settings, replace(cast(ClassifierConfig, stage.config), labels=labels))
+            for stage in self.plan
+        )
+        return Place(plan, self.index, self.first)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a checkpoint stores them."""
         plan = [
@@ -110,6 +120,8 @@ def place_of(checkpoint: Checkpoint) -> Place:
     training = checkpoint.training
     if training is None:
         raise DrawError("this is a weights-only checkpoint: it cannot be resumed (last.ckpt of a run can)")
+    if not isinstance(training, dict):
+        raise DrawError("the checkpoint's training state is damaged")
     settings = TrainSettings.from_dict(training.get("settings"))  # type: ignore[arg-type]
     stored = training.get("stages")
     if stored is None:
@@ -126,6 +138,15 @@ def place_of(checkpoint: Checkpoint) -> Place:
     except (KeyError, TypeError, ValueError) as error:
         raise DrawError(f"the checkpoint's stages are damaged: {error}") from error
     return place
+
+
+@contextmanager
+def reading_state(path: Path) -> Iterator[None]:
+    """What a training state of another model, or a damaged one, leads to becomes one DrawError that names its file."""
+    try:
+        yield
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise DrawError(f"{path}: its training state is damaged: {first_line(error, 200)}") from error
 
 
 def start_from(checkpoint: Checkpoint, place: Place, finished: bool = True) -> Start:

@@ -41,7 +41,7 @@ from .optimizer import WeightAverage, learning_rate, load_optimizer, make_optimi
 from .order import Order, derived_seed
 from .report import figures, line
 from .settings import Hardware, RunFolder
-from .stages import Start
+from .stages import Start, reading_state
 from .write_window import hold_write_windows, start_write_windows
 
 LOG_EVERY = 50  # iterations between rows of metrics.csv and updates of the bar
@@ -77,7 +77,10 @@ class Trainer:
         optimizer = make_optimizer(self._objective, settings, fabric.device, self._use_graph)
         state = start.resume.training if start.resume is not None else None
         if state is not None:
-            model.load_state_dict(state["model"])
+            with reading_state(folder.last):
+                model.load_state_dict(state["model"])
+                if not all(bool(torch.isfinite(w).all()) for w in model.state_dict().values()):
+                    raise ValueError("a weight is NaN or infinity")
         elif start.initial is not None:
             initial = start.initial
             fresh = model.state_dict()
@@ -99,15 +102,19 @@ class Trainer:
             functools.partial(image_noise, cast(Draw, self.evaluated), EVALUATION_SEED)
         )
         if start.resume is not None and state is not None:
-            load_optimizer(optimizer, state["optimizer"])
             self._check_machine(state.get("machine", self._machine))
             self.average.load(start.resume.weights)
-            self.iteration, self.best = start.resume.iteration, state["best"]
-            self.clock.seconds = state["seconds"]
-            self._bad_evaluations = state["bad_evaluations"]
+            self.iteration = start.resume.iteration
             self._metrics = dict(start.resume.metrics)
-            self._sums = {k: v.to(fabric.device) for k, v in state["sums"].items()}
-            self._counted = state["counted"]
+            with reading_state(folder.last):
+                load_optimizer(optimizer, state["optimizer"])
+                # The figure of a file that is gone would keep every later one from being written.
+                self.best = (
+                    None if state["best"] is None or not folder.best.exists() else float(state["best"])
+                )
+                self.clock.seconds = float(state["seconds"])
+                self._bad_evaluations, self._counted = int(state["bad_evaluations"]), int(state["counted"])
+                self._sums = {k: v.to(fabric.device) for k, v in state["sums"].items()}
 
     @property
     def model(self) -> Draw | GlimpseClassifier:
@@ -171,6 +178,10 @@ class Trainer:
         logbook = self._open_logbook()
         self._forward.train()
         since = self.iteration, self.clock.seconds  # of the last row
+        if self.iteration == end:  # it was stopped, or killed, at what is now its end
+            self._metrics |= (row := self._validate())
+            if self.fabric.is_global_zero:
+                self._keep_best(row)
         with Interrupt() as interrupt, progress(settings.preset, self.place.total) as bar:
             bar.advance(self.iteration)
             try:

@@ -29,6 +29,8 @@ def check_write_window(config: ModelConfig, pixels: float) -> None:
     if config.write_size < 2:
         raise DrawError("--write-window needs a --write-size of at least 2: one filter has no width")
     side = max(config.image_height, config.image_width)
+    if side < 2:
+        raise DrawError("--write-window is for pictures of more than one pixel")
     if not 0 < pixels <= side:
         raise DrawError(
             f"--write-window must be above 0 and at most the picture's {side} pixels, not {pixels:g}"

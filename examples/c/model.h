@@ -97,7 +97,7 @@ static int64_t lookup_size(const Model *model, const char *key) {
   char *value = lookup(model, key), *end = NULL;
   if (!value) fail("%s: the metadata lacks the key %s", model->file, key);
   long size = strtol(value, &end, 10);
-  if (end == value || *end || size < 1 || size > 65536) {
+  if (value[0] < '1' || value[0] > '9' || *end || size < 1 || size > 65536) {
     fail("%s: metadata key %s is no sensible size: %s", model->file, key, value);
   }
   release(model, value);

@@ -109,6 +109,7 @@ class Model {
     if (channels != 1 && channels != 3) throw wrong("no pictures of " + std::to_string(channels) + " channels");
     pixels = static_cast<std::size_t>(channels * height * width);  // below 2^48
     const Ort::TypeInfo input = session_.GetInputTypeInfo(0);
+    if (input.GetONNXType() != ONNX_TYPE_TENSOR) throw wrong("its input is no tensor");
     const std::vector<std::int64_t> shape = input.GetTensorTypeAndShapeInfo().GetShape();
     batch = shape.empty() ? 0 : std::max<std::int64_t>(shape[0], 0);  // -1 stands for a dynamic axis
   }
@@ -125,7 +126,8 @@ class Model {
 
   std::int64_t size(const char* key) const {
     const std::string value = text(key);
-    const bool digits = !value.empty() && value.size() < 6 && value.find_first_not_of("0123456789") == std::string::npos;
+    const bool digits = !value.empty() && value.size() < 6 && value[0] != '0' &&
+                        value.find_first_not_of("0123456789") == std::string::npos;
     const std::int64_t number = digits ? std::stoll(value) : 0;
     if (number < 1 || number > 65536) throw wrong(std::string("metadata key ") + key + " is no sensible size: " + value);
     return number;

@@ -2,7 +2,7 @@
 // prepare.js, others' shrunk if larger and centred on black ("pad"), or cropped and resized to fill the frame ("cover").
 
 import { cover } from "./cover.js";
-import { WORK, prepare as prepareLevels } from "./prepare.js";
+import { WORK, checkInk, prepare as prepareLevels } from "./prepare.js";
 
 const MAX_PIXELS = 64_000_000;
 
@@ -49,6 +49,7 @@ export function prepare(pixels, width, height, info, ink = "auto") {
     throw new RangeError(`${pixels.length} bytes are no RGBA picture of ${width} × ${height} pixels`);
   }
   if (info.channels !== 1 && info.channels !== 3) throw new RangeError(`no pictures of ${info.channels} channels`);
+  checkInk(ink);
   if (info.pictureFit === "cover") {
     const dark = ink === "dark";
     const image = cover(pixels, width, height, info, dark);

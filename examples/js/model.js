@@ -70,7 +70,7 @@ export class OpenedModel {
   static async open(source, { ort, sessionOptions, name = nameOf(source) } = {}) {
     Promise.resolve(ort).catch(() => {}); // its failure is said below, in its turn
     try {
-      const bytes = source instanceof Uint8Array ? source
+      const bytes = source instanceof Uint8Array ? (source.buffer instanceof ArrayBuffer ? source : source.slice())
         : source instanceof ArrayBuffer ? new Uint8Array(source)
         : source instanceof Blob ? new Uint8Array(await source.arrayBuffer())
         : await this.backend.read(source);
@@ -87,7 +87,7 @@ export class OpenedModel {
       try {
         return new this(runtime, session, info, checkInterface(session, info), bytes.length, name);
       } catch (error) {
-        session.release();
+        await session.release();
         throw error;
       }
     } catch (error) {
@@ -97,6 +97,7 @@ export class OpenedModel {
 
   #ort; #session; #inputs; #outputs;
   #queue = Promise.resolve(); // a session runs one batch at a time
+  #released = null;
 
   /** @hidden Use `open`. */
   constructor(ort, session, info, fixedBatch, size, name) {
@@ -118,6 +119,7 @@ export class OpenedModel {
    * @returns {Promise<Object<string, Float32Array>>} outputs by name, [count, ...]
    */
   runRows(count, feed, steps) {
+    if (this.#released) return Promise.reject(this.#failed("it has been released"));
     const result = this.#queue.then(() => this.#batches(count, feed, steps));
     this.#queue = result.catch(() => {});
     return result;
@@ -165,10 +167,9 @@ export class OpenedModel {
     return new Error(this.name ? `${this.name}: ${message}` : message);
   }
 
-  /** Give the memory back, once what is running is done. */
+  /** Give the memory back, once what is running is done; again, nothing happens. */
   release() {
-    this.#queue = this.#queue.then(() => this.#session.release());
-    return this.#queue;
+    return (this.#released ??= this.#queue.then(() => this.#session.release()));
   }
 }
 

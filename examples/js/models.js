@@ -40,7 +40,8 @@ function countPictures(model, images) {
 
 const part = (values, begin, rows, length) => values.slice(begin * length, (begin + rows) * length);
 
-const floats = (values) => (values instanceof Float32Array ? values : Float32Array.from(values));
+// Copied: a caller may use its buffer for the next picture before this one is read.
+const floats = (values) => Float32Array.from(values);
 
 /** Draws with a decoder. */
 export class Sampler extends OpenedModel {
@@ -69,8 +70,9 @@ export class Sampler extends OpenedModel {
     if (!Number.isInteger(count) || count < 1) {
       throw new RangeError(`noise must be [n, ${timeSteps}, ${latentSize}] numbers, not ${values.length} of them`);
     }
-    if (!values.every(Number.isFinite)) throw new RangeError("noise holds NaN or infinity");
-    return this.#draw(floats(values), count, steps);
+    const own = floats(values);
+    if (!own.every(Number.isFinite)) throw new RangeError("noise holds NaN or infinity");
+    return this.#draw(own, count, steps);
   }
 
   async #draw(values, count, steps) {

@@ -147,6 +147,7 @@ export class CheckLine {
   }
 
   toString() {
+    if (!this.#first) throw new Error("no pictures have been added to the check line");
     const numbers = [this.#sum / this.#values, ...this.#first].map((value) => value.toFixed(6));
     return ["check", hexadecimal(this.#hash), ...numbers].join(" ");
   }

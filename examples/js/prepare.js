@@ -18,6 +18,12 @@ const BLACK = Math.fround(0.12), WHITE = 0.5, STROKE = 0.4, LARGE = 1.2, SMALL =
  * @returns {{image: Float32Array, ink: string, steps: string[], warning: string}}
  */
 export function prepare(picture, shape, figureSize, ink = "auto") {
+  checkInk(ink);
+  const pixels = picture.height * picture.width;
+  if (!(pixels >= 1) || picture.levels.length !== picture.channels * pixels || (picture.alpha && picture.alpha.length !== pixels)) {
+    throw new RangeError(`${picture.levels.length} levels are no ${picture.channels} channels of ${picture.width} × ${picture.height} pixels`);
+  }
+  if (!picture.levels.every(Number.isFinite)) throw new RangeError("levels hold NaN or infinity");
   const { channels, height, width, levels, alpha } = figureSize ? averaged(picture) : picture;
   const plane = height * width;
   const over = (values) => ({ channels, height, width, values: alpha ? values.map((v, i) => v * alpha[i % plane]) : values });
@@ -53,6 +59,11 @@ export function prepare(picture, shape, figureSize, ink = "auto") {
   steps.push("cropped", `scaled from ${figure.side} to ${figureSize} pixels`);
   if (thickened) steps.push("thickened");
   return { image, ink: found.kind, steps, warning };
+}
+
+/** Throws unless this is what the ink may be said to be. */
+export function checkInk(ink) {
+  if (!["auto", "light", "dark"].includes(ink)) throw new RangeError(`ink is auto, light or dark, not ${ink}`);
 }
 
 /** Averaged over squares of so many pixels that no side has more than WORK; colours count as much as they are seen. */

@@ -37,7 +37,12 @@ function writePicture(path, { channels, height, width }, image) {
 
 /** A picture file as the model's input, prepared as draw-classify does. */
 function readPicture(path, info) {
-  const bytes = readFileSync(path);
+  let bytes;
+  try {
+    bytes = readFileSync(path);
+  } catch (error) {
+    throw new Error(`${path}: ${error.message}`);
+  }
   // The header is text: three numbers after blanks and comments, then one blank, then the pixels.
   const blank = "(?:[ \\t\\r\\n]|#[^\\n]*\\n)+";
   const header = new RegExp(`^P([56])${blank}([0-9]+)${blank}([0-9]+)${blank}([0-9]+)[ \\t\\r\\n]`)
@@ -78,7 +83,7 @@ async function sample(path, seed, start, count, temperature, prefix, noisePath) 
       writePicture(`${prefix}${first + BigInt(k)}.${info.channels === 3 ? "ppm" : "pgm"}`, info, image);
     }
   }
-  console.log(String(check));
+  process.stdout.write(`${check}\n`);
 }
 
 async function classify(path, pictures) {
@@ -86,7 +91,7 @@ async function classify(path, pictures) {
   for (const picture of pictures) {
     const image = readPicture(picture, classifier.info);
     const { answers, probabilities } = await classifier.classify(image, { steps: false });
-    console.log(`${picture}: ${answers[0]} ${Math.max(...probabilities).toFixed(6)}`);
+    process.stdout.write(`${picture}: ${answers[0]} ${Math.max(...probabilities).toFixed(6)}\n`);
   }
 }
 
@@ -105,6 +110,10 @@ function parseTemperature(text) {
 }
 
 const [verb, file, ...rest] = process.argv.slice(2);
+process.stdout.on("error", (error) => { // a full disk; a reader that went away is no error worth a word
+  if (error.code !== "EPIPE") console.error(`draw: error: stdout: ${error.message}`);
+  process.exitCode = 1;
+});
 try {
   const factor = verb === "sample" && rest.length >= 3 && rest.at(-2) === "--temperature" ? rest.splice(-2)[1] : "1";
   if (verb === "sample" && rest.length >= 1 && rest.length <= 5) {

@@ -20,7 +20,7 @@ await start();
 function readAddress() {
   const wanted = new URLSearchParams(location.hash.slice(1));
   const seed = wanted.get("seed"), picture = Number(wanted.get("picture"));
-  if (/^[0-9]{1,20}$/.test(seed ?? "")) writing.seed = BigInt.asUintN(64, BigInt(seed));
+  if (/^[0-9]{1,20}$/.test(seed ?? "") && BigInt(seed) < 2n ** 64n) writing.seed = BigInt(seed);
   const temperature = Number(wanted.get("temperature") || 1);
   writing.temperature = temperature >= 0 && temperature <= Number(writing.warmth.max) ? temperature : 1;
   if (Number.isInteger(picture) && picture >= 0 && picture < 16) writing.chosen = picture;
@@ -29,21 +29,27 @@ function readAddress() {
 /** models.json names the files; ?decoder=…&classifier=… names others of this site. */
 async function start() {
   const asked = new URLSearchParams(location.search);
-  let names = { decoder: asked.get("decoder"), classifier: asked.get("classifier") };
-  if (!names.decoder && !names.classifier) {
+  const names = { decoder: asked.get("decoder"), classifier: asked.get("classifier") };
+  if (!names.decoder || !names.classifier) {
     try {
-      names = JSON.parse(new TextDecoder().decode(await download("models.json")));
+      const ours = JSON.parse(new TextDecoder().decode(await download("models.json")));
+      for (const kind of Object.keys(names)) names[kind] ??= ours[kind];
     } catch (error) {
+      if (names.decoder || names.classifier) return open(names);
       const message = `models.json: ${error.message}. Assemble the page with build.py, or open a model file here.`;
       writing.fail(message, "No model came with this page.");
       reading.fail(message, "No model came with this page.");
       return;
     }
   }
-  const open = (panel, name, what) =>
-    name ? panel.openModel(name) : panel.fail(`draw-export --graph ${what} makes a file that can be opened here.`, `No ${what} came with this page.`);
-  await open(writing, names.decoder, "decoder");
-  await open(reading, names.classifier, "classifier");
+  await open(names);
+}
+
+async function open(names) {
+  for (const [panel, what] of [[writing, "decoder"], [reading, "classifier"]]) {
+    if (names[what]) await panel.openModel(names[what]);
+    else panel.fail(`draw-export --graph ${what} makes a file that can be opened here.`, `No ${what} came with this page.`);
+  }
 }
 
 /** Drawings go from the upper half to the lower one; files may be dropped anywhere. */
@@ -76,13 +82,14 @@ function connect() {
   };
 
   addEventListener("hashchange", () => {
+    if (!/[#&](seed|picture|temperature)=/.test(location.hash)) return; // a link within the page
     const before = writing.address;
     readAddress();
     if (writing.model && before !== writing.address) writing.draw(writing.seed);
   });
 
   const take = async (file) => {
-    if (!file.name?.endsWith(".onnx")) return reading.readFile(file);
+    if (!file.name?.toLowerCase().endsWith(".onnx")) return reading.readFile(file);
     let type;
     try {
       type = readMetadata(new Uint8Array(await file.arrayBuffer())).model_type;
@@ -93,11 +100,13 @@ function connect() {
   };
   const stage = reading.part("stage");
   addEventListener("dragover", (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
     stage.classList.add("over");
   });
   addEventListener("dragleave", (event) => event.relatedTarget ?? stage.classList.remove("over"));
   addEventListener("drop", (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return; // text goes where it is dropped
     event.preventDefault();
     stage.classList.remove("over");
     for (const file of event.dataTransfer.files) take(file);

@@ -161,15 +161,21 @@ export class Reading extends Panel {
 
   /** A picture file, a Blob of the clipboard, or whatever was dropped. */
   async readFile(file) {
-    if (!this.model) return;
+    const { model } = this;
+    if (!model) return;
+    const round = ++this.round; // whatever the visitor does meanwhile counts more
+    const wanted = () => round === this.round && model === this.model;
+    this.say(`Reading ${file.name ?? "the picture"} …`);
     try {
-      const { image, steps, warning } = await readPicture(file, this.model.info, this.part("ink").value);
+      await new Promise((resolve) => setTimeout(resolve)); // decoding may take seconds: let the line be seen
+      const { image, steps, warning } = await readPicture(file, model.info, this.part("ink").value);
+      if (!wanted()) return;
       this.file = file;
       const done = steps.length ? ` Prepared: ${steps.join(", ")}.` : "";
       const hint = warning ? ` The model knows nothing like it: ${warning}.` : "";
       await this.look(image, `${file.name ?? "The picture"} is read.${done}${hint}`);
     } catch (error) {
-      this.say(error.message);
+      if (wanted()) this.say(error.message);
     }
   }
 
@@ -212,7 +218,7 @@ export class Reading extends Panel {
       });
     };
     canvas.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0) return;
+      if (event.button !== 0 || !event.isPrimary) return; // one finger draws: a palm that rests does not
       canvas.setPointerCapture(event.pointerId);
       this.part("stage").classList.remove("blank");
       this.scene = this.scene.slice(); // a run may still be reading the old one
@@ -222,7 +228,7 @@ export class Reading extends Panel {
       follow();
     });
     canvas.addEventListener("pointermove", (event) => {
-      if (!last) return;
+      if (!last || !event.isPrimary) return;
       for (const part of event.getCoalescedEvents?.() ?? [event]) {
         const next = place(part);
         stroke(last, next);
@@ -231,8 +237,8 @@ export class Reading extends Panel {
       this.stage.show(this.scene);
       follow();
     });
-    const lift = () => {
-      if (!last) return;
+    const lift = (event) => {
+      if (!last || !event.isPrimary) return;
       last = null;
       this.file = null;
       this.look(this.scene, "Your drawing.");

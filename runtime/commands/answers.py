@@ -128,7 +128,7 @@ class Answers:
         second = 8 + max(map(len, labels))
         print(f"{'picture':<{width}}  {'answer':<{column}}  probability  {'runner-up':<{second}}  prepared")
         for name, row, done in zip(names, self.probabilities, map(_shown, self.done), strict=True):
-            best, next_ = (int(k) for k in row.argsort()[::-1][:2])
+            best, next_ = (int(k) for k in (-row).argsort(kind="stable")[:2])  # of a tie the first, as argmax
             is_open = self.is_open(float(row[best]))
             answer = OPEN if is_open else labels[best]
             likeliest = f"{labels[best]} " if is_open else ""

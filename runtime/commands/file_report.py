@@ -53,11 +53,11 @@ def report(path: str) -> tuple[list[tuple[str, str]], list[str]]:
     lines += [*_about(metadata), *_graph(declared)]
     problems = []
     try:
-        lines.append(("runs", _tried(path, metadata)))
+        lines.append(("runs", _tried(data, metadata)))
     except ProviderError as error:  # the machine's fault, not the file's
         lines.append(("runs", f"not tried: {error}"))
     except DrawError as error:
-        problems.append(str(error).removeprefix(f"{path}: "))
+        problems.append(str(error).removeprefix("the model: "))
     if metadata.draw_onnx_version:
         lines.append(("written by", f"draw-export {metadata.draw_onnx_version}, {_comparison(metadata)}"))
     changed, digest = list(evidence(declared, metadata)), metadata.graph_sha256
@@ -146,11 +146,11 @@ def _weights(declared: OnnxFile) -> dict[str, int]:
     return {_TYPES.get(number, f"type {number}"): n for number, n in counted}
 
 
-def _tried(path: str, metadata: Metadata) -> str:
+def _tried(data: bytes, metadata: Metadata) -> str:
     """Opened and run once, on zeros, on the CPU."""
     import numpy as np
 
-    model = open_model(path, metadata.model_type, "cpu")
+    model = open_model(data, metadata.model_type, "cpu")
     inputs, outputs = interface(metadata)
     feeds = {name: np.zeros((1, *shape), np.float32) for name, shape in inputs.items()}
     model.run(feeds, list(outputs))

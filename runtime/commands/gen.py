@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -151,6 +151,8 @@ def command(
         raise DrawError(
             f"{onnx} holds finished pictures only, no steps for --png: use --grid, or export it with --outputs steps"
         )
+    if boxes and given(context, "boxes") and not (sampler.has_steps and sampler.metadata.attention):
+        raise DrawError(f"{onnx} gives no windows to draw: leave out --boxes")
     if gif is not None and not sampler.has_steps:
         note(
             "this file holds finished pictures only: the GIF shows one picture per frame;"
@@ -179,9 +181,11 @@ def _check_usage(context: typer.Context, outputs: dict[str, Path | None], check:
     if given(context, "interpolate"):
         if wanted != ["--gif"]:
             raise typer.BadParameter("--interpolate writes a GIF and nothing else: give --gif FILE alone.")
-        for name in ("seed", "steps"):
+        for name in ("seed", "steps", "boxes"):
             if given(context, name):
-                raise typer.BadParameter(f"--interpolate goes from seed A to seed B: leave out --{name}.")
+                raise typer.BadParameter(
+                    f"--interpolate shows finished pictures from seed A to seed B: leave out --{name}."
+                )
     elif given(context, "frames"):
         raise typer.BadParameter("--frames is for --interpolate.")
     gif, png, grid = ({name: outputs[name]} for name in ("--gif", "--png", "--grid"))
@@ -237,8 +241,10 @@ def _sample(sampler: Sampler, job: _Job, line: CheckLine | None) -> Samples | No
                         writer.append(name, rows)
             if line is not None:
                 line.add(part)
-            if job.gif or job.png or job.grid:
+            if job.gif or job.png:
                 parts.append(part)
+            elif job.grid:
+                parts.append(replace(part, canvases=None, write_attention=None))
             bar.advance(len(part))
         if writer is not None:
             writer.put("seed", np.array(job.seed, np.uint64))

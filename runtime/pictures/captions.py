@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...streams import printable
 from .drawing import GAP_COLOUR, Rgb
 
 
@@ -14,6 +15,7 @@ def captioned(tile: Rgb, text: str) -> Rgb:
     """
     from PIL import Image, ImageDraw, ImageFont
 
+    text = printable(text)  # a class may be called anything
     width = tile.shape[1]
     strip = Image.new("L", (width, caption_height(width)), GAP_COLOUR[0])
     draw = ImageDraw.Draw(strip)

@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 from ...errors import DrawError
+from ...streams import printable
 from ..confusion import Confusion, short
 from .drawing import write_png
 
@@ -22,14 +23,14 @@ def write_confusion(path: str | os.PathLike[str], confusion: Confusion) -> None:
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    labels, counts = confusion.labels, confusion.counts
+    labels, counts = [short(printable(label), _LETTERS) for label in confusion.labels], confusion.counts
     size = len(labels)
     if size > MAX_CLASSES:
         raise DrawError(f"a picture of {size} classes would be too large: {MAX_CLASSES} at most")
     cell = max(4, min(48, 1600 // size))
     font = ImageFont.load_default(max(8, min(15, cell - 4)))
     measure = ImageDraw.Draw(Image.new("L", (1, 1))).textlength
-    longest = max(measure(short(label, _LETTERS), font) for label in labels)
+    longest = max(measure(label, font) for label in labels)
     margin = int(longest) + 34 if cell >= 10 else 24
     side = margin + size * cell + 8
     picture = Image.new("RGB", (side, side), "white")
@@ -55,8 +56,8 @@ def write_confusion(path: str | os.PathLike[str], confusion: Confusion) -> None:
     if cell >= 10:
         for k, label in enumerate(labels):
             middle = margin + k * cell + cell / 2
-            draw.text((margin - 6, middle), short(label, _LETTERS), "black", font, anchor="rm")
+            draw.text((margin - 6, middle), label, "black", font, anchor="rm")
             name = Image.new("RGB", (int(longest) + 4, cell), "white")
-            ImageDraw.Draw(name).text((2, cell / 2), short(label, _LETTERS), "black", font, anchor="lm")
+            ImageDraw.Draw(name).text((2, cell / 2), label, "black", font, anchor="lm")
             picture.paste(name.rotate(90, expand=True), (margin + k * cell - 1, margin - name.width - 4))
     write_png(path, np.asarray(picture))

@@ -114,7 +114,13 @@ def grid(images: ArrayLike, scale: int | None = None) -> Rgb:
 
 
 def grid_layout(count: int, width: int, height: int, scale: int | None, side: int = 1000) -> tuple[int, int]:
-    """(columns, scale) of a grid, within ``side`` screen pixels unless a scale is given; DrawError where too large."""
+    """(columns, scale) of a grid, within ``side`` screen pixels unless a scale is given.
+
+    Raises:
+        DrawError: no picture, or a grid beyond use.
+    """
+    if count < 1:
+        raise DrawError("there is no picture to show")
     columns = grid_columns(count, width, height)
     scale = scale or fitting_scale(columns, math.ceil(count / columns), width, height, side)
     check_size(*arranged_size(count, columns, width * scale, height * scale, gap_width(scale)))
@@ -174,10 +180,15 @@ def sheet(
         steps: 1-based step numbers, ten spread over T unless given.
         scale: screen pixels per pixel; fitting unless given.
         colour: of the windows.
+
+    Raises:
+        DrawError: no such step, no picture, or a sheet beyond use.
     """
     frames = np.asarray(canvases, np.float32)
     count, total, _, height, width = frames.shape
     steps = list(steps) if steps is not None else chosen_steps(total)
+    if not (steps and all(1 <= step <= total for step in steps)):
+        raise DrawError(f"there are steps 1 to {total}, not {steps}")
     blocks, scale = sheet_layout(count, len(steps), width, height, scale)
     rows = math.ceil(count / blocks)
     gap = gap_width(scale)
@@ -199,7 +210,9 @@ def sheet(
 
 
 def sheet_layout(count: int, steps: int, width: int, height: int, scale: int | None) -> tuple[int, int]:
-    """(blocks side by side, scale) of a sheet; raises DrawError where it would be too large."""
+    """(blocks side by side, scale) of a sheet; raises DrawError for none, or where it would be too large."""
+    if count < 1:
+        raise DrawError("there is no picture to show")
     blocks = grid_columns(count, steps * (width + 1) + 2, height + 1)
     rows = math.ceil(count / blocks)
     scale = scale or fitting_scale(blocks * steps, rows, width, height, side=1200, limit=6)

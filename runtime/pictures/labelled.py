@@ -141,7 +141,7 @@ def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
         if dtype.hasobject:
             raise DrawError(f"{archive.filename}: {name} holds Python objects, which are never loaded")
         size = math.prod(shape) * dtype.itemsize
-        if size > min(MAX_BYTES, info.file_size):
+        if min(shape, default=0) < 0 or size > min(MAX_BYTES, info.file_size):
             raise DrawError(
                 f"{archive.filename}: {name} claims {size} bytes, more than it holds or than is read"
             )
@@ -181,13 +181,11 @@ def _class_numbers(found: NDArray[Any], labels: tuple[str, ...], count: int) -> 
         if unknown:
             raise DrawError(f"label {unknown[0]!r} is none of the model's: {', '.join(labels)}")
         return np.array([labels.index(name) for name in found.tolist()], np.int64)
-    if found.dtype.kind == "f" and (found == np.floor(found)).all():
-        found = found.astype(np.int64)
-    if found.dtype.kind not in "iu":
+    whole = found.dtype.kind in "iu" or (found.dtype.kind == "f" and (found == np.floor(found)).all())
+    if not whole:
         raise DrawError(f"labels must be class numbers or names, not {found.dtype}")
-    numbers = found.astype(np.int64)
-    if numbers.min() < 0 or numbers.max() >= len(labels):
+    if found.min() < 0 or found.max() >= len(labels):
         raise DrawError(
-            f"labels run from {numbers.min()} to {numbers.max()}, the model's from 0 to {len(labels) - 1}"
+            f"labels run from {found.min()} to {found.max()}, the model's from 0 to {len(labels) - 1}"
         )
-    return numbers
+    return found.astype(np.int64)

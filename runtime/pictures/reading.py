@@ -227,7 +227,7 @@ def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
             if width * height > MAX_PIXELS:
                 raise DrawError(f"{path} has {width} x {height} pixels, {limit}")
             picture.load()
-            yield ImageOps.exif_transpose(picture)
+            yield ImageOps.exif_transpose(_with_alpha(picture))
     except (DrawError, MemoryError):
         raise
     except Image.UnidentifiedImageError:
@@ -265,7 +265,10 @@ def check_images(images: ArrayLike, shape: Shape) -> NDArray[np.float32]:
     Raises:
         DrawError: another shape or range, or not finite.
     """
-    array = np.asarray(images)
+    try:
+        array = np.asarray(images)
+    except ValueError:
+        raise DrawError("images must be one array: pictures of one size") from None
     channels, height, width = shape
     if array.ndim == 3 and channels == 1 and array.shape[1:] == (height, width):
         array = array[:, None]
@@ -291,6 +294,21 @@ def _reduced(picture: Image.Image, shape: Shape) -> Image.Image:
         return picture
     times = min(max(picture.width / shape[2], picture.height / shape[1]) / 2, *picture.size)
     return picture.reduce(int(times)) if times >= 2 else picture
+
+
+def _with_alpha(picture: Image.Image) -> Image.Image:
+    """A deep grey picture of which one level is transparent in whole bytes, as LA: Pillow converts the others alone."""
+    from PIL import Image
+
+    key = picture.info.get("transparency")
+    if not (picture.mode.startswith("I") and isinstance(key, int)):
+        return picture
+    levels = np.asarray(picture)
+    alpha = np.where(levels == key, 0, 255).astype(np.uint8)
+    grey = Image.fromarray(np.clip(levels / 257 + 0.5, 0, 255).astype(np.uint8))
+    plain = Image.merge("LA", (grey, Image.fromarray(alpha)))
+    plain.info = {name: value for name, value in picture.info.items() if name != "transparency"}
+    return plain
 
 
 def _in_plain_mode(picture: Image.Image) -> Image.Image:

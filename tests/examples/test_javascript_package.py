@@ -236,6 +236,15 @@ def test_levels_back_to_bytes(run) -> None:
             "noise must be [n, 3, 2] numbers",
         ),
         (
+            "draw.prepare(new Uint8Array(4), 1, 1, { channels: 1, height: 1, width: 1 }, 'Dark')",
+            "ink is auto, light or dark, not Dark",
+        ),
+        (
+            "draw.prepareLevels({ channels: 1, height: 2, width: 2, levels: new Float32Array(3), alpha: null }, {}, 0)",
+            "3 levels are no 1 channels of 2 × 2 pixels",
+        ),
+        ("String(new draw.CheckLine(0n, 3, 2))", "no pictures have been added"),
+        (
             "draw.prepare(new Uint8Array(7), 1, 1, { channels: 1, height: 1, width: 1 })",
             "no RGBA picture of 1",
         ),
@@ -246,6 +255,22 @@ def test_mistakes(run, fake: Path, code: str, words: str) -> None:
     message = run(program, str(fake))
     assert words in message
     assert "\n" not in message
+
+
+def test_released_models_and_buffers_used_again(run, fake: Path) -> None:
+    """A model is released once, and says so; a caller's buffer may be another picture before the first is read."""
+    code = """
+        const model = await draw.Classifier.open(given);
+        const picture = Float32Array.from({ length: 480 }, (_, i) => (7 * i) % 256 / 255), buffer = picture.slice();
+        const early = model.classify(buffer);
+        buffer.fill(0);
+        const expected = await model.classify(picture), got = await early;
+        await Promise.all([model.release(), model.release()]);
+        const after = await model.classify(picture).catch((error) => error.message);
+        return [Array.from(got.logits), Array.from(expected.logits), after];"""
+    got, expected, after = run(code, str(fake / "classifier.onnx"))
+    assert got == expected
+    assert after == f"{fake / 'classifier.onnx'}: it has been released"
 
 
 def test_both_entries_export_what_is_declared(packed: Path, run) -> None:

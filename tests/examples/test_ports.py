@@ -246,6 +246,8 @@ def test_wrong_type(port, fake: Path, tmp_path: Path) -> None:
         ({"latent_size": None}, "the metadata lacks the key latent_size"),
         ({"time_steps": "three"}, "metadata key time_steps is no sensible size: three"),
         ({"time_steps": "0"}, "metadata key time_steps is no sensible size: 0"),
+        ({"time_steps": "03"}, "metadata key time_steps is no sensible size: 03"),
+        ({"time_steps": "+3"}, "metadata key time_steps is no sensible size: +3"),
         ({"image_width": "99999999999999999999"}, "metadata key image_width is no sensible size"),
         ({"noise_stream": "mersenne-1"}, "unknown noise_stream mersenne-1"),
         ({"image_channels": "2"}, "no pictures of 2 channels"),
@@ -287,6 +289,23 @@ def test_a_model_that_is_not_ours(port, edited, tmp_path: Path) -> None:
 
     model = edited("decoder", **{e.key: None for e in onnx.load(edited("decoder")).metadata_props})
     fails(port, "sample", model, 1, words="not a file that draw-export wrote", cwd=tmp_path)
+
+
+def test_an_input_that_is_no_tensor(port, fake: Path, tmp_path: Path) -> None:
+    import onnx
+    from onnx import helper
+
+    model = onnx.load(fake / "decoder.onnx")
+    model.graph.input[0].type.CopyFrom(
+        helper.make_sequence_type_proto(helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None))
+    )
+    model.graph.node.insert(0, helper.make_node("SequenceAt", ["noise", "at"], ["first"], "at"))
+    model.graph.initializer.append(helper.make_tensor("at", onnx.TensorProto.INT64, [], [0]))
+    for node in list(model.graph.node)[1:]:
+        node.input[:] = ["first" if name == "noise" else name for name in node.input]
+    path = tmp_path / "sequence.onnx"
+    path.write_bytes(model.SerializeToString())
+    fails(port, "sample", path, 1, words="sequence.onnx: ", cwd=tmp_path)
 
 
 def test_outputs_that_cannot_be_written(port, fake: Path, tmp_path: Path) -> None:

@@ -81,6 +81,17 @@ def compare(rows: list[dict[str, Any]], model: Path, pictures: Path) -> None:
     np.testing.assert_array_equal(got, expected.probabilities.max(1))
 
 
+def test_blocks_in_any_order(bulk, fake: Path) -> None:
+    """Ray joins blocks as they are done: numbers of a batch need not follow one another."""
+    model = fake / "decoder.onnx"
+    numbers = np.array([7, 8, 9, 2, 3, 2**63, 0], np.uint64)
+    got = bulk.Draw(model.read_bytes(), 5, 1.0)({"number": numbers})
+    assert got["number"].tolist() == numbers.tolist()
+    sampler = Sampler(model, "cpu")
+    for number, image in zip(numbers.tolist(), got["image"], strict=True):
+        assert np.array_equal(image, sampler.sample(1, 5, number, steps=False).images[0])
+
+
 @pytest.mark.parametrize(
     ("name", "actors"), [("classifier", 1), ("classifier", 2), ("classifier-figures", 2)]
 )

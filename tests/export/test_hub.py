@@ -183,6 +183,29 @@ def test_a_failed_parity_leaves_no_folder(export, saved, tmp_path: Path, monkeyp
     assert not (tmp_path / "new").exists()
 
 
+def test_a_full_disk_leaves_the_old_folder(export, saved, tmp_path: Path, monkeypatch) -> None:
+    folder = tmp_path / "hub"
+    assert export("--ckpt", saved("attention"), "--hub", folder)[0] == 0
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+
+    def full(path: Path, *_: object) -> None:
+        raise DrawError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr("draw_onnx.export.hub.save_weights", full)
+    code, _, err = export("--ckpt", saved("attention"), "--hub", folder, "--time-steps", 2)
+    assert (code, f"cannot write {folder}/model.safetensors: No space left on device\n" in err) == (1, True)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_a_gate_of_eight_bits_is_not_the_scorers(export, saved, tmp_path: Path) -> None:
+    options = ("--dtype", "int8", "--atol", 0.25)
+    assert export("--ckpt", saved("no attention, colour"), "--hub", tmp_path / "hub", *options)[0] == 0
+    gates = {name: peek(tmp_path / "hub" / f"{name}.onnx").parity_atol for name in ("decoder", "scorer")}
+    assert gates == {"decoder": "0.25", "scorer": "1e-05"}
+    text = (tmp_path / "hub" / "README.md").read_text()
+    assert "| pictures within 0.25 on average, at every step |" in text
+
+
 def test_mistakes(export, saved, tmp_path: Path) -> None:
     """Said before the work, and nothing is touched."""
     path = saved("attention")
@@ -198,8 +221,9 @@ def test_mistakes(export, saved, tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.mkdir()
     (own / "classifier.onnx").write_text("somebody's")
-    assert export("--ckpt", path, "--hub", own, "--no-check")[0] == 0
-    assert (own / "classifier.onnx").read_text() == "somebody's"
+    code, _, err = export("--ckpt", path, "--hub", own, "--no-check")
+    assert (code, "holds classifier.onnx and no card that --hub wrote" in err) == (1, True)
+    assert [(p.name, p.read_text()) for p in own.iterdir()] == [("classifier.onnx", "somebody's")]
     code, _, err = export("--ckpt", path, "--hub", tmp_path / "new", "-o", tmp_path / "nowhere" / "x.onnx")
     assert (code, "nowhere does not exist" in err, (tmp_path / "new").exists()) == (1, True, False)
     code, _, err = export("--ckpt", mine, "-o", tmp_path / "x.onnx")

@@ -125,6 +125,18 @@ def test_missing_folder_and_text(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "x.onnx")
 
 
+@pytest.mark.parametrize("at", [0, 7, -1])
+def test_a_bit_of_a_weight_that_has_turned(file: Path, at: int) -> None:
+    """torch.load checks no sum: the archive's are."""
+    weight = make(CONFIGS[0]).weights["mu.weight"].numpy().tobytes()
+    content = bytearray(file.read_bytes())
+    assert content.count(weight) == 1
+    content[content.index(weight) + at % len(weight)] ^= 4
+    file.write_bytes(content)
+    with pytest.raises(DrawError, match="damaged"):
+        load_checkpoint(file)
+
+
 class Bomb:
     """Unpickling this would write a file."""
 

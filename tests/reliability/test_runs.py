@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ import torch
 from PIL import Image
 
 from draw_onnx.errors import DrawError
-from draw_onnx.models.checkpoint import load_checkpoint
+from draw_onnx.models.checkpoint import load_checkpoint, save_checkpoint
 from draw_onnx.train import cli, launch
 from draw_onnx.train.interrupt import Interrupt
 from draw_onnx.train.run_lock import RunLock
@@ -60,6 +61,44 @@ def test_left_over_variables_change_nothing(train, tmp_path: Path, monkeypatch: 
         assert (code, error.count("\n")) == (1, 1)
         assert "already holds a run" in error
     assert (tmp_path / "run" / "last.ckpt").read_bytes() == before
+
+
+def test_a_run_whose_best_weights_are_gone(train, tmp_path: Path) -> None:
+    """They are the ones it ends with, validated anew; a run is not taken for another preset's."""
+    folder = tmp_path / "run"
+    assert train("--out", folder, *SHORT)[0] == 0
+    figure = (folder / "test.txt").read_text()
+    for name in ("best.ckpt", "best.safetensors", "test.txt"):
+        (folder / name).unlink()
+    code, error = train("--resume", "--preset", "mnist", "--out", folder)
+    assert (code, error.splitlines()[-1].endswith("is a run of digits")) == (1, True)
+    code, error = train("--resume", "--out", folder)
+    assert code == 0, error
+    assert (folder / "test.txt").read_text() == figure
+    (folder / "best.ckpt").unlink()
+    code, error = train("--resume", "--out", folder, "--iterations", 8)
+    assert code == 0, error
+    assert load_checkpoint(folder / "best.ckpt").iteration == 8
+
+
+def test_damaged_training_states_are_one_line(train, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert train("--out", folder, *SHORT)[0] == 0
+    whole = load_checkpoint(folder / "last.ckpt")
+    state: dict[str, Any] = dict(whole.training or {})
+    nan = {name: torch.full_like(value, torch.nan) for name, value in state["model"].items()}
+    for change in (
+        {"model": nan},
+        {"model": {}},
+        {"optimizer": {}},
+        {"sums": {"loss": 3}},
+        {"seconds": None},
+    ):
+        whole.training = {**state, **change}
+        save_checkpoint(folder / "last.ckpt", whole)
+        code, error = train("--resume", "--out", folder, "--iterations", 9)
+        last = error.splitlines()[-1]
+        assert (code, f"{folder / 'last.ckpt'}: its training state is damaged: " in last) == (1, True), error
 
 
 def test_a_folder_in_use(train, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -198,6 +199,40 @@ def test_labels_that_command_a_terminal_are_shown_escaped(
     assert got.code == 0, got.err
     assert "\x1b" not in got.out
     assert "\\x1b[31m" in got.out
+
+
+def test_a_label_of_two_lines(run, fake: Path, scenes: list[Path], tmp_path: Path, with_metadata) -> None:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(
+        with_metadata((fake / "classifier.onnx").read_bytes(), {"labels": "cir\ncle,line,cross"})
+    )
+    folder = tmp_path / "classes" / "line"
+    folder.mkdir(parents=True)
+    scenes[0].rename(folder / "a.png")
+    for arguments in (
+        [*scenes[1:], "--gif", tmp_path / "x.gif"],
+        [folder.parent, "--confusion", tmp_path / "x.png"],
+    ):
+        got = run("classify", "--onnx", path, *arguments)
+        assert (got.code, arguments[-1].exists()) == (0, True), got.err
+
+
+def test_of_two_equal_classes_all_name_the_first(
+    run, fake: Path, scenes: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = Classifier.stream
+
+    def even(self, batches, steps=True):
+        for got in call(self, batches, steps):
+            yield dataclasses.replace(got, probabilities=np.full_like(got.probabilities, 1 / 3))
+
+    monkeypatch.setattr(Classifier, "stream", even)
+    table, rows = (
+        run("classify", "--onnx", fake / "classifier.onnx", scenes[0], *option)
+        for option in ((), ("--json",))
+    )
+    first = json.loads(rows.out)[0]["answer"]
+    assert table.out.splitlines()[1].split()[1] == first
 
 
 # --- pictures of ink: classifier-figures.onnx reads figures of 12 pixels

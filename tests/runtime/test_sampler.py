@@ -53,6 +53,22 @@ def test_neither_batch_nor_range_changes_a_bit(sampler: Sampler) -> None:
     assert np.array_equal(sampler.sample(9, seed=2**64 - 1, start=11).images, whole.images[11:20])
 
 
+@pytest.mark.parametrize("noise", [[[1.0], [2.0, 3.0]], "noise", [[[1j]]], None, [[[True]]]])
+def test_noise_that_is_no_array_of_numbers(sampler: Sampler, noise: Any) -> None:
+    with pytest.raises(DrawError, match="noise must be numbers in one array"):
+        sampler.sample_noise(noise)
+
+
+def test_counts_are_whole_numbers(fake: Path) -> None:
+    for threads in ("2", 1.5, 0):
+        with pytest.raises(DrawError, match="number of threads must be"):
+            Sampler(fake / "decoder.onnx", "cpu", threads=threads)  # type: ignore[arg-type]
+    sampler = Sampler(fake / "decoder.onnx", "cpu")
+    for batch in ("2", 2.0, 0):
+        with pytest.raises(DrawError, match="batch size must be"):
+            sampler.sample(1, batch=batch)  # type: ignore[arg-type]
+
+
 def test_the_last_pictures_there_are(sampler: Sampler) -> None:
     assert sampler.sample(2, start=2**64 - 2).images.shape[0] == 2
     with pytest.raises(DrawError, match="past"):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 from draw_onnx import pretrained
 from draw_onnx.errors import DrawError
 from draw_onnx.runtime import session as session_module
-from draw_onnx.runtime.metadata import CLASSIFIER, DECODER, SCORER, Metadata
+from draw_onnx.runtime.metadata import CLASSIFIER, DECODER, SCORER, Metadata, interface
 from draw_onnx.runtime.onnx_file import parse
 from draw_onnx.runtime.session import open_model, peek
 
@@ -164,6 +167,10 @@ def test_every_missing_key_is_named(tmp_path: Path, fake: Path, with_metadata: E
             r"image has shape \[batch, 1, 7, 6\], but its metadata says \[batch, 1, 8, 6\]",
         ),
         ("decoder", {"image_channels": "3"}, "image has shape"),
+        ("decoder", {"format_version": "0"}, "format_version is out of range: 0"),
+        ("decoder", {"write_size": "65537"}, "write_size is out of range: 65537"),
+        ("classifier", {"labels": "a,b,a"}, "names a class twice"),
+        ("classifier", {"figure_size": "25"}, "figure_size is out of range: 25, more than a picture"),
         ("classifier", {"figure_size": "0"}, "figure_size is out of range: 0"),
         ("classifier", {"figure_size": "large"}, "figure_size must be a decimal number, not 'large'"),
         ("scorer", {"binary": "yes"}, "binary must be true or false, not 'yes'"),
@@ -211,6 +218,63 @@ def test_external_data_is_never_followed(
         (tmp_path / "x.onnx").write_bytes(with_graph_field(data, extra))
         with pytest.raises(DrawError, match="in another file, which is never followed"):
             open_model(tmp_path / "x.onnx", DECODER, "cpu")
+
+
+def test_a_field_that_only_protobuf_would_read_is_no_field(
+    fake: Path, with_graph_field: Callable[[bytes, bytes], bytes], proto: Callable[[int, bytes], bytes]
+) -> None:
+    """C++ keeps 32 bits of a key: with a bit above them a field is unknown here and known there."""
+    data = (fake / "decoder.onnx").read_bytes()
+    entry = proto(1, b"location") + proto(2, b"secret.bin")
+    for number in (13 + 2**29, 13 + 2**40):
+        with pytest.raises(DrawError, match="not in ONNX's format"):
+            open_model(
+                with_graph_field(data, proto(5, proto(8, b"w") + proto(number, entry))), DECODER, "cpu"
+            )
+    for key in (
+        b"\xea\x80\x80\x80\x80\x00",
+        b"\x02",
+        b"\xff" * 9 + b"\x7f",
+    ):  # too long, number 0, above 64 bits
+        with pytest.raises(DrawError, match="not in ONNX's format"):
+            open_model(with_graph_field(data, proto(5, key + b"\x00")), DECODER, "cpu")
+
+
+@dataclass(frozen=True)
+class _Session:
+    """A session that gives what it is told to."""
+
+    session: Any
+    name: str
+    change: Callable[[np.ndarray], np.ndarray]
+
+    def run(self, outputs: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        results = self.session.run(outputs, feeds)
+        return [self.change(v) if n == self.name else v for n, v in zip(outputs, results, strict=True)]
+
+
+def nan_in(values: np.ndarray) -> np.ndarray:
+    return np.where(np.arange(values.size).reshape(values.shape) == 0, np.nan, values)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda v: v[:1], "came out as"),
+        (lambda v: v[..., None], "came out as"),
+        (nan_in, "not finite"),
+    ],
+)
+@pytest.mark.parametrize("output", ["logits", "probabilities", "glimpses", "read_attention"])
+def test_what_comes_out_is_checked(fake: Path, output: str, change: Any, words: str) -> None:
+    """ONNX Runtime only warns where a graph gives another shape than it declares."""
+    model = open_model(fake / "classifier.onnx", CLASSIFIER, "cpu")
+    forged = replace(model, session=_Session(model.session, output, change))
+    images = np.zeros((3, *model.metadata.image_shape), np.float32)
+    wanted = list(interface(model.metadata)[1])
+    assert model.run({"image": images}, wanted).keys() == set(wanted)
+    with pytest.raises(DrawError, match=f"its {output} .*{words}"):
+        forged.run({"image": images}, wanted)
 
 
 def test_what_draw_export_never_writes_is_refused(

@@ -21,7 +21,7 @@ from draw_onnx.models.growth import grown, misfits
 from draw_onnx.train import launch
 from draw_onnx.train.data.dataset import Dataset
 from draw_onnx.train.options import begin, go_on
-from draw_onnx.train.presets import PRESETS, Preset
+from draw_onnx.train.presets import PRESETS, Preset, find_preset
 from draw_onnx.train.ranks import Rank
 from draw_onnx.train.run_lock import RunLock
 from draw_onnx.train.settings import Hardware, RunFolder, TrainSettings
@@ -216,8 +216,8 @@ def test_beginning_at_a_later_stage() -> None:
     assert start.settings.init_from
     for arguments, message in (
         (({}, {}, None, 2), "needs --init-from"),
-        (({}, {}, initial, 3), "has stages 1 to 2"),
-        (({}, {}, initial, 1), "has stages 1 to 2"),
+        (({}, {}, initial, 3), "can begin at its stages 2 to 2"),
+        (({}, {}, initial, 1), "without the option at its first"),
         (({"iterations": 5}, {}, initial, 2), "leave out --iterations"),
         (({}, {"latent_size": 9}, initial, 2), "other sizes"),
     ):
@@ -243,6 +243,20 @@ def test_a_run_without_stages_goes_on(train: Callable[..., RunFolder]) -> None:
     place = place_of(checkpoint)
     assert (place.total, place.index, place.first, len(place.plan)) == (8, 0, 0, 1)
     assert place.stage == Stage(TrainSettings.from_dict(checkpoint.training["settings"]), checkpoint.config)
+
+
+def test_a_run_from_nothing_takes_its_data_s_classes(bars, make_trainer) -> None:
+    """EMNIST's letters are 26 classes where the preset has ten; trained weights keep theirs."""
+    own = find_preset("cluttered-mnist-4")
+    start = begin(own, {}, {})
+    data = dataclasses.replace(bars, labels=("a", "b", "c"))
+    changed = launch._with_classes(start, data)
+    assert [stage.config.labels for stage in changed.place.plan] == [("a", "b", "c")] * 2
+    assert changed.settings == start.settings
+    trained = dataclasses.replace(changed, initial=make_trainer("classifier").weights_only())
+    assert launch._with_classes(trained, data) is trained
+    with pytest.raises(DrawError, match="other classes than the model"):
+        launch._with_classes(trained, bars)
 
 
 def test_damaged_stages_are_one_line(train: Callable[..., RunFolder]) -> None:

@@ -32,9 +32,11 @@ def load_cifar10(root: Path, device: torch.device) -> Dataset:
     Raises:
         DrawError: files could not be downloaded, or are damaged.
     """
-    for place in (root / "cifar10", root):
+    roots = (root / "cifar10", root)
+    binary = any((place / "cifar-10-batches-bin").exists() for place in roots)
+    for place in roots:
         pickles = place / "cifar-10-batches-py"
-        if pickles.is_dir() and not (place / "cifar-10-batches-bin").exists():
+        if pickles.is_dir() and not binary:
             raise DrawError(
                 f"{pickles} holds CIFAR-10 as Python pickles, which can run any code and are never read:"
                 " unpack cifar-10-binary.tar.gz beside it, or move it away to have that downloaded"

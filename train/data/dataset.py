@@ -121,6 +121,7 @@ class Dataset:
             (resized and cropped to fill the frame).
         figure_size: longer side of the one light figure on black that a picture is read for, in pixels; None where
             there is no such figure, or none of a fixed size.
+        balance: how many training pictures the classes have, for who trains; empty where that is known.
         note: what a result has to say about the data, e.g. "first 1,017 test images"; empty when complete.
     """
 
@@ -133,6 +134,7 @@ class Dataset:
     draw: DrawBatch = lambda train, indices, _: train.take(indices)
     picture_fit: str = PAD
     figure_size: int | None = None
+    balance: str = ""
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -194,5 +196,12 @@ class Dataset:
                 raise DrawError(
                     f"{self.name} has no split {split!r}: choose from {', '.join(self.evaluations)}"
                 )
-            self._made[split] = self.evaluations[split]()
+            made = self.evaluations[split]()
+            classes = len(self.labels)
+            if classes and made.labels is not None and not 0 <= int(made.labels.max()) < classes:
+                raise DrawError(
+                    f"data set {self.name}: the split {split!r} has the class number {int(made.labels.max())}, and there"
+                    f" are {classes} classes, 0 to {classes - 1}"
+                )
+            self._made[split] = made
         return self._made[split]

@@ -82,7 +82,15 @@ def prepared_pictures(
             f"{folder}: {len(files):,} pictures of that size take more than 16 GiB: choose a smaller size"
         )
     source = [_RULE, size.channels, size.height, size.width, str(folder.resolve())]
-    arrays = cached_arrays("images", source, listing(folder, files), lambda: _prepare(folder, files, size))
+
+    def fits(arrays: dict[str, np.ndarray]) -> bool:
+        kept = arrays.get("kept", np.empty(0))
+        shape = (int(kept.sum()), size.channels, size.height, size.width)
+        return kept.dtype == np.bool_ and kept.shape == (len(files),) and arrays["images"].shape == shape
+
+    arrays = cached_arrays(
+        "images", source, listing(folder, files), lambda: _prepare(folder, files, size), fits
+    )
     kept = [path for path, is_kept in zip(files, arrays["kept"], strict=True) if is_kept]
     console.note(found.line({"unreadable": len(files) - len(kept), **(passed_over or {})}))
     return arrays["images"], kept

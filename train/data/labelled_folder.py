@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ... import console
 from ...errors import DrawError
 from ...models.config import ImageSize
 from ...runtime.metadata import COVER
@@ -70,6 +69,7 @@ def load_labelled_folder(
     names = labels or class_names(folder)
     data = _read(folder, "--image-dir", names, size)
     evaluations: dict[str, Callable[[], Split]]
+    balance = ""
     if whole:
         stored = data.on(device)
         evaluations = {"all": lambda: stored}
@@ -82,8 +82,9 @@ def load_labelled_folder(
             parts = _split(held, names, {"valid": 2}, str(validation))
             parts["test"] = parts.pop("train")
             train = np.arange(len(data))
+            _check_counts(data, names, 1, str(folder))
         stored = data[train].on(device)
-        console.note(_balance(names, data.labels[train]))
+        balance = _balance(names, data.labels[train])
         evaluations = {
             "train": lambda: stored,
             "valid": lambda: held[parts["valid"]].on(device),
@@ -98,6 +99,7 @@ def load_labelled_folder(
         labels=names,
         draw=functools.partial(draw_shifted, shift=shift),
         picture_fit=COVER,
+        balance=balance,
     )
 
 
@@ -135,11 +137,7 @@ def _split(data: Pictures, names: Sequence[str], shares: dict[str, int], where: 
     """Rows of each part, one ``share``-th of every class; ``train`` is what is left, never nothing."""
     parts: dict[str, list[np.ndarray]] = {name: [] for name in (*shares, "train")}
     order = permutation(LABELLED_SPLIT, len(data.labels))
-    counts = np.bincount(data.labels, minlength=len(names))
-    needed = len(shares) + 1
-    few = [name for name, count in zip(names, counts, strict=True) if count < needed]
-    if few:
-        raise DrawError(f"{where}: each class needs {needed} pictures; too few are in {_listed(few)}")
+    _check_counts(data, names, len(shares) + 1, where)
     for label in range(len(names)):
         rows = order[data.labels[order] == label]
         begin = 0
@@ -149,6 +147,14 @@ def _split(data: Pictures, names: Sequence[str], shares: dict[str, int], where: 
             begin = end
         parts["train"].append(rows[begin:])
     return {name: np.sort(np.concatenate(rows)) for name, rows in parts.items()}
+
+
+def _check_counts(data: Pictures, names: Sequence[str], needed: int, where: str) -> None:
+    counts = np.bincount(data.labels, minlength=len(names))
+    few = [name for name, count in zip(names, counts, strict=True) if count < needed]
+    if few:
+        pictures = f"{needed} pictures" if needed > 1 else "a picture that can be read"
+        raise DrawError(f"{where}: each class needs {pictures}; too few are in {_listed(few)}")
 
 
 def _balance(names: Sequence[str], labels: np.ndarray) -> str:

@@ -153,4 +153,8 @@ def _from_npz(path: Path, part: str, labelled: bool) -> Pictures:
     numbers = arrays[y]
     if numbers.shape != (len(pictures),) or numbers.dtype.kind not in "iu" or numbers.min() < 0:
         raise DrawError(f"{path}: {y} must be {len(pictures):,} class numbers")
+    if numbers.max() >= _MAX_CLASSES:
+        raise DrawError(
+            f"{path}: {y} has the class number {numbers.max()}; up to {_MAX_CLASSES - 1} are read"
+        )
     return Pictures(pictures[:, None], numbers.astype(np.int64), names=_names("", int(numbers.max())))

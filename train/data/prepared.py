@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,7 +23,11 @@ Result = TypeVar("Result")
 
 
 def cached_arrays(
-    name: str, source: object, state: object, prepare: Callable[[], dict[str, np.ndarray]]
+    name: str,
+    source: object,
+    state: object,
+    prepare: Callable[[], dict[str, np.ndarray]],
+    fits: Callable[[dict[str, np.ndarray]], bool] = lambda _: True,
 ) -> dict[str, np.ndarray]:
     """What ``prepare()`` gives, from the cache where the same was prepared before.
 
@@ -33,6 +36,7 @@ def cached_arrays(
         source: plain values that say what is prepared and how: which folder, which size. One file is kept of each.
         state: plain values that say what else the result depends on; a change of any prepares again.
         prepare: makes ``images``, uint8 [n, C, H, W], and what other arrays belong to them.
+        fits: whether what the cache holds can be that.
 
     A damaged cache file is made anew; where the cache cannot be written, one line says so.
     """
@@ -42,7 +46,7 @@ def cached_arrays(
         console.note(f"pictures are prepared again next time: {error}")
         return prepare()
     arrays = _load(path)
-    if arrays is not None:
+    if arrays is not None and fits(arrays):
         return arrays
     arrays = prepare()
     try:
@@ -106,7 +110,7 @@ def _load(path: Path) -> dict[str, np.ndarray] | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile):
+    except Exception:  # zipfile and NumPy raise whatever damaged bytes lead them to
         return None
     images = arrays.get("images")
     return arrays if images is not None and images.dtype == np.uint8 and images.ndim == 4 else None

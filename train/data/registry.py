@@ -76,6 +76,8 @@ def load_dataset(
         if name == "images":
             from .folder import load_folder
 
+            if validation_dir is not None:
+                raise DrawError("--validation-dir is for labelled-images: images holds some of its own back")
             return load_folder(folder, size, device)
         from .labelled_folder import load_labelled_folder
 

@@ -34,15 +34,16 @@ _RULE = "1: box x 1.3, clipped, bilinear 64 x 64"  # part of the cache's key: ch
 def load_svhn(root: Path, device: torch.device) -> Dataset:
     """``svhn``: colour intensities / 255 as Bernoulli means, 54 x 54, no labels.
 
-    Trains on ``svhn/train`` and, where that folder is there too, ``svhn/extra`` (the paper used both; it is
+    Trains on ``svhn/train`` and, where that folder lies beside it, ``svhn/extra`` (the paper used both; it is
     not downloaded: 1.9 GB). A tenth, at most 4,701 pictures, chosen by a fixed shuffle, validates.
 
     Raises:
         DrawError: files could not be downloaded, or are damaged.
     """
-    images = prepare_folder(find_folder(root, "svhn/train", "digitStruct.mat", SVHN_TRAIN))
+    folder = find_folder(root, "svhn/train", "digitStruct.mat", SVHN_TRAIN)
+    images = prepare_folder(folder)
     notes = [] if len(images) == TRAIN_IMAGES else [f"{len(images):,} of {TRAIN_IMAGES:,} training images"]
-    extra = root / "svhn" / "extra"
+    extra = folder.parent / "extra"
     if (extra / "digitStruct.mat").is_file():
         more = prepare_folder(extra)
         images = np.concatenate([images, more])
@@ -53,11 +54,11 @@ def load_svhn(root: Path, device: torch.device) -> Dataset:
     valid = Pictures(images[order[:count]]).on(device)
 
     def test() -> Split:
-        folder = find_folder(root, "svhn/test", "digitStruct.mat", SVHN_TEST)
-        return centre_crops(Pictures(prepare_folder(folder)).on(device))
+        found = find_folder(root, "svhn/test", "digitStruct.mat", SVHN_TEST)
+        return centre_crops(Pictures(prepare_folder(found)).on(device))
 
     # The test pictures are prepared when they are asked for, but the note must be known now.
-    test_folder = root / "svhn" / "test"
+    test_folder = folder.parent / "test"
     if (test_folder / "digitStruct.mat").is_file():
         found = sum(1 for _ in test_folder.glob("*.png"))
         if found != TEST_IMAGES:
@@ -102,7 +103,12 @@ def prepare_folder(folder: Path) -> np.ndarray:
 
     # Reading the boxes takes as long as decoding the photographs, so the key goes by the files.
     state = [hashlib.sha256(boxes.read_bytes()).hexdigest(), *listing(folder, folder.glob("*.png"))]
-    return cached_arrays(f"svhn-{folder.name}", [_RULE, str(folder.resolve())], state, prepare)["images"]
+    source = [_RULE, str(folder.resolve())]
+
+    def fits(arrays: dict[str, np.ndarray]) -> bool:
+        return arrays["images"].shape[1:] == (3, STORED, STORED)
+
+    return cached_arrays(f"svhn-{folder.name}", source, state, prepare, fits)["images"]
 
 
 def prepare_picture(folder: Path, number: HouseNumber) -> np.ndarray:

@@ -93,6 +93,10 @@ def command(
     image_dir: Annotated[
         Path | None, option("Folder of pictures, for models trained on images or labelled-images.", DATA)
     ] = None,
+    validation_dir: Annotated[
+        Path | None,
+        option("labelled-images: the folder that draw-train's --validation-dir named, if it did.", DATA),
+    ] = None,
     dtype: Annotated[
         Literal["fp32", "int8"],
         option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ class Request:
     data_dir: Path | None = None
     dataset: str | None = None  # None: the one that the file names
     image_dir: Path | None = None
+    validation_dir: Path | None = None
     split: str = "test"
     limit: int | None = None  # None: all
     seed: int = EVALUATION_SEED
@@ -137,7 +139,8 @@ def _add_importance(result: Result, model: Draw, evaluation: Split, count: int, 
         mean, error = evaluate_importance(
             model, evaluation, samples, request.batch, request.limit, request.seed, bar.advance
         )
-    result.lines.append(f"importance-weighted bound, K = {samples}: {mean:.2f} ± {error:.2f} nats")
+    spread = "" if math.isnan(error) else f" ± {error:.2f}"  # of one picture there is none
+    result.lines.append(f"importance-weighted bound, K = {samples}: {mean:.2f}{spread} nats")
     result.values |= {
         "importance_samples": samples,
         "importance_bound": mean,
@@ -227,16 +230,19 @@ def _dataset(
             request.data_dir,
             device,
             image_dir=request.image_dir,
+            validation_dir=request.validation_dir,
             image_size=(image.height, image.width),
             channels=image.channels,
             labels=labels,
             whole=name == "labelled-images" and request.split == "all",
         )
     else:
-        if request.image_dir is not None:
-            raise DrawError(
-                f"--image-dir is for images and labelled-images, not for {name}: name one of them with --dataset"
-            )
+        for option in ("image_dir", "validation_dir"):
+            if getattr(request, option) is not None:
+                raise DrawError(
+                    f"--{option.replace('_', '-')} is for images and labelled-images, not for {name}: name one of"
+                    " them with --dataset"
+                )
         dataset = load_dataset(name, request.data_dir, device)
     dataset.check_fits(image)
     if labels is not None and not dataset.labels:

@@ -68,7 +68,7 @@ class Readings:
     def entropy(self) -> float:
         """Of these counts, in nats: log 10 = 2.30 where all digits are equally frequent."""
         shares = self.counts[self.counts > 0] / max(self.counts.sum(), 1)
-        return float(-(shares * np.log(shares)).sum())
+        return float((shares * np.log(1 / shares)).sum())
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,14 @@ class Recognisability:
     @property
     def lines(self) -> list[str]:
         low, high = self.samples.interval
+        rightly = "" if math.isnan(self.right) else f" ({self.right:.1f} % of these rightly)"
         pairs = self.samples.labels.shape[1] == 2
         reader = "accepted as two digits" if pairs else "read with p ≥ 0.9"
         samples = f"{len(self.samples.sure):,} samples{at_temperature(self.temperature)}"
         return [
             f"{samples}: {self.samples.share:.1f} % {reader} by a classifier of real ones"
             f" (95 % interval {low:.1f} to {high:.1f});"
-            f" {len(self.real.sure):,} real test pictures: {self.real.share:.1f} % ({self.right:.1f} % of these rightly);"
+            f" {len(self.real.sure):,} real test pictures: {self.real.share:.1f} %{rightly};"
             f" {len(self.torn.sure):,} of torn digits: {self.torn.share:.1f} %",
             *(
                 f"digits 0 to 9 in {name} that were {'accepted' if pairs else 'read'}:"

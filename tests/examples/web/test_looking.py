@@ -113,6 +113,46 @@ def test_pictures_of_ink_are_prepared(visit: Callable[..., Any], fake: Path, tmp
         page.compare_answer(fake / "classifier-figures.onnx")
 
 
+def test_what_a_visitor_does_meanwhile_counts_more(
+    visit: Callable[..., Any], fake: Path, tmp_path: Path
+) -> None:
+    """A picture that is still being decoded neither comes back later nor spoils another model; a bad file neither."""
+    page = visit(reduced_motion="reduce").open()
+    page.wait_drawn()
+    page.wait_read()
+    Image.fromarray(np.zeros((2000, 2000), np.uint8)).save(tmp_path / "big.png")
+    Image.fromarray(np.full((9, 9), 200, np.uint8)).save(tmp_path / "small.png")
+    page.choose("text=Choose a picture", tmp_path / "big.png")
+    page.wait("draw.reading.status.textContent.startsWith('Reading big.png')")
+    page.page.get_by_text("Clear and draw").click()
+    page.choose("text=Choose a picture", tmp_path / "small.png")
+    page.wait("draw.reading.status.textContent.startsWith('small.png is read.')")
+    page.page.wait_for_timeout(1500)
+    assert page.get("draw.reading.status.textContent").startswith("small.png is read.")
+    page.compare_answer(fake / "classifier.onnx")
+
+
+def test_links_within_the_page_change_nothing(visit: Callable[..., Any]) -> None:
+    page = visit(reduced_motion="reduce").open("#seed=7&picture=3&temperature=0.8")
+    page.wait_drawn(7)
+    page.get("location.hash = '#drawing'")
+    page.page.wait_for_timeout(200)
+    assert page.get("[String(draw.writing.seed), draw.writing.chosen, draw.writing.temperature]") == [
+        "7",
+        3,
+        0.8,
+    ]
+    page.get("location.hash = '#seed=99999999999999999999'")
+    page.page.wait_for_timeout(200)
+    assert page.get("String(draw.writing.seed)") == "7"
+
+
+def test_a_file_of_the_query_and_the_page_s_own(visit: Callable[..., Any]) -> None:
+    page = visit(reduced_motion="reduce").open("?decoder=models/decoder-colour.onnx")
+    page.wait_drawn()
+    page.wait_read()
+
+
 def test_hidden_drawing(visit: Callable[..., Any], site: Any) -> None:
     """The chosen drawing lies whole in the puzzle: nothing is darker than it there."""
     page = visit(reduced_motion="reduce").open(

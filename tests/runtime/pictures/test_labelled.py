@@ -103,6 +103,12 @@ def forged(path: Path, header: str) -> None:
             lambda p: forged(p, "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000)}"),
             "claims",
         ),
+        (lambda p: forged(p, "{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}"), "claims"),
+        (lambda p: np.savez(p, images=SCENES, labels=np.full(11, np.inf)), "labels run from inf to inf"),
+        (
+            lambda p: np.savez(p, images=SCENES, labels=np.full(11, 2**63 + 5, np.uint64)),
+            "run from 9223372036854775813",
+        ),
         (
             lambda p: forged(p, "{'descr': '<f8', 'fortran_order': False, 'shape': __import__('os')}"),
             "damaged",

@@ -55,6 +55,21 @@ def test_grey_is_centred_and_never_enlarged(tmp_path: Path) -> None:
     np.testing.assert_array_equal(middle(got)[0], SMALL / np.float32(255))
 
 
+def test_what_is_transparent_in_a_deep_picture_is_black(tmp_path: Path) -> None:
+    levels = (SMALL.astype(np.uint16) * 257).clip(1)
+    levels[0, :3] = levels[3] = 65535
+    path = save(tmp_path / "x.png", levels, transparency=65535)
+    expected = np.where(levels == 65535, 0, SMALL.clip(1)) / np.float32(255)
+    np.testing.assert_allclose(middle(read_picture(path, GREY))[0], expected, atol=1 / 255)
+    assert (middle(read_picture(path, GREY))[0][3] == 0).all()
+    assert (middle(read_picture(path, GREY, invert=True))[0][3] == 0).all()
+
+
+def test_pictures_of_several_sizes_are_no_array() -> None:
+    with pytest.raises(DrawError, match="one array: pictures of one size"):
+        check_images([np.zeros((8, 10)), np.zeros((8, 9))], GREY)
+
+
 def test_threads_leave_the_process_its_warnings(tmp_path: Path) -> None:
     """Two decoders that overlap, as threads do: the first to come is the first to go."""
     path = save(tmp_path / "x.png", SMALL)

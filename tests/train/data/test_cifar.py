@@ -100,6 +100,15 @@ def test_real_subset(data_dir: Path) -> None:
     assert data.note == "8,068 of 50,000 training images, first 1,017 test images"
 
 
+def test_pickles_beside_the_binary_files_do_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    folder = tmp_path / "cifar10" / "cifar-10-batches-bin"
+    folder.mkdir(parents=True)
+    for name in ("data_batch_1.bin", "test_batch.bin"):
+        (folder / name).write_bytes(bytes(20 * RECORD))
+    assert load_dataset("cifar10", tmp_path, "cpu").train_size == 18
+
+
 def test_pickles_are_named_and_refused(tmp_path: Path) -> None:
     (tmp_path / "cifar-10-batches-py").mkdir()
     with pytest.raises(

@@ -45,6 +45,22 @@ def test_evaluation_sets_are_made_once_and_only_when_asked_for() -> None:
         data.evaluation("test")
 
 
+def test_a_class_that_training_does_not_know(tmp_path: Path) -> None:
+    pictures = torch.zeros(3, 1, 2, 2, dtype=torch.uint8)
+    splits = {name: Split(pictures, torch.tensor([0, 1, k])) for name, k in (("valid", 1), ("test", 2))}
+    data = Dataset(
+        name="x",
+        image=ImageSize(1, 2, 2),
+        train=splits["valid"],
+        evaluations={name: (lambda split=split: split) for name, split in splits.items()},
+        binary=True,
+        labels=("a", "b"),
+    )
+    assert len(data.evaluation("valid")) == 3
+    with pytest.raises(DrawError, match="'test' has the class number 2, and there are 2 classes, 0 to 1"):
+        data.evaluation("test")
+
+
 def test_digits_are_all_of_scikit_learns_split_once() -> None:
     from sklearn.datasets import load_digits
 

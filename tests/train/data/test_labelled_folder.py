@@ -59,7 +59,7 @@ def test_each_class_is_split_by_itself_and_always_alike(
         assert sorted(v for part in splits.values() for v in part[label]) == list(values)
     error = capsys.readouterr().err
     assert f"{folder}: 68 pictures used\n" in error
-    assert "3 classes, 54 pictures to train on: 1 (eel) to 32 (dog) each\n" in error
+    assert data.balance == "3 classes, 54 pictures to train on: 1 (eel) to 32 (dog) each"
     again = load_labelled_folder(folder.rename(tmp_path / "moved"), SIZE, CPU)
     assert {name: levels(again, name) for name in splits} == splits
 
@@ -72,6 +72,10 @@ def test_another_folder_validates_and_tests(tmp_path: Path) -> None:
     valid, test = levels(data, "valid"), levels(data, "test")
     assert sorted(valid[0] + test[0]) == [100, 101, 102, 103, 104]
     assert (len(valid[0]), len(valid[1]), len(test[1])) == (2, 1, 1)
+    (folder / "x").rename(tmp_path / "x")
+    with pytest.raises(DrawError, match=r"a: each class needs a picture that can be read; too few are in x"):
+        load_labelled_folder(folder, SIZE, CPU, validation=other, labels=("x", "y"))
+    (tmp_path / "x").rename(folder / "x")
     make(tmp_path / "b", {"z": 2})
     with pytest.raises(DrawError, match=r"b: z is none of the classes x, y"):
         load_labelled_folder(folder, SIZE, CPU, validation=other)
@@ -182,6 +186,10 @@ def test_train_export_classify_and_evaluate(command, bars: Path, tmp_path: Path)
     assert "labelled-images all" in torch_says
     assert "right    answer:   lying upright" in torch_says
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    held = ("--ckpt", ckpt, "--image-dir", bars / "nothing", "--validation-dir", bars)
+    assert "the folder" in command(eval_cli.main, *held)[2]
+    code, out, error = command(eval_cli.main, *held[:2], "--image-dir", bars, "--validation-dir", bars)
+    assert (code, "60 images)" in out, "to train on" in error) == (0, True, False), (out, error)
     code, out, error = command(classify.main, "--onnx", onnx, bars)
     assert code == 0, error
     assert out.splitlines()[0] == torch_says.splitlines()[1].partition(";")[0]

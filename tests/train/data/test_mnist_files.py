@@ -88,6 +88,9 @@ def test_keras(tmp_path: Path) -> None:
     assert len(read_part(tmp_path, TRAIN, labelled=False).images) == 24
     with pytest.raises(DrawError, match=r"mnist\.npz holds no array y_train: it holds x_train, z"):
         read_part(tmp_path, TRAIN, labelled=True)
+    np.savez(tmp_path / "mnist.npz", x_train=IMAGES[TRAIN], y_train=LABELS[TRAIN].astype(np.uint64) + 2**63)
+    with pytest.raises(DrawError, match=r"has the class number 92233720368547758\d\d; up to 255 are read"):
+        read_part(tmp_path, TRAIN, True)
     np.savez(tmp_path / "mnist.npz", x_train=IMAGES[TRAIN] / 255, y_train=LABELS[TRAIN])
     with pytest.raises(DrawError, match=r"x_train must be bytes \[n, 28, 28\], not float64 \[24, 28, 28\]"):
         read_part(tmp_path, TRAIN, labelled=True)

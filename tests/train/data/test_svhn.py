@@ -222,6 +222,8 @@ def test_extra_pictures_train_too_and_an_unwritable_cache_is_said(
     assert (data.train_size, len(data.evaluation("valid"))) == (27, 3)
     assert data.note == "20 of 33,402 training images, with 10 extra training images"
     assert capsys.readouterr().err.count("pictures are prepared again next time: ") == 2
+    own = load_dataset("svhn", tmp_path / "svhn", "cpu")  # the set's own folder
+    assert (own.train_size, own.note) == (data.train_size, data.note)
     monkeypatch.setattr(svhn, "SVHN_TEST", Source(("http://127.0.0.1:9/test.tar.gz",), ""))
     with pytest.raises(
         DrawError, match=r"could not download test\.tar\.gz .*: it belongs in .*/svhn/test\.tar\.gz"
