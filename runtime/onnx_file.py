@@ -84,7 +84,8 @@ def parse(data: bytes) -> OnnxFile:
             result.producer = _text(value)
         elif number == _MODEL_OPSET:
             opset = dict(_fields(value))
-            if not opset.get(_OPSET_DOMAIN):
+            domain = opset.get(_OPSET_DOMAIN)
+            if domain is None or (isinstance(domain, memoryview) and bytes(domain) in (b"", b"ai.onnx")):
                 version = opset.get(_OPSET_VERSION, 0)
                 result.opset = version if isinstance(version, int) else 0
         elif number == _MODEL_GRAPH:

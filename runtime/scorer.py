@@ -36,7 +36,7 @@ class Scorer(OpenedModel):
     the bound cannot be compared with published figures.
 
     Args:
-        path: an ``.onnx`` file, its content as bytes, or the name of a packaged model.
+        path: an ``.onnx`` file, its content as bytes, or a folder of ``draw-export --hub`` (no scorer is packaged).
         provider: ``auto``, ``cpu`` or ``cuda``.
         threads: batches run at the same time; the CPUs at hand unless given.
 

@@ -158,9 +158,10 @@ def open_model(path: Source, model_type: str, provider: str = "auto") -> Model:
     try:
         metadata = Metadata.from_props(declared.metadata)
         if metadata.model_type != model_type:
+            made = ", which draw-export --graph scorer makes" if model_type == names.SCORER else ""
             raise DrawError(
                 f"this is a {metadata.model_type}; use {_COMMANDS[metadata.model_type]}"
-                f" ({_COMMANDS[model_type]} needs a {model_type})"
+                f" ({_COMMANDS[model_type]} needs a {model_type}{made})"
             )
         if declared.external_data:
             raise DrawError("its weights are said to lie in another file, which is never followed")

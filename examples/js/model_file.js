@@ -6,6 +6,8 @@ const FORMAT_VERSION = 1;
 const NOISE_STREAM = "splitmix64-boxmuller-1";
 const MODEL_TYPES = ["draw.decoder", "draw.classifier", "draw.scorer"];
 const METADATA_PROPS = 14; // field number in onnx.proto's ModelProto; an entry has key = 1, value = 2
+const GRAPH = 7, NODE = 1, ATTRIBUTE = 5, INITIALIZER = 5, EXTERNAL_DATA = 13;
+const TENSORS = [5, 10], GRAPHS = [6, 11], SPARSE = [22, 23], SPARSE_INITIALIZER = 15; // of attributes, and of a graph
 
 /** [field number, bytes] of every length-delimited field of a protobuf message; the others are skipped. */
 function* fields(bytes) {
@@ -24,7 +26,7 @@ function* fields(bytes) {
   while (position < bytes.length) {
     const key = varint();
     const wire = key % 8, number = Math.floor(key / 8);
-    if (number === 0) throw damaged();
+    if (number === 0 || key >= 2 ** 32) throw damaged(); // ONNX Runtime's reader would keep 32 bits of a key
     if (wire === 0) varint();
     else if (wire === 1) position += 8;
     else if (wire === 5) position += 4;
@@ -54,10 +56,45 @@ export function readMetadata(bytes) {
   return metadata;
 }
 
+/** Every stored tensor of a graph, also in attributes of its nodes. */
+function* tensors(graph) {
+  for (const [number, content] of fields(graph)) {
+    if (number === INITIALIZER) yield content;
+    else if (number === SPARSE_INITIALIZER) yield* parts(content);
+    else if (number === NODE) {
+      for (const [inner, attribute] of fields(content)) {
+        if (inner !== ATTRIBUTE) continue;
+        for (const [kind, value] of fields(attribute)) {
+          if (TENSORS.includes(kind)) yield value;
+          else if (GRAPHS.includes(kind)) yield* tensors(value);
+          else if (SPARSE.includes(kind)) yield* parts(value);
+        }
+      }
+    }
+  }
+}
+
+/** Values and indices of a sparse tensor. */
+function* parts(sparse) {
+  for (const [, tensor] of fields(sparse)) yield tensor;
+}
+
+/** Throws where a weight is said to lie in another file: in Node ONNX Runtime would read it. */
+function checkWhole(bytes) {
+  for (const [number, graph] of fields(bytes)) {
+    if (number !== GRAPH) continue;
+    for (const tensor of tensors(graph)) {
+      for (const [field] of fields(tensor)) {
+        if (field === EXTERNAL_DATA) throw new Error("its weights are said to lie in another file, which is never followed");
+      }
+    }
+  }
+}
+
 /** Pixels of the light figures on black that a classifier reads; 0 where nothing is known of them. */
 function figureSize(modelType, metadata, size) {
   if (modelType !== "draw.classifier") return 0;
-  if ("figure_size" in metadata) return size("figure_size", 1);
+  if ("figure_size" in metadata) return size("figure_size", 1, Math.max(size("image_height", 1), size("image_width", 1)));
   return metadata.dataset.includes("mnist") ? 20 : 0; // files from before the key
 }
 
@@ -80,8 +117,8 @@ export function modelInfo(bytes, wanted) {
     if (!(key in metadata)) throw new Error(`the metadata lacks the key ${key}`);
     return metadata[key];
   };
-  const size = (key, least) => {
-    if (!/^(0|[1-9][0-9]{0,4})$/.test(text(key)) || Number(text(key)) < least) {
+  const size = (key, least, most = 65536) => {
+    if (!/^(0|[1-9][0-9]{0,4})$/.test(text(key)) || Number(text(key)) < least || Number(text(key)) > most) {
       throw new Error(`metadata key ${key} is no sensible size: ${text(key)}`);
     }
     return Number(text(key));
@@ -100,6 +137,7 @@ export function modelInfo(bytes, wanted) {
     return given;
   };
   const flag = (key, given) => oneOf(key, given, "true", "false") === "true";
+  checkWhole(bytes);
   const hasNoise = modelType !== "draw.classifier";
   if (hasNoise && text("noise_stream") !== NOISE_STREAM) {
     throw new Error(`unknown noise_stream ${text("noise_stream")}; this program makes ${NOISE_STREAM}`);

@@ -121,6 +121,34 @@ def test_metadata_of_damaged_files(javascript, fake: Path) -> None:
     assert javascript(code, str(fake / "decoder.onnx")) == ["Error", "read"]
 
 
+def test_weights_in_other_files_are_refused(javascript, fake: Path, tmp_path: Path) -> None:
+    """In an initialiser, in an attribute of a node, and in a sparse tensor; in Node ONNX Runtime would read them."""
+    entry = [onnx.StringStringEntryProto(key="location", value="secret.bin")]
+    stolen = onnx.TensorProto(name="stolen", dims=[1], data_type=1, external_data=entry)
+    sparse = onnx.SparseTensorProto(values=stolen, dims=[4])
+    constant = onnx.NodeProto(op_type="Constant", output=["c"])
+    constant.attribute.add(name="value", type=onnx.AttributeProto.TENSOR).t.CopyFrom(stolen)
+    inner = onnx.NodeProto(op_type="If", output=["i"])
+    inner.attribute.add(name="then_branch", type=onnx.AttributeProto.GRAPH).g.node.append(constant)
+    extras = (
+        {"initializer": [stolen]},
+        {"sparse_initializer": [sparse]},
+        {"node": [constant]},
+        {"node": [inner]},
+    )
+    paths = [fake / "decoder.onnx"]
+    for k, extra in enumerate(extras):
+        model = onnx.load(fake / "decoder.onnx")
+        model.graph.MergeFrom(onnx.GraphProto(**extra))
+        paths.append(tmp_path / f"{k}.onnx")
+        paths[-1].write_bytes(model.SerializeToString())
+    code = """return given.map((path) => {
+        try { model.modelInfo(readFileSync(path)); return "read"; } catch (error) { return error.message; }
+    });"""
+    said = javascript(code, [str(path) for path in paths])
+    assert said == ["read"] + ["its weights are said to lie in another file, which is never followed"] * 4
+
+
 def test_the_version_is_pinned_and_no_lock_file_names_a_host() -> None:
     package = json.loads((EXAMPLES / "node" / "package.json").read_text())
     assert package["dependencies"].pop("draw-onnx") == "file:../js"
