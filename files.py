@@ -172,11 +172,30 @@ def scratch_beside(path: str | os.PathLike[str]) -> IO[bytes]:
             return tempfile.TemporaryFile()
 
 
-def remove_parts(folder: Path) -> None:
-    """Remove what a killed process left of files it was writing. The caller knows that none is writing now."""
-    for part in folder.glob(f".*{_PART}"):
-        with suppress(OSError):
-            part.unlink()
+def move_into(part: Path, path: Path) -> None:
+    """Put a finished file in ``path``'s place in one step; as :func:`atomic_write` a link stays one, and a mode.
+
+    Raises:
+        DrawError: the folder is missing or cannot be written.
+    """
+    with writing(path):
+        target = _behind_links(path)
+        if target.exists():
+            with suppress(OSError):
+                shutil.copymode(target, part)
+        if part.stat().st_dev == target.parent.stat().st_dev:
+            _replace(part, target)
+            return
+    with atomic_write(path) as file, part.open("rb") as content:
+        shutil.copyfileobj(content, file)
+
+
+def remove_parts(folder: Path, names: Iterable[str]) -> None:
+    """Remove what a killed process left of these files. The caller knows that nobody is writing them now."""
+    for name in names:
+        for part in folder.glob(f".{name}.*{_PART}"):
+            with suppress(OSError):
+                part.unlink()
 
 
 def _behind_links(path: Path) -> Path:

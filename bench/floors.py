@@ -208,6 +208,7 @@ def open_session(path: Path, threads: int, flush: bool = False) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     if flush:
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
     data = for_this_cpu(path.read_bytes())

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -76,10 +77,15 @@ def run(part: str, arguments: argparse.Namespace, limit: float, *rest: str) -> R
     """One part in a process of its own."""
     command = [sys.executable, str(Path(__file__).resolve()), "--device", arguments.device]
     command += ["--seconds", str(arguments.seconds), "--part", part, *rest]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
-    except subprocess.TimeoutExpired:
-        return {"failed": f"not done after {limit:.0f} s"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+        try:
+            out, error = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            # What it started goes too: it would use the GPU beside the parts that are timed next.
+            (os.killpg if hasattr(os, "killpg") else os.kill)(process.pid, signal.SIGTERM)
+            return {"failed": f"not done after {limit:.0f} s"}
+    done = subprocess.CompletedProcess(command, process.returncode, out, error)
     if done.returncode:
         return {"failed": reason(done)}
     return json.loads(done.stdout.splitlines()[-1])

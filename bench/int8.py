@@ -78,6 +78,9 @@ def compare(arguments: argparse.Namespace) -> None:
     print(f"int8 beside the faster float file, {arguments.threads} thread(s), {instruction_set()}\n")
     rows = []
     for model, has in kinds.items():
+        if missing := [kind for kind in (ORT_FLOOR, TORCH_FLOOR, *has) if f"{model}: {kind}" not in seconds]:
+            failed[model] = f"without {', '.join(missing)} there is nothing to compare"
+            continue
         floats = [kind for kind in has if kind != "int8"]
         of = {kind: seconds[f"{model}: {kind}"] for kind in (ORT_FLOOR, TORCH_FLOOR, *has)}
         of["float"] = {n: min(of[kind][n] for kind in floats) for n in map(str, arguments.batch)}

@@ -67,16 +67,15 @@ class AnswerGate(Gate):
     """The share of pictures [batch, classes] of which another class is named is at most atol."""
 
     def __str__(self) -> str:
-        return f"{self.atol:.0%} of answers"
+        return f"{100 * self.atol:g} % of answers"
 
     def used(self, pairs: Pairs) -> float:
         same = [same_answers(got, expected) for got, expected in pairs]
         return float(1.0 - np.concatenate(same).mean()) / self.atol if same else 0.0
 
     def missed(self, error: float, used: float) -> str:
-        return (
-            f"names another class for {used * self.atol:.1%} of the pictures, and the gate is {self.atol:.0%}"
-        )
+        wrong, most = 100 * used * self.atol, 100 * self.atol
+        return f"names another class for {wrong:.3g} % of the pictures, and the gate is {most:g} %"
 
 
 def same_answers(got: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.bool_]:

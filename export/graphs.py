@@ -54,7 +54,7 @@ def build_model(checkpoint: Checkpoint, options: ExportOptions) -> tuple[onnx.Mo
 def _metadata(checkpoint: Checkpoint, options: ExportOptions, graph: Graph, steps: int) -> Metadata:
     config = checkpoint.config
     draws = isinstance(config, DrawConfig)
-    return Metadata(
+    metadata = Metadata(
         model_type=_GRAPHS[graph],
         dataset=checkpoint.dataset,
         time_steps=steps,
@@ -80,3 +80,5 @@ def _metadata(checkpoint: Checkpoint, options: ExportOptions, graph: Graph, step
         figure_size=checkpoint.figure_size,
         prior=prior_of(config),
     )
+    Metadata.from_props(metadata.to_props())  # what no reader would take is not written
+    return metadata

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..console import note
 from ..errors import DrawError
-from ..files import check_folder_writable, make_folder, write_bytes, write_text, writing
+from ..files import check_folder_writable, make_folder, move_into, write_bytes, write_text, writing
 from ..models.checkpoint import Checkpoint, save_weights, weights_sha256
 from ..models.config import DrawConfig, config_to_dict, model_kind, prior_of, prior_remark
 from ..runtime.metadata import Metadata
@@ -28,6 +30,7 @@ from .model_card import front_matter, metrics
 from .options import ExportOptions
 
 WEIGHTS = "model.safetensors"
+_NEW = ".draw-onnx-hub-"  # begins the name of the folder in which new files wait
 _CARD_MARK = "library_name: draw-onnx"
 _USES = {
     "decoder": "draw-gen --onnx . --gif out.gif        # in a copy of this folder",
@@ -92,7 +95,9 @@ def write_folder(
         DrawError: the folder cannot be made or written.
     """
     make_folder(folder)
-    with writing(folder), tempfile.TemporaryDirectory(prefix=".hub-", dir=folder) as name:
+    for stale in folder.glob(f"{_NEW}*"):  # of an export that was killed
+        shutil.rmtree(stale, ignore_errors=True)
+    with writing(folder), tempfile.TemporaryDirectory(prefix=_NEW, dir=folder) as name:
         new = Path(name)
         try:
             for graph, data in files.items():
@@ -109,7 +114,7 @@ def write_folder(
             raise DrawError(str(error).replace(name, str(folder))) from error
         for file in _FILES:  # the card last: a hub shows a folder by it
             if (new / file).exists():
-                (new / file).replace(folder / file)
+                move_into(new / file, folder / file)
             else:
                 (folder / file).unlink(missing_ok=True)
 
@@ -140,8 +145,13 @@ def _draw(folder: Path) -> bool:
         return False
     canvases, windows = samples.canvases, samples.write_attention
     shown, painted = (None if windows is None else windows[:n] for n in (8, 4))
-    write_png(folder / "samples.png", sheet(canvases[:8], shown, filters))
-    write_steps_gif(folder / "drawing.gif", canvases[:4], painted, filters)
+    try:
+        write_png(folder / "samples.png", sheet(canvases[:8], shown, filters))
+        write_steps_gif(folder / "drawing.gif", canvases[:4], painted, filters)
+    except DrawError as error:  # too large or too long for one that viewers open
+        note(f"no picture of the steps: {error}")
+        write_png(folder / "samples.png", grid(samples.images))
+        return False
     return True
 
 

@@ -5,6 +5,7 @@ All values are plain strings, integers in decimal, as ONNX ``metadata_props`` de
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ STANDARD, LEARNED = "standard", "learned"  # values of the `prior` key
 PAD, COVER = "pad", "cover"
 
 MAX_SIZE = 65536  # of anything that a file counts: units, pixels, filters, pictures of a fixed batch
+MAX_VALUES = 1 << 28  # of one picture in an input or output: a gigabyte
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
@@ -97,7 +99,7 @@ class Metadata:
         if self.dtype != INT8:
             return f"{'probabilities' if self.model_type == CLASSIFIER else 'pictures'} within {self.parity_atol}"
         if self.model_type == CLASSIFIER:
-            return f"the same answers but for {atol:.0%} at most"
+            return f"the same answers but for {100 * atol:g} % at most"
         return f"pictures within {self.parity_atol} on average"
 
     @property
@@ -161,6 +163,14 @@ class Metadata:
             raise DrawError(
                 f"metadata key figure_size is out of range: {metadata.figure_size}, more than a picture"
             )
+        if metadata.image_channels not in (1, 3):
+            raise DrawError(f"metadata key image_channels must be 1 or 3, not {metadata.image_channels}")
+        for arrays in interface(metadata):
+            for name, shape in arrays.items():
+                if math.prod(shape) > MAX_VALUES:
+                    raise DrawError(
+                        f"its {name} would have {math.prod(shape):,} numbers a picture, more than {MAX_VALUES:,}"
+                    )
         if metadata.dtype == INT8 and metadata.model_type not in INT8_OPERATORS:
             raise DrawError(f"metadata key dtype: there is no {metadata.model_type} in {INT8}")
         return metadata

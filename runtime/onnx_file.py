@@ -34,6 +34,7 @@ _UINT8, _INT8 = 2, 3
 _128_LESS = bytes(number ^ 128 for number in range(256))  # of an unsigned byte, as a signed one
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_ORT_FORMAT = b"ORTM"  # in a flatbuffer's place for its kind
 # What runs: the graph and the meaning of its operators. Who wrote it, and the metadata, may change.
 _DIGESTED = (_MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_OPSET, _MODEL_FUNCTIONS)
 _MAX_DEPTH = 4  # graphs in attributes of nodes of graphs; exported files have none at all
@@ -74,6 +75,8 @@ def parse(data: bytes) -> OnnxFile:
     Raises:
         DrawError: the bytes are no ONNX model, or they end too early.
     """
+    if data[4:8] == _ORT_FORMAT:
+        raise DrawError("it is in ONNX Runtime's own format, or might be taken for it")
     result = OnnxFile()
     graphs = 0
     for number, value in _fields(memoryview(data)):
@@ -177,7 +180,7 @@ def _node(view: memoryview, result: OnnxFile, depth: int) -> None:
         elif number == _NODE_ATTRIBUTE:
             name, numbers = "", []
             for inner, content in _fields(value):
-                if inner in (_ATTRIBUTE_INT, _ATTRIBUTE_INTS):
+                if inner == _ATTRIBUTE_INTS or (inner == _ATTRIBUTE_INT and isinstance(content, int)):
                     numbers += _numbers(content)
                 elif isinstance(content, int):
                     continue
@@ -230,7 +233,7 @@ def _messages(view: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """(field number, value) of one message: bytes where the field has a length, else a number."""
+    """(field number, value) of one message: bytes where the field has a length, numbers where it is a varint."""
     position, end = 0, len(view)
     while position < end:
         start = position
@@ -251,9 +254,11 @@ def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             length = 8 if wire == _FIXED64 else 4
         if length > end - position:
             raise DrawError("it ends too early")
-        content = view[position : position + length]
+        if (
+            wire == _BYTES
+        ):  # nothing that is looked at has a fixed length: to ONNX Runtime such a field is unknown
+            yield number, view[position : position + length]
         position += length
-        yield number, content if wire == _BYTES else int.from_bytes(content, "little")
 
 
 def _varint(view: memoryview, position: int) -> tuple[int, int]:

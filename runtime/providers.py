@@ -98,8 +98,9 @@ def create_session(data: bytes, provider: str = "auto") -> onnxruntime.Inference
             return session
     if provider == "cuda":
         raise ProviderError(f"cannot run on CUDA: {problem}")
-    # Without a GPU build and without a driver nobody expects a GPU: nothing to say.
-    if CUDA in ort.get_available_providers() or driver_problem() is None:
+    # Without a GPU build and without a GPU nobody expects one: nothing to say. The driver is not asked, since CUDA fails
+    # in children of a process that has begun with it.
+    if CUDA in ort.get_available_providers() or any(map(os.path.exists, _DEVICES)):
         line = f"running on the CPU, CUDA cannot be used: {problem}"
         if line not in _said:
             _said.add(line)
@@ -115,6 +116,7 @@ def cuda_problem(ort: Any) -> str | None:
     return driver_problem()
 
 
+_DEVICES = ("/dev/nvidiactl", "/dev/dxg")  # Linux's, and that of Linux in Windows
 _DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
@@ -150,6 +152,8 @@ def _open(ort: Any, data: bytes, providers: list[Any]) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # errors arrive as exceptions; not twice, and not in colour
+    # As it was judged: bytes that are ONNX to a parser may be a model in ONNX Runtime's own format to its reader.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         # Without enable_fallback=0 ONNX Runtime prints to stdout and goes on with the CPU.
         return ort.InferenceSession(data, options, providers=providers, enable_fallback=0)
@@ -169,9 +173,10 @@ def _open_cuda(ort: Any, data: bytes) -> tuple[Any, str]:
     try:
         session = _open(ort, data, [(CUDA, CUDA_OPTIONS), CPU])
     except DrawError as error:
+        _open(ort, data, [CPU])  # raises where it is the file's fault, not CUDA's
         return None, str(error)
     finally:
-        ort.set_default_logger_severity(3)
+        ort.set_default_logger_severity(2)  # ONNX Runtime's own
     if session.get_providers()[0] == CUDA:
         return session, ""
     lines = printed.getvalue().strip().splitlines()

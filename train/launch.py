@@ -243,7 +243,11 @@ def _with_classes(start: Start, dataset: Dataset) -> Start:
         DrawError: weights of other classes.
     """
     config = start.place.stage.config
-    if not isinstance(config, ClassifierConfig) or dataset.labels == config.labels:
+    if not isinstance(config, ClassifierConfig):
+        return start
+    for split in ("valid", "test"):  # before the training, not after it
+        dataset.check_labels(split)
+    if dataset.labels == config.labels:
         return start
     if not start.fresh or start.initial is not None or len(dataset.labels) < 2:
         dataset.check_classes(config.labels)

@@ -94,6 +94,7 @@ def begin(
             raise DrawError(f"--from-stage {from_stage}: preset {preset.settings.preset} {has}")
         if initial is None:
             raise DrawError("--from-stage needs --init-from: the weights that the stages before made")
+        check_no_write_window(changes)
     elif own or not preset.stages or initial is not None:
         if own and initial is None:
             note(f"one stage, not the preset's {len(preset.stages)}, by {option_names(sorted(own))}")
@@ -112,6 +113,8 @@ def begin(
     index = from_stage - 1 if from_stage else 0
     if initial is not None:
         check_kind(preset, initial)
+        if isinstance(initial.config, ClassifierConfig):  # of a data set with other classes than digits
+            plan = list(Place(tuple(plan)).with_labels(initial.config.labels).plan)
         if misfits(initial.config, plan[index].config):
             raise DrawError("--from-stage: the checkpoint's model has other sizes than the preset's")
         digest = weights_sha256(initial.weights, initial.config)
@@ -181,6 +184,14 @@ def labelled_sizes(preset: Preset, settings: TrainSettings, sizes: dict[str, Any
     return {"read_size": min(preset.model.read_size, longer), **sizes, "labels": labels}
 
 
+def check_no_write_window(changes: dict[str, Any]) -> None:
+    """Raises DrawError where a width is given for the windows of trained weights."""
+    if changes.get("write_window"):
+        raise DrawError(
+            "--write-window is for random weights: trained ones bring their windows, leave it out"
+        )
+
+
 def check_kind(preset: Preset, initial: Checkpoint) -> None:
     """Raises DrawError where ``initial`` is another kind of model than the preset's."""
     if type(preset.model) is not type(initial.config):
@@ -210,10 +221,7 @@ def apply_initial(
     """
     check_kind(preset, initial)
     wanted = preset.model
-    if changes.get("write_window"):
-        raise DrawError(
-            "--write-window is for random weights: trained ones bring their windows, leave it out"
-        )
+    check_no_write_window(changes)
     # The windows of trained weights have nothing to find any more, and may be as wide as they like.
     changes = {
         "attention_lr_settle": 0,

@@ -60,6 +60,9 @@ def this_rank(devices: int) -> Rank:
         if devices not in (1, local):
             raise DrawError(f"--devices {devices}: torchrun started {local} processes on this machine")
         return Rank(rank, world, local=local, torchrun=True)
+    if devices > 1 and os.name == "nt":
+        # The interpreter of a virtual environment is a child of a launcher there, not of the process that started it.
+        raise DrawError("--devices: several processes of one run are not supported on Windows")
     return Rank(0, devices, _free_port() if devices > 1 else 0, local=devices)
 
 

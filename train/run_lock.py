@@ -17,6 +17,8 @@ from ..files import make_folder, remove_parts
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)  # what file systems without them say
 
+_OURS = ("last.ckpt", "best.ckpt", "best.safetensors", "metrics.csv", "test.txt", "command.txt")
+
 
 class RunLock:
     """Holds a run folder for this process. The system lets go of it when the process ends, however it ends.
@@ -37,7 +39,8 @@ class RunLock:
         """
         if self._lock is not None:
             return
-        lock = FileLock(self._file, timeout=0)
+        # Without flock a lock is a file that outlives a killed run: then rather none, and a word.
+        lock = FileLock(self._file, timeout=0, fallback_to_soft=False)
         try:
             make_folder(self._folder)
             lock.acquire()
@@ -63,7 +66,7 @@ class RunLock:
             self._file.write_text(
                 f"process {os.getpid()} on {platform.node()}, since {since}\n", encoding="utf-8"
             )
-        remove_parts(self._folder)
+        remove_parts(self._folder, _OURS)
 
     def __enter__(self) -> RunLock:
         return self

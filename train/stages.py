@@ -122,7 +122,10 @@ def place_of(checkpoint: Checkpoint) -> Place:
         raise DrawError("this is a weights-only checkpoint: it cannot be resumed (last.ckpt of a run can)")
     if not isinstance(training, dict):
         raise DrawError("the checkpoint's training state is damaged")
-    settings = TrainSettings.from_dict(training.get("settings"))  # type: ignore[arg-type]
+    try:
+        settings = TrainSettings.from_dict(training.get("settings"))  # type: ignore[arg-type]
+    except TypeError as error:  # a number that is a text, or the like
+        raise DrawError(f"the checkpoint's training settings are damaged: {error}") from error
     stored = training.get("stages")
     if stored is None:
         return Place((Stage(settings, checkpoint.config),))
@@ -145,7 +148,11 @@ def reading_state(path: Path) -> Iterator[None]:
     """What a training state of another model, or a damaged one, leads to becomes one DrawError that names its file."""
     try:
         yield
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "memory" in str(error) or "CUDA" in str(error):
+            raise  # the machine's fault, not the file's
+        raise DrawError(f"{path}: its training state is damaged: {first_line(error, 200)}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DrawError(f"{path}: its training state is damaged: {first_line(error, 200)}") from error
 
 
@@ -161,8 +168,18 @@ def start_from(checkpoint: Checkpoint, place: Place, finished: bool = True) -> S
     ):
         return Start(place, resume=checkpoint, fresh=False)
     if place.last:
-        raise DrawError(
-            f"this run has already reached iteration {checkpoint.iteration} of {place.total};"
-            " give a larger --iterations to go on"
+        onwards = (
+            "give a larger --iterations to go on"
+            if len(place.plan) == 1
+            else "begin a new run from its best.ckpt with --init-from to go on"
         )
-    return Start(place.next(), initial=checkpoint, seconds=training["seconds"], fresh=False)
+        raise DrawError(
+            f"this run has already reached iteration {checkpoint.iteration} of {place.total}; {onwards}"
+        )
+    seconds = training.get("seconds")
+    return Start(
+        place.next(),
+        initial=checkpoint,
+        seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
+        fresh=False,
+    )

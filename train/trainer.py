@@ -83,8 +83,9 @@ class Trainer:
                     raise ValueError("a weight is NaN or infinity")
         elif start.initial is not None:
             initial = start.initial
-            fresh = model.state_dict()
-            model.load_state_dict(grown(initial.weights, initial.config, self.config, fresh))
+            fresh = model.state_dict()  # on the CPU still, where the stage before had its weights on a GPU
+            weights = {name: weight.cpu() for name, weight in initial.weights.items()}
+            model.load_state_dict(grown(weights, initial.config, self.config, fresh))
         elif settings.write_window:
             start_write_windows(cast(Draw, model), settings.write_window)
         if settings.compile:
@@ -103,10 +104,10 @@ class Trainer:
         )
         if start.resume is not None and state is not None:
             self._check_machine(state.get("machine", self._machine))
-            self.average.load(start.resume.weights)
             self.iteration = start.resume.iteration
             self._metrics = dict(start.resume.metrics)
             with reading_state(folder.last):
+                self.average.load(start.resume.weights)
                 load_optimizer(optimizer, state["optimizer"])
                 # The figure of a file that is gone would keep every later one from being written.
                 self.best = (
@@ -178,13 +179,14 @@ class Trainer:
         logbook = self._open_logbook()
         self._forward.train()
         since = self.iteration, self.clock.seconds  # of the last row
-        if self.iteration == end:  # it was stopped, or killed, at what is now its end
-            self._metrics |= (row := self._validate())
-            if self.fabric.is_global_zero:
-                self._keep_best(row)
         with Interrupt() as interrupt, progress(settings.preset, self.place.total) as bar:
             bar.advance(self.iteration)
             try:
+                if self.iteration == end:  # it was stopped, or killed, at what is now its end
+                    self._bad_evaluations = 0  # a bad one counts once
+                    self._metrics |= (row := self._validate())
+                    if self.fabric.is_global_zero:
+                        self._keep_best(row)
                 while self.iteration < end and not interrupt.stop(self._agree):
                     self.clock.start()
                     try:
@@ -283,13 +285,18 @@ class Trainer:
         row = {f"valid_{k}": v for k, v in figures_to_terms(self.validation()).items()}
         value = row[f"valid_{self._objective.metric}"]
         objective = self._objective
-        if self.best is not None and not value < objective.diverged * max(self.best, objective.least) + 1e-9:
+        limit = math.inf if self.best is None else objective.diverged * max(self.best, objective.least) + 1e-9
+        if not value < limit:
             self._bad_evaluations += 1
             if self._bad_evaluations >= 2:
+                kept = (
+                    f"; {self.folder.best} keeps the best weights, of {self.best:.2f}"
+                    if self.best is not None
+                    else ""
+                )
                 raise DrawError(
                     f"the run has diverged: validation {objective.metric} {value:.2f} at iteration"
-                    f" {self.iteration}, {self.best:.2f} at its best; {self.folder.best} keeps the best weights;"
-                    " try a lower --lr or another --seed"
+                    f" {self.iteration}{kept}; try a lower --lr or another --seed"
                 )
         else:
             self._bad_evaluations = 0
@@ -297,12 +304,14 @@ class Trainer:
 
     def _keep_best(self, row: dict[str, Any]) -> None:
         value = row[f"valid_{self._objective.metric}"]
-        # Of digits that were trained on, the figure cannot choose.
-        if self.best is None or value < self.best or self.settings.all_digits:
-            self.best = value
+        better = math.isfinite(value) and (self.best is None or value < self.best)
+        # Of digits that were trained on, the figure cannot choose, but for weights that have collapsed.
+        if better or (self.settings.all_digits and not self._bad_evaluations):
             save_checkpoint(self.folder.best, self.weights_only())
             save_weights(self.folder.weights, self.weights_only())
-        row["valid_best"] = self.best
+        if better:
+            self.best = value
+        row["valid_best"] = math.nan if self.best is None else self.best
 
     def weights_only(self) -> Checkpoint:
         """The evaluated weights and where they come from: what is exported and shipped."""

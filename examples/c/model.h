@@ -135,6 +135,7 @@ static Model open_model(const char *path, const char *wanted) {
   check(ort->DisableTelemetryEvents(model.env), path); /* what Windows has in place of the variable */
   check(ort->CreateSessionOptions(&options), path);
   check(ort->SetIntraOpNumThreads(options, 1), path); /* these models are too small for more */
+  check(ort->AddSessionConfigEntry(options, "session.load_model_format", "ONNX"), path); /* not its own format */
   check(ort->CreateSessionFromArray(model.env, bytes, length, options, &model.session), path);
   ort->ReleaseSessionOptions(options);
   free(bytes);

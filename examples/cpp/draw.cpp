@@ -90,6 +90,7 @@ class Model {
     env_.DisableTelemetryEvents();  // what Windows has in place of the variable
     Ort::SessionOptions options;
     options.SetIntraOpNumThreads(1);  // these models are too small for more
+    options.AddConfigEntry("session.load_model_format", "ONNX");  // not its own format
     session_ = Ort::Session(env_, bytes.data(), bytes.size(), options);
     metadata_ = session_.GetModelMetadata();
 

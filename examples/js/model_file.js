@@ -81,6 +81,8 @@ function* parts(sparse) {
 
 /** Throws where a weight is said to lie in another file: in Node ONNX Runtime would read it. */
 function checkWhole(bytes) {
+  // "ORTM": ONNX Runtime would take the bytes for a model in its own format, whatever they are to a reader of ONNX.
+  if ([0x4f, 0x52, 0x54, 0x4d].every((byte, i) => bytes[4 + i] === byte)) throw new Error("not an ONNX file, or it is damaged");
   for (const [number, graph] of fields(bytes)) {
     if (number !== GRAPH) continue;
     for (const tensor of tensors(graph)) {

@@ -216,7 +216,10 @@ def _check_sizes(sampler: Sampler, job: _Job) -> None:
     if job.grid:
         grid_layout(job.count, width, height, job.scale)
     if job.gif:
-        tiles, frames = (job.count, total) if sampler.has_steps else (1, job.count)
+        painted = total + (
+            job.boxes and sampler.metadata.attention
+        )  # the finished picture without its window
+        tiles, frames = (job.count, painted) if sampler.has_steps else (1, job.count)
         frames_layout(tiles, width, height, job.scale, frames)
     if job.png:
         sheet_layout(job.count, len(job.columns or chosen_steps(total)), width, height, job.scale)
@@ -286,7 +289,11 @@ def _interpolate(sampler: Sampler, job: _Job, seeds: tuple[int, int], frames: in
     _, height, width = sampler.metadata.image_shape
     check_range(job.start, job.count)
     scale = check_temperature(job.temperature)
-    frames_layout(job.count, width, height, job.scale, 2 * frames)
+    # There and back: the ends are rests of half a second, and nothing jumps.
+    fps = job.fps or 10
+    rest = max(1, round(fps / 2))
+    path = [0] * rest + list(range(1, frames - 1)) + [frames - 1] * rest + list(range(frames - 2, 0, -1))
+    frames_layout(job.count, width, height, job.scale, len(path))
     t, z = sampler.metadata.time_steps, sampler.metadata.latent_size
     a, b = (noise(seed, job.start, job.count, t, z) for seed in seeds)
     started, images = time.perf_counter(), []
@@ -296,10 +303,6 @@ def _interpolate(sampler: Sampler, job: _Job, seeds: tuple[int, int], frames: in
             images.append(sampler.sample_noise(between, job.batch, steps=False).images)
             bar.advance()
     note(summary(job.count * frames, time.perf_counter() - started, sampler))
-    # There and back: the ends are rests of half a second, and nothing jumps.
-    fps = job.fps or 10
-    rest = max(1, round(fps / 2))
-    path = [0] * rest + list(range(1, frames - 1)) + [frames - 1] * rest + list(range(frames - 2, 0, -1))
     with progress("writing the GIF", len(path)) as bar:
         write_images_gif(job.gif, [images[index] for index in path], job.scale, fps, 0, bar.advance)
     print(printable(str(job.gif)))

@@ -18,7 +18,7 @@ from draw_onnx.models.config import ClassifierConfig, DrawConfig
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 
 MODELS = {
-    "decoder": DrawConfig(2, 12, 10, 5, 16, 4, 3, 3),
+    "decoder": DrawConfig(3, 12, 10, 5, 16, 4, 3, 3),
     "decoder without attention": DrawConfig(1, 8, 8, 5, 16, 4, 0, 0, attention=False),
     "classifier": ClassifierConfig(1, 20, 20, 4, 16, 5, tuple("0123456789")),
 }

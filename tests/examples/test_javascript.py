@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -130,7 +131,7 @@ def test_weights_in_other_files_are_refused(javascript, fake: Path, tmp_path: Pa
     constant.attribute.add(name="value", type=onnx.AttributeProto.TENSOR).t.CopyFrom(stolen)
     inner = onnx.NodeProto(op_type="If", output=["i"])
     inner.attribute.add(name="then_branch", type=onnx.AttributeProto.GRAPH).g.node.append(constant)
-    extras = (
+    extras: tuple[dict[str, Any], ...] = (
         {"initializer": [stolen]},
         {"sparse_initializer": [sparse]},
         {"node": [constant]},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import stat
 import sys
 from pathlib import Path
 
@@ -195,6 +196,28 @@ def test_a_full_disk_leaves_the_old_folder(export, saved, tmp_path: Path, monkey
     code, _, err = export("--ckpt", saved("attention"), "--hub", folder, "--time-steps", 2)
     assert (code, f"cannot write {folder}/model.safetensors: No space left on device\n" in err) == (1, True)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_links_and_modes_stay(export, saved, tmp_path: Path) -> None:
+    folder, kept = tmp_path / "hub", tmp_path / "elsewhere.json"
+    assert export("--ckpt", saved("attention"), "--hub", folder)[0] == 0
+    (folder / "config.json").rename(kept)
+    (folder / "config.json").symlink_to(kept)
+    (folder / "model.safetensors").chmod(0o600)
+    (folder / ".draw-onnx-hub-killed").mkdir()
+    assert export("--ckpt", saved("attention"), "--hub", folder, "--time-steps", 2)[0] == 0
+    assert (folder / "config.json").is_symlink()
+    assert json.loads(kept.read_text())["library_name"] == "draw-onnx"
+    assert stat.S_IMODE((folder / "model.safetensors").stat().st_mode) == 0o600
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_a_gif_too_long_is_left_out(export, saved, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("draw_onnx.runtime.pictures.gif.MAX_GIF_PIXELS", 1000)
+    code, _, err = export("--ckpt", saved("attention"), "--hub", tmp_path / "hub")
+    assert (code, "no picture of the steps: " in err) == (0, True)
+    assert not (tmp_path / "hub" / "drawing.gif").exists()
+    assert "![Samples](samples.png)" in (tmp_path / "hub" / "README.md").read_text()
 
 
 def test_a_gate_of_eight_bits_is_not_the_scorers(export, saved, tmp_path: Path) -> None:

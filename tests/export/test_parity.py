@@ -56,7 +56,7 @@ def test_every_kind_of_file_passes(checkpoints, options, outputs):
 SIZES = [
     DrawConfig(1, 5, 3, time_steps=3, hidden_size=1, latent_size=1, read_size=1, write_size=1),
     DrawConfig(3, 1, 1, time_steps=2, hidden_size=3, latent_size=2, read_size=2, write_size=1),
-    DrawConfig(2, 4, 13, time_steps=2, hidden_size=5, latent_size=3, read_size=5, write_size=6),
+    DrawConfig(3, 4, 13, time_steps=2, hidden_size=5, latent_size=3, read_size=5, write_size=6),
     DrawConfig(
         1, 1, 9, time_steps=2, hidden_size=2, latent_size=1, attention=False, read_size=0, write_size=0
     ),

@@ -27,12 +27,18 @@ class FakeSession:
         return self._names
 
 
+class FakeOptions(SimpleNamespace):
+    def add_session_config_entry(self, key: str, value: str) -> None:
+        self.entries = {**vars(self).get("entries", {}), key: value}
+
+
 def fake_runtime(works: bool, built: bool = True, fails: str | None = None) -> Any:
     """A module that lists CUDA when ``built``, and honours it only when it ``works``, as the real one does."""
 
     def session(data: bytes, options: Any, providers: list[Any], enable_fallback: int) -> FakeSession:
         assert enable_fallback == 0
         assert options.intra_op_num_threads == options.inter_op_num_threads == 1
+        assert options.entries == {"session.load_model_format": "ONNX"}
         asked = [p[0] if isinstance(p, tuple) else p for p in providers]
         if CUDA in asked:
             assert providers[0] == (CUDA, {"use_tf32": "0"})
@@ -44,7 +50,7 @@ def fake_runtime(works: bool, built: bool = True, fails: str | None = None) -> A
         __version__="9.9",
         __file__="/nowhere/onnxruntime/__init__.py",
         get_available_providers=lambda: [CUDA, CPU] if built else [CPU],
-        SessionOptions=SimpleNamespace,
+        SessionOptions=FakeOptions,
         InferenceSession=session,
         set_default_logger_severity=lambda _: None,
         preload_dlls=lambda: print("libfoo.so.13 is missing"),
@@ -56,6 +62,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(providers, "_said", set())
 
     def set_up(runtime: Any, driver: str | None) -> None:
+        monkeypatch.setattr(providers, "_DEVICES", ("/",) if driver is None else ())
         monkeypatch.setattr(providers, "import_onnxruntime", lambda: runtime)
         monkeypatch.setattr(providers, "driver_problem", lambda: driver)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from draw_onnx import pretrained
 from draw_onnx.errors import DrawError
+from draw_onnx.runtime import providers
 from draw_onnx.runtime import session as session_module
 from draw_onnx.runtime.metadata import CLASSIFIER, DECODER, SCORER, Metadata, interface
 from draw_onnx.runtime.onnx_file import parse
@@ -167,6 +168,12 @@ def test_every_missing_key_is_named(tmp_path: Path, fake: Path, with_metadata: E
             r"image has shape \[batch, 1, 7, 6\], but its metadata says \[batch, 1, 8, 6\]",
         ),
         ("decoder", {"image_channels": "3"}, "image has shape"),
+        ("decoder", {"image_channels": "2"}, "image_channels must be 1 or 3, not 2"),
+        (
+            "decoder",
+            {"time_steps": "65536", "latent_size": "65536"},
+            "noise would have 4,294,967,296 numbers",
+        ),
         ("decoder", {"format_version": "0"}, "format_version is out of range: 0"),
         ("decoder", {"write_size": "65537"}, "write_size is out of range: 65537"),
         ("classifier", {"labels": "a,b,a"}, "names a class twice"),
@@ -238,6 +245,37 @@ def test_a_field_that_only_protobuf_would_read_is_no_field(
     ):  # too long, number 0, above 64 bits
         with pytest.raises(DrawError, match="not in ONNX's format"):
             open_model(with_graph_field(data, proto(5, key + b"\x00")), DECODER, "cpu")
+
+
+def test_a_model_in_onnx_runtimes_own_format(
+    fake: Path, proto: Callable[[int, bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that are ONNX to a parser, behind a beginning that makes ONNX Runtime look for a flatbuffer."""
+    beginning = b"\x10\x00\xb2\x00" + b"ORTM"  # an unknown number, and a text with a key in two bytes
+    data = beginning + bytes(0x4F - 3) + (fake / "decoder.onnx").read_bytes()
+    for bytes_ in (data, b"\x08\x08\x12\x00ORTM"):
+        with pytest.raises(DrawError, match="ONNX Runtime's own format"):
+            open_model(bytes_, DECODER, "cpu")
+    options = {}
+    real = providers.import_onnxruntime()
+
+    class Options(real.SessionOptions):
+        def add_session_config_entry(self, key: str, value: str) -> None:
+            options[key] = value
+            super().add_session_config_entry(key, value)
+
+    monkeypatch.setattr(real, "SessionOptions", Options)
+    open_model(fake / "decoder.onnx", DECODER, "cpu")
+    assert options["session.load_model_format"] == "ONNX"
+
+
+def test_numbers_of_a_fixed_length_are_no_fields(
+    fake: Path, with_graph_field: Callable[[bytes, bytes], bytes], proto: Callable[[int, bytes], bytes]
+) -> None:
+    """protobuf skips a size that is written so, and the tensor is a scalar there."""
+    tensor = proto(8, b"mine") + bytes([1 << 3 | 1]) + (7).to_bytes(8, "little") + b"\x08\x03"
+    data = with_graph_field((fake / "decoder.onnx").read_bytes(), proto(5, tensor))
+    assert parse(data).shapes["mine"] == (3,)
 
 
 @dataclass(frozen=True)

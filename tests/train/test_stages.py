@@ -217,6 +217,7 @@ def test_beginning_at_a_later_stage() -> None:
     for arguments, message in (
         (({}, {}, None, 2), "needs --init-from"),
         (({}, {}, initial, 3), "can begin at its stages 2 to 2"),
+        (({"write_window": 4.0}, {}, initial, 2), "--write-window is for random weights"),
         (({}, {}, initial, 1), "without the option at its first"),
         (({"iterations": 5}, {}, initial, 2), "leave out --iterations"),
         (({}, {"latent_size": 9}, initial, 2), "other sizes"),

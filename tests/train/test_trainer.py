@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -234,6 +235,45 @@ def test_mistakes_after_a_validation_without_any_are_no_collapse(
         trainer._validate()
     with pytest.raises(DrawError, match=r"diverged: validation error 55\.00"):
         trainer._validate()
+
+
+@pytest.mark.parametrize("all_digits", [False, True])
+@pytest.mark.parametrize("bad", [500.0, float("nan")])
+def test_a_collapse_ends_a_run_and_spares_the_best(make_trainer: Make, all_digits: bool, bad: float) -> None:
+    """Also where validation's pictures are trained on, and the last weights otherwise count as the best."""
+    trainer = make_trainer(all_digits=all_digits)
+    validate, bounds = trainer._validate, iter([9.0, 9.5, bad, bad, bad])
+    trainer._objective.diverged = 2.0
+
+    def collapsing() -> dict[str, Any]:
+        figures = trainer.validation
+        trainer.validation = lambda: None  # type: ignore[method-assign, assignment, return-value]
+        try:
+            return validate()
+        finally:
+            trainer.validation = figures  # type: ignore[method-assign]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "draw_onnx.train.trainer.figures_to_terms",
+            lambda _: {"bound": next(bounds), "reconstruction": 0.0, "kl": 0.0},
+        )
+        trainer._validate = collapsing  # type: ignore[method-assign, assignment]
+        with pytest.raises(DrawError, match=r"diverged: .* keeps the best weights, of 9\.00"):
+            run(trainer)
+    assert load_checkpoint(trainer.folder.best).iteration == (10 if all_digits else 5)
+
+
+def test_a_first_validation_that_is_no_number_is_not_the_best(make_trainer: Make) -> None:
+    trainer = make_trainer()
+    bounds = iter([float("nan"), 8.0, 7.0, 6.0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "draw_onnx.train.trainer.figures_to_terms",
+            lambda _: {"bound": next(bounds), "reconstruction": 0.0, "kl": 0.0},
+        )
+        run(trainer)
+    assert (trainer.best, load_checkpoint(trainer.folder.best).iteration) == (6.0, 20)
 
 
 def test_a_collapsed_posterior_is_stopped(make_trainer: Make) -> None:

@@ -196,12 +196,14 @@ class Dataset:
                 raise DrawError(
                     f"{self.name} has no split {split!r}: choose from {', '.join(self.evaluations)}"
                 )
-            made = self.evaluations[split]()
-            classes = len(self.labels)
-            if classes and made.labels is not None and not 0 <= int(made.labels.max()) < classes:
-                raise DrawError(
-                    f"data set {self.name}: the split {split!r} has the class number {int(made.labels.max())}, and there"
-                    f" are {classes} classes, 0 to {classes - 1}"
-                )
-            self._made[split] = made
+            self._made[split] = self.evaluations[split]()
         return self._made[split]
+
+    def check_labels(self, split: str) -> None:
+        """Raise DrawError where a picture of a set has a class that there is no name for."""
+        made, classes = self.evaluation(split), len(self.labels)
+        if made.labels is not None and not 0 <= int(made.labels.max()) < classes:
+            raise DrawError(
+                f"data set {self.name}: the split {split!r} has the class number {int(made.labels.max())}, and there"
+                f" are {classes} classes, 0 to {classes - 1}"
+            )

@@ -118,10 +118,11 @@ def command(
         raise typer.BadParameter("give either --ckpt FILE or --onnx FILE.")
     pictures = {"--plot": plot, "--calibration": calibration, "--confusion": confusion, "--nearest": nearest}
     check_outputs({**pictures, "--recognise-sheet": recognise_sheet})
-    if image_dir is not None and image_dir.is_dir():
-        from ...runtime.pictures.walk import walk
+    for folder in (image_dir, validation_dir):
+        if folder is not None and folder.is_dir():
+            from ...runtime.pictures.walk import walk
 
-        check_not_read((*pictures.values(), recognise_sheet), walk(image_dir).files)
+            check_not_read((*pictures.values(), recognise_sheet), walk(folder).files)
     if onnx is not None and (importance or plot or nearest or recognise or temperature != 1):
         raise typer.BadParameter(
             "--importance, --plot, --nearest, --recognise and --temperature need the model itself: use --ckpt."

@@ -249,6 +249,7 @@ def _dataset(
         raise DrawError(f"data set {dataset.name} has no labels to hold a classifier's answers against")
     if labels is not None:
         dataset.check_classes(labels)
+        dataset.check_labels(request.split)
     return dataset
 
 

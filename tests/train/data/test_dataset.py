@@ -56,9 +56,9 @@ def test_a_class_that_training_does_not_know(tmp_path: Path) -> None:
         binary=True,
         labels=("a", "b"),
     )
-    assert len(data.evaluation("valid")) == 3
+    data.check_labels("valid")
     with pytest.raises(DrawError, match="'test' has the class number 2, and there are 2 classes, 0 to 1"):
-        data.evaluation("test")
+        data.check_labels("test")
 
 
 def test_digits_are_all_of_scikit_learns_split_once() -> None:
