@@ -190,14 +190,6 @@ PRESETS: dict[str, Preset] = dict(
                     "learning_rate": 3e-4,
                     "all_digits": True,
                 },
-                {
-                    "iterations": 2200,
-                    "time_steps": 160,
-                    "hidden_size": 384,
-                    **_LEARNED_PRIOR,
-                    "learning_rate": 3e-4,
-                    "all_digits": True,
-                },
             ),
         ),
         _preset(
