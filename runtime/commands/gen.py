@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -133,6 +134,8 @@ def command(
 
         draw-gen --onnx draw.onnx -n 16 --seed 7 --png sheet.png --npz out.npz
     """
+    if math.isnan(temperature):  # older releases of Typer let it pass as within the range
+        raise typer.BadParameter("--temperature must be a number from 0 to 10.")
     _check_usage(context, {"--gif": gif, "--png": png, "--grid": grid, "--npz": npz}, check)
     check_not_read((gif, png, grid, npz), [onnx])
 
