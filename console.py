@@ -125,8 +125,8 @@ def _in_one_line(error: Exception, name: str) -> tuple[str | None, int]:
             drain_stdout()
         except OSError:  # what could not be written is still to be written
             where = where or "stdout"
-        if error.errno in _FULL:  # files that are written are named: see files.py
-            where = where or "stdout"
+        if where is None and error.errno in _FULL:  # unbuffered; files that are written are named (files.py)
+            where = "stdout"
         message = f"{f'{where}: ' if where else ''}{error.strerror or error}"
     return message, 1
 

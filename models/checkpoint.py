@@ -192,9 +192,8 @@ def _read_ckpt(path: Path, broken: str) -> Any:
             # A zip of stored (not deflated) records: what it unpacks to cannot exceed its size.
             with zipfile.ZipFile(file) as archive:
                 declared = sum(info.file_size for info in archive.infolist())
-                if (
-                    declared > path.stat().st_size or archive.testzip() is not None
-                ):  # torch.load checks no sum
+                # torch.load does not look at the records' sums.
+                if declared > path.stat().st_size or archive.testzip() is not None:
                     raise DrawError(broken)
             file.seek(0)
             return torch.load(file, map_location="cpu", weights_only=True)

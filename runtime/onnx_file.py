@@ -254,9 +254,8 @@ def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             length = 8 if wire == _FIXED64 else 4
         if length > end - position:
             raise DrawError("it ends too early")
-        if (
-            wire == _BYTES
-        ):  # nothing that is looked at has a fixed length: to ONNX Runtime such a field is unknown
+        # Nothing that is looked at has a fixed length: to ONNX Runtime such a field is unknown.
+        if wire == _BYTES:
             yield number, view[position : position + length]
         position += length
 

@@ -96,6 +96,7 @@ def create_session(data: bytes, provider: str = "auto") -> onnxruntime.Inference
         session, problem = _open_cuda(ort, data)
         if session is not None:
             return session
+    session = _open(ort, data, [CPU])  # raises where it is the file's fault, not CUDA's
     if provider == "cuda":
         raise ProviderError(f"cannot run on CUDA: {problem}")
     # Without a GPU build and without a GPU nobody expects one: nothing to say. The driver is not asked, since CUDA fails
@@ -105,7 +106,7 @@ def create_session(data: bytes, provider: str = "auto") -> onnxruntime.Inference
         if line not in _said:
             _said.add(line)
             _log.warning(line)
-    return _open(ort, data, [CPU])
+    return session
 
 
 def cuda_problem(ort: Any) -> str | None:
@@ -173,7 +174,6 @@ def _open_cuda(ort: Any, data: bytes) -> tuple[Any, str]:
     try:
         session = _open(ort, data, [(CUDA, CUDA_OPTIONS), CPU])
     except DrawError as error:
-        _open(ort, data, [CPU])  # raises where it is the file's fault, not CUDA's
         return None, str(error)
     finally:
         ort.set_default_logger_severity(2)  # ONNX Runtime's own

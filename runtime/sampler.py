@@ -134,7 +134,7 @@ def _floats(noise: ArrayLike) -> Floats:
     try:
         given = np.asarray(noise)
     except ValueError:  # lists of several lengths
-        given = np.array(None)
-    if given.dtype.kind not in "fiu":
+        given = None
+    if given is None or given.dtype.kind not in "fiu":
         raise DrawError("noise must be numbers in one array [n, T, Z]")
     return given.astype(np.float32)

@@ -148,11 +148,9 @@ def reading_state(path: Path) -> Iterator[None]:
     """What a training state of another model, or a damaged one, leads to becomes one DrawError that names its file."""
     try:
         yield
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "memory" in str(error) or "CUDA" in str(error):
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, RuntimeError) and ("memory" in str(error) or "CUDA" in str(error)):
             raise  # the machine's fault, not the file's
-        raise DrawError(f"{path}: its training state is damaged: {first_line(error, 200)}") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DrawError(f"{path}: its training state is damaged: {first_line(error, 200)}") from error
 
 

@@ -110,9 +110,8 @@ class Trainer:
                 self.average.load(start.resume.weights)
                 load_optimizer(optimizer, state["optimizer"])
                 # The figure of a file that is gone would keep every later one from being written.
-                self.best = (
-                    None if state["best"] is None or not folder.best.exists() else float(state["best"])
-                )
+                best = state["best"] if folder.best.exists() else None
+                self.best = None if best is None else float(best)
                 self.clock.seconds = float(state["seconds"])
                 self._bad_evaluations, self._counted = int(state["bad_evaluations"]), int(state["counted"])
                 self._sums = {k: v.to(fabric.device) for k, v in state["sums"].items()}
@@ -289,14 +288,14 @@ class Trainer:
         if not value < limit:
             self._bad_evaluations += 1
             if self._bad_evaluations >= 2:
-                kept = (
-                    f"; {self.folder.best} keeps the best weights, of {self.best:.2f}"
-                    if self.best is not None
-                    else ""
+                best = (
+                    ""
+                    if self.best is None
+                    else f"; {self.folder.best} keeps the best weights, of {self.best:.2f}"
                 )
                 raise DrawError(
                     f"the run has diverged: validation {objective.metric} {value:.2f} at iteration"
-                    f" {self.iteration}{kept}; try a lower --lr or another --seed"
+                    f" {self.iteration}{best}; try a lower --lr or another --seed"
                 )
         else:
             self._bad_evaluations = 0

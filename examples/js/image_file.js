@@ -2,7 +2,7 @@
 // prepare.js, others' shrunk if larger and centred on black ("pad"), or cropped and resized to fill the frame ("cover").
 
 import { cover } from "./cover.js";
-import { WORK, checkInk, prepare as prepareLevels } from "./prepare.js";
+import { WORK, boxMeans, checkInk, prepare as prepareLevels } from "./prepare.js";
 
 const MAX_PIXELS = 64_000_000;
 
@@ -69,22 +69,14 @@ export function averaged(pixels, width, height, times) {
   const w = Math.ceil(width / times), h = Math.ceil(height / times), plane = w * h;
   const shown = times > 1 ? premultiplied(pixels) : pixels;
   const bytes = new Float32Array(4 * plane);
+  for (let c = 0; c < 4; c++) bytes.set(boxMeans((i) => shown[4 * i + c], width, height, times, average), c * plane);
   let grey = true;
-  for (let y = 0; y < h; y++) {
-    for (let x = 0; x < w; x++) {
-      const right = Math.min(width, (x + 1) * times), bottom = Math.min(height, (y + 1) * times);
-      const area = (right - x * times) * (bottom - y * times);
-      for (let c = 0; c < 4; c++) {
-        let sum = 0;
-        for (let j = y * times; j < bottom; j++) for (let i = x * times; i < right; i++) sum += shown[4 * (j * width + i) + c];
-        bytes[c * plane + y * w + x] = average(sum, area);
-      }
-      const at = y * w + x, alpha = bytes[3 * plane + at];
-      if (shown !== pixels && alpha > 0 && alpha < 255) {
-        for (let c = 0; c < 3; c++) bytes[c * plane + at] = Math.min(255, Math.floor((255 * bytes[c * plane + at]) / alpha));
-      }
-      grey &&= bytes[at] === bytes[plane + at] && bytes[at] === bytes[2 * plane + at];
+  for (let at = 0; at < plane; at++) {
+    const alpha = bytes[3 * plane + at];
+    if (shown !== pixels && alpha > 0 && alpha < 255) {
+      for (let c = 0; c < 3; c++) bytes[c * plane + at] = Math.min(255, Math.floor((255 * bytes[c * plane + at]) / alpha));
     }
+    grey &&= bytes[at] === bytes[plane + at] && bytes[at] === bytes[2 * plane + at];
   }
   const levels = bytes.map((value) => value / 255);
   const channels = grey ? 1 : 3;

@@ -61,6 +61,21 @@ export function prepare(picture, shape, figureSize, ink = "auto") {
   return { image, ink: found.kind, steps, warning };
 }
 
+/** Means over boxes of `times` x `times` pixels (fewer at the edges) of what `read` gives for pixel y·width + x. */
+export function boxMeans(read, width, height, times, mean = (sum, count) => sum / count) {
+  const w = Math.ceil(width / times), h = Math.ceil(height / times);
+  const means = new Float32Array(w * h);
+  for (let y = 0; y < h; y++) {
+    for (let x = 0; x < w; x++) {
+      const right = Math.min(width, (x + 1) * times), bottom = Math.min(height, (y + 1) * times);
+      let sum = 0;
+      for (let j = y * times; j < bottom; j++) for (let i = x * times; i < right; i++) sum += read(j * width + i);
+      means[y * w + x] = mean(sum, (right - x * times) * (bottom - y * times));
+    }
+  }
+  return means;
+}
+
 /** Throws unless this is what the ink may be said to be. */
 export function checkInk(ink) {
   if (!["auto", "light", "dark"].includes(ink)) throw new RangeError(`ink is auto, light or dark, not ${ink}`);
@@ -72,14 +87,13 @@ function averaged(picture) {
   const times = Math.ceil(Math.max(height, width) / WORK);
   if (times === 1) return picture;
   const h = Math.ceil(height / times), w = Math.ceil(width / times), plane = h * w;
-  const means = (values) => Float32Array.from({ length: (values.length / (height * width)) * plane }, (_, at) => {
-    const start = Math.floor(at / plane) * height * width, left = times * (at % w);
-    const top = times * (Math.floor(at / w) % h);
-    const bottom = Math.min(height, top + times), right = Math.min(width, left + times);
-    let sum = 0;
-    for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) sum += values[start + y * width + x];
-    return sum / ((bottom - top) * (right - left));
-  });
+  const means = (values) => {
+    const result = new Float32Array((values.length / (height * width)) * plane);
+    for (let c = 0; c * plane < result.length; c++) {
+      result.set(boxMeans((i) => values[c * height * width + i], width, height, times), c * plane);
+    }
+    return result;
+  };
   if (!alpha) return { ...picture, height: h, width: w, levels: means(levels) };
   const share = means(alpha), seen = means(levels.map((value, i) => value * alpha[i % (height * width)]));
   return { ...picture, height: h, width: w, levels: seen.map((v, i) => v / (share[i % plane] || 1)), alpha: share };

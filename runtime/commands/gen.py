@@ -219,9 +219,8 @@ def _check_sizes(sampler: Sampler, job: _Job) -> None:
     if job.grid:
         grid_layout(job.count, width, height, job.scale)
     if job.gif:
-        painted = total + (
-            job.boxes and sampler.metadata.attention
-        )  # the finished picture without its window
+        # With windows the finished picture comes once more, without its own.
+        painted = total + (job.boxes and sampler.metadata.attention)
         tiles, frames = (job.count, painted) if sampler.has_steps else (1, job.count)
         frames_layout(tiles, width, height, job.scale, frames)
     if job.png:
