@@ -85,7 +85,9 @@ export function averaged(pixels, width, height, times) {
 
 /** Each colour times its alpha, as bytes; `pixels` themselves where nothing is transparent. */
 function premultiplied(pixels) {
-  if (pixels.every((value, i) => i % 4 < 3 || value === 255)) return pixels;
+  let at = 3;
+  while (at < pixels.length && pixels[at] === 255) at += 4;
+  if (at >= pixels.length) return pixels;
   return pixels.map((value, i) => (i % 4 < 3 ? Math.round((value * pixels[i | 3]) / 255) : value));
 }
 
