@@ -119,7 +119,7 @@ PRESETS: dict[str, Preset] = dict(
                 {"iterations": 9500, **_MNIST_SOAP},
                 {"iterations": 12_000, **_FINE_WINDOWS},
                 {"iterations": 9000, **_FINE_WINDOWS, "learning_rate": 1.5e-3},
-                {"iterations": 16_000, **_FINE_WINDOWS, "learning_rate": 2e-3},
+                {"iterations": 12_500, **_FINE_WINDOWS, "learning_rate": 1.5e-3},
             ),
         ),
         _preset(
