@@ -33,7 +33,7 @@ function countPictures(model, images) {
     throw new RangeError(`pictures must be [n, ${channels}, ${height}, ${width}] numbers, not ${images.length} of them`);
   }
   if (!images.every((value) => value >= 0 && value <= 1)) {
-    throw new RangeError("pictures must be numbers from 0 to 1 (divide by 255)");
+    throw new RangeError("pictures must be numbers from 0 to 1 (divide bytes by 255)");
   }
   return count;
 }

@@ -280,7 +280,7 @@ def check_images(images: ArrayLike, shape: Shape) -> NDArray[np.float32]:
         raise DrawError(f"images must be numbers, not {array.dtype}")
     array = array.astype(np.float32)
     if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-        raise DrawError("images must be uint8, or numbers from 0 to 1 (divide by 255)")
+        raise DrawError("images must be uint8, or numbers from 0 to 1 (divide others by the largest they can be)")
     return array
 
 

@@ -52,7 +52,7 @@ def test_bad_arguments(scorer: Scorer) -> None:
         scorer(images, start=2**64 - 1)
     with pytest.raises(DrawError, match="must have shape"):
         scorer(images[..., 1:])
-    with pytest.raises(DrawError, match="divide by 255"):
+    with pytest.raises(DrawError, match="from 0 to 1"):
         scorer(images + 2.0)
 
 

@@ -138,11 +138,12 @@ def recognise(
     :func:`check_recognise` lets pass.
 
     Raises:
-        DrawError: files that are missing.
+        DrawError: files that are missing, or not of digits.
     """
+    digits = _digits(dataset, data_dir)
     samples = draw_samples(model, count, seed, dataset.binary, advance, temperature).cpu().numpy()
     read = _read_pairs if dataset.name == PAIRS else _read_digits
-    samples_read, real, torn, truth = read(samples, *_digits(dataset, data_dir))
+    samples_read, real, torn, truth = read(samples, *digits)
     right = 100 * float((real.labels == truth).all(1)[real.sure].mean()) if real.sure.any() else math.nan
     return Recognisability(samples, samples_read, real, torn, right, temperature)
 
@@ -152,6 +153,8 @@ def _digits(dataset: Dataset, data_dir: Path | None) -> tuple[Pictures, Pictures
     if dataset.binary:
         root = data_root(data_dir)
         train, test = training_digits(root)[0], test_digits(root)
+        if max(train.labels.max(), test.labels.max()) > 9:
+            raise DrawError(f"--recognise reads digits, and the labels in {root} are of more than ten classes")
         return train.binarised(BINARISE_TRAIN), test.binarised(BINARISE_TEST)
     return dataset.evaluation("train").arrays(), dataset.evaluation("test").arrays()
 

@@ -98,7 +98,7 @@ def forged(path: Path, header: str) -> None:
         (lambda p: np.savez(p, images=SCENES, labels=np.full(11, 0.5)), "class numbers or names"),
         (lambda p: np.savez(p, images=SCENES, labels=np.ones((11, 3))), "one 1 a row"),
         (lambda p: np.savez(p, images=SCENES, labels=np.ones((11, 2))), r"shape \[11\], not \[11, 2\]"),
-        (lambda p: np.savez(p, images=SCENES.astype(np.float32)), "divide by 255"),
+        (lambda p: np.savez(p, images=SCENES.astype(np.float32)), "from 0 to 1"),
         (
             lambda p: forged(p, "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000)}"),
             "claims",

@@ -275,3 +275,14 @@ def test_mnist_is_read(data_dir: Path) -> None:
     reader = DigitReader(train.images[:, 0].astype(np.float32), train.labels)
     named, _ = reader.read(test.images[:, 0].astype(np.float32))
     assert (named == test.labels).mean() >= 0.97
+
+
+def test_letters_cannot_be_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MNIST's folder may hold EMNIST's letters."""
+    pictures = Pictures(np.zeros((20, 1, 4, 4), np.uint8), np.arange(20), 255)
+    monkeypatch.setattr(recognisability, "training_digits", lambda *_: (pictures, None))
+    monkeypatch.setattr(recognisability, "test_digits", lambda *_: pictures)
+    data = Dataset.__new__(Dataset)
+    data.name, data.binary = "mnist-dynamic", True
+    with pytest.raises(DrawError, match="of more than ten classes"):
+        recognise(model(DrawConfig(1, 4, 4, 2, 4, 2, 2, 2)), data, tmp_path, 5)
