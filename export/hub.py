@@ -156,8 +156,9 @@ def _draw(folder: Path) -> bool:
 
 
 def _hosted(card: str, drawn: bool) -> str:
-    """A packaged model's card with the folder's pictures in place of those from elsewhere in the repository."""
+    """A packaged model's card with the folder's pictures, and words, in place of those and links from elsewhere."""
     text = re.sub(r"^!\[[^\]]*\]\(\.\./[^)]*\)\n+", "", card, flags=re.MULTILINE)
+    text = re.sub(r"(?<!!)\[([^\]]*)\]\((?!\w+:|#)[^)]*\)", r"\1", text)  # links to the repository
     shown = r"\1\n![Being painted](drawing.gif)\n"
     return re.sub(r"^(# .*\n\n(?:.+\n)+)", shown, text, count=1, flags=re.MULTILINE) if drawn else text
 

@@ -26,6 +26,7 @@ from draw_onnx.console import format_duration
 from draw_onnx.models.checkpoint import load_checkpoint, weights_sha256
 from draw_onnx.models.config import DrawConfig
 from draw_onnx.train.presets import PRESETS
+from draw_onnx.train.stages import Place, place_of
 
 RECORDS = ROOT / "docs" / "results"
 IMAGES = ROOT / "docs" / "images" / "results"
@@ -107,8 +108,9 @@ def take_in(folder: Path) -> None:
     last, training = finished(folder)
     settings = training["settings"]
     preset = PRESETS[settings["preset"]]
-    last_stage = preset.stages[-1] if preset.stages else {}
-    theirs = {**vars(preset.model), **last_stage}
+    # The stages of a preset have its sizes as they were when the run was made; options make one stage of one's own.
+    place = place_of(last)
+    theirs = vars(last.config) if len(place.plan) > 1 else vars(preset.model) | (preset.stages or ({},))[-1]
     best = load_checkpoint(folder / "best.ckpt")
     words = command_of(folder)
     RECORDS.mkdir(parents=True, exist_ok=True)
@@ -122,12 +124,11 @@ def take_in(folder: Path) -> None:
         figure=(folder / "test.txt").read_text(encoding="utf-8").strip(),
         command=shlex.join(words),
         iterations=last.iteration,
-        epochs=last.iteration * settings["batch_size"] / training["train_size"],
+        epochs=epochs(place, training["train_size"]),
         seconds=training["seconds"],
         hardware=machine_of(last, words),
-        # ClassifierConfig and DrawConfig compare field by field.
         sizes=", ".join(
-            f"{k} {v} (preset {theirs[k]})" for k, v in vars(last.config).items() if v != theirs.get(k)
+            f"{k} {v} (preset {theirs[k]})" for k, v in vars(last.config).items() if v != theirs[k]
         ),
         curve=[list(point) for point in curve(folder / "metrics.csv")],
         starts_from=option(words, "--init-from") or "",
@@ -142,6 +143,17 @@ def take_in(folder: Path) -> None:
         record = dataclasses.replace(record, parity=draw(folder, drawn), drawn=shlex.join(drawn))
     text = json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False)
     (RECORDS / f"{folder.name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def epochs(place: Place, train_size: int) -> float:
+    """How often a set was seen by the end of a stage, which trained on ``train_size`` pictures."""
+    seen = 0.0
+    for stage in place.plan[: place.index + 1]:
+        size = train_size
+        if place.stage.settings.all_digits and not stage.settings.all_digits:
+            size -= size // 6  # without the validation set: train/data/mnist.py
+        seen += stage.settings.iterations * stage.settings.batch_size / size
+    return seen
 
 
 def remark(name: str, command: str) -> str:

@@ -139,12 +139,16 @@ def test_a_packaged_model_keeps_its_card(export, saved, tmp_path: Path, monkeypa
     monkeypatch.setattr(
         pretrained,
         "packaged_card",
-        lambda name: "---\nx: 1\n---\n\n# tiny\n\nA model.\n\n![Curve](../a.png)\n\nEnd.\n",
+        lambda name: (
+            "---\nx: 1\n---\n\n# tiny\n\nA model, [told of](../a.md#b) on\n[a page](https://x.y).\n\n![Curve](../a.png)\n\nEnd.\n"
+        ),
     )
     folder = tmp_path / "m"
     assert export("--ckpt", saved("attention"), "--hub", folder)[0] == 0
     text = (folder / "README.md").read_text()
-    assert text == "---\nx: 1\n---\n\n# tiny\n\nA model.\n\n![Being painted](drawing.gif)\n\nEnd.\n"
+    assert text == (
+        "---\nx: 1\n---\n\n# tiny\n\nA model, told of on\n[a page](https://x.y).\n\n![Being painted](drawing.gif)\n\nEnd.\n"
+    )
     # Which is about other files than these.
     for others in (("--no-check",), ("--time-steps", "2"), ("--model-license", "CC-BY-4.0")):
         assert export("--ckpt", saved("attention"), "--hub", tmp_path / "other", *others)[0] == 0

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from draw_onnx.models.config import DrawConfig
 from draw_onnx.train import cli
 from draw_onnx.train.presets import PRESETS
+from draw_onnx.train.settings import TrainSettings
+from draw_onnx.train.stages import Place, Stage
 
 
 def test_the_page_is_what_the_records_give(results: Any) -> None:
@@ -74,6 +77,15 @@ def test_taking_in_a_run(results: Any, tmp_path: Path, monkeypatch: pytest.Monke
     page = results.page([results.Run(**record)])
     assert page.count(record["figure"]) == 2
     assert "images/results/tiny.gif" in page
+
+
+def test_epochs_of_all_stages(results: Any) -> None:
+    """Also where the last has validation's digits, a sixth of the file, to train on."""
+    settings = TrainSettings("mnist-two-digit", "mnist-two-digit", 500)
+    config = DrawConfig(1, 60, 60)
+    plan = Stage(settings, config), Stage(settings.replace(iterations=600, all_digits=True), config)
+    assert results.epochs(Place(plan), 50_000) == 1
+    assert results.epochs(Place(plan, 1, 500), 60_000) == 2
 
 
 def test_an_unfinished_run_is_refused(results: Any, tmp_path: Path) -> None:
