@@ -46,7 +46,7 @@ class Checkpoint:
     iteration: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] | None = None  # None in a weights-only file
-    picture_fit: str = PAD  # how files become its input: "pad" or "cover" (runtime/pictures/reading.py)
+    picture_fit: str = PAD  # how files become its input: "pad" or "cover" (runtime/pictures/reading.py, cover.py)
     binary: bool | None = None  # whether its pictures are 0 and 1; None in older files, which do not say
     figure_size: int | None = None  # longer side of its figures' ink in pixels; None: of no one size
 

@@ -17,7 +17,8 @@ from PIL import Image
 
 from draw_onnx.files import atomic_write
 from draw_onnx.runtime.error_rate import ErrorRate
-from draw_onnx.runtime.pictures.reading import cover, open_picture
+from draw_onnx.runtime.pictures.cover import cover
+from draw_onnx.runtime.pictures.reading import open_picture
 from draw_onnx.runtime.pictures.walk import walk
 from draw_onnx.train.data.digit_struct import read_digit_struct
 from draw_onnx.train.data.registry import data_root

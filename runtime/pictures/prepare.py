@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..metadata import COVER, PAD
+from .cover import cover_levels
 from .figure import Figure, connected_parts, find_figure
 from .ink import AUTO, DARK, LIGHT, Floats, Ink, dilated, find_ink
-from .reading import Shape, cover_levels, fit, read_levels, read_picture
+from .reading import Shape, fit, read_levels, read_picture
 
 WORK = 1024  # pixels of the longer side that are looked at
 BLACK, WHITE = 0.12, 0.5  # levels of the ground and of the ink of a picture that is the model's input already

@@ -31,6 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...errors import DrawError, first_line
 from ...files import check_ordinary, reading
 from ..metadata import COVER, PAD
+from .cover import cover
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -118,30 +119,6 @@ def open_picture(path: str | os.PathLike[str], channels: int, invert: bool = Fal
                 black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
                 picture = Image.alpha_composite(black, picture).convert("RGB")
         return picture.convert("RGB" if channels == 3 else "L")
-
-
-def cover(picture: Image.Image, width: int, height: int) -> NDArray[np.uint8]:
-    """The largest centred box of the frame's aspect, resized to the frame: [C, height, width]."""
-    from PIL import Image
-
-    factor = min(picture.width / width, picture.height / height)
-    # Rounding must not push the box over the picture's edge.
-    left = max((picture.width - factor * width) / 2, 0.0)
-    top = max((picture.height - factor * height) / 2, 0.0)
-    box = left, top, min(left + factor * width, picture.width), min(top + factor * height, picture.height)
-    resized = picture.resize((width, height), Image.Resampling.BILINEAR, box=box)
-    return np.atleast_3d(np.asarray(resized)).transpose(2, 0, 1)
-
-
-def cover_levels(levels: NDArray[np.float32], shape: Shape) -> NDArray[np.float32]:
-    """:func:`cover` for an array [1 or 3, h, w] in [0, 1], in whole bytes as a file's picture: [C, H, W] in [0, 1]."""
-    from PIL import Image
-
-    channels, height, width = shape
-    pixels = (np.clip(levels, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)
-    picture = Image.fromarray(pixels[..., 0] if len(levels) == 1 else pixels)
-    covered = cover(picture.convert("RGB" if channels == 3 else "L"), width, height)
-    return covered.astype(np.float32) / np.float32(255)
 
 
 @functools.cache
@@ -280,7 +257,9 @@ def check_images(images: ArrayLike, shape: Shape) -> NDArray[np.float32]:
         raise DrawError(f"images must be numbers, not {array.dtype}")
     array = array.astype(np.float32)
     if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-        raise DrawError("images must be uint8, or numbers from 0 to 1 (divide others by the largest they can be)")
+        raise DrawError(
+            "images must be uint8, or numbers from 0 to 1 (divide others by the largest they can be)"
+        )
     return array
 
 

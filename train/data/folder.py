@@ -17,7 +17,8 @@ from ... import console
 from ...errors import DrawError
 from ...models.config import ImageSize
 from ...runtime.metadata import COVER
-from ...runtime.pictures.reading import cover, open_picture
+from ...runtime.pictures.cover import cover
+from ...runtime.pictures.reading import open_picture
 from ...runtime.pictures.walk import Walk, no_pictures, walk
 from .dataset import Dataset, Pictures
 from .prepared import cached_arrays, each, listing

@@ -154,7 +154,9 @@ def _digits(dataset: Dataset, data_dir: Path | None) -> tuple[Pictures, Pictures
         root = data_root(data_dir)
         train, test = training_digits(root)[0], test_digits(root)
         if max(train.labels.max(), test.labels.max()) > 9:
-            raise DrawError(f"--recognise reads digits, and the labels in {root} are of more than ten classes")
+            raise DrawError(
+                f"--recognise reads digits, and the labels in {root} are of more than ten classes"
+            )
         return train.binarised(BINARISE_TRAIN), test.binarised(BINARISE_TEST)
     return dataset.evaluation("train").arrays(), dataset.evaluation("test").arrays()
 

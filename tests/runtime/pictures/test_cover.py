@@ -11,11 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from draw_onnx.runtime.pictures.reading import (
-    cover,
-    open_picture,
-    read_picture,
-)
+from draw_onnx.runtime.pictures.cover import cover
+from draw_onnx.runtime.pictures.reading import open_picture, read_picture
 
 RNG = np.random.default_rng(0)
 
@@ -38,6 +35,20 @@ def test_covering_fills_the_frame_with_the_middle(height: int, width: int, high:
     np.testing.assert_array_equal(got[0], got[0, :1].repeat(high, 0))
     constant = Image.new("RGB", (width, height), (64, 64, 64))
     np.testing.assert_array_equal(cover(constant, wide, high), np.full((3, high, wide), 64))
+
+
+@pytest.mark.parametrize("size", [(45, 80), (48, 100), (61, 40), (300, 7)])
+def test_cover_goes_along_x_first(size: tuple[int, int]) -> None:
+    """Ports round after each pass as well: 45x80, a telephone's, differed in every fourth pixel."""
+    width, height = size
+    pixels = RNG.integers(256, size=(height, width)).astype(np.uint8)
+    factor = min(width, height) / 32
+    left, top = (width - 32 * factor) / 2, (height - 32 * factor) / 2
+    wide = Image.fromarray(pixels).resize(
+        (32, height), Image.Resampling.BILINEAR, box=(left, 0, left + 32 * factor, height)
+    )
+    both = wide.resize((32, 32), Image.Resampling.BILINEAR, box=(0, top, 32, top + 32 * factor))
+    np.testing.assert_array_equal(cover(Image.fromarray(pixels), 32, 32)[0], np.asarray(both))
 
 
 def covered(path: Path, channels: int, height: int, width: int) -> np.ndarray:

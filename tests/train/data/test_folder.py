@@ -14,7 +14,8 @@ from PIL import Image
 
 from draw_onnx.errors import DrawError
 from draw_onnx.models.config import ImageSize
-from draw_onnx.runtime.pictures.reading import cover, open_picture, read_picture
+from draw_onnx.runtime.pictures.cover import cover
+from draw_onnx.runtime.pictures.reading import open_picture, read_picture
 from draw_onnx.train.data.dataset import Dataset
 from draw_onnx.train.data.registry import load_dataset
 
