@@ -1,7 +1,8 @@
-"""``cover``: how pictures fill the frame of a model of photographs, in training and in use (reading.py says when; docs/embedding.md, how)."""
+"""``cover``: how pictures fill the frame of a model of photographs, in training and in use (docs/embedding.md)."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,10 +22,14 @@ def cover(picture: Image.Image, width: int, height: int) -> NDArray[np.uint8]:
     top = max((picture.height - factor * height) / 2, 0.0)
     right, bottom = min(left + factor * width, picture.width), min(top + factor * height, picture.height)
     # Along x, then along y: in one call Pillow 13 begins with y for some tall pictures, which gives other pixels.
-    wide = picture.resize(
-        (width, picture.height), Image.Resampling.BILINEAR, box=(left, 0, right, picture.height)
-    )
-    resized = wide.resize((width, height), Image.Resampling.BILINEAR, box=(0, top, width, bottom))
+    # Only the rows that the second sees: a file of a few kB may have millions of others.
+    reach = math.ceil(max(factor, 1.0))
+    first = max(int(top) - reach, 0)
+    rows = picture.crop((0, first, picture.width, min(math.ceil(bottom) + reach, picture.height)))
+    wide = rows.resize((width, rows.height), Image.Resampling.BILINEAR, box=(left, 0, right, rows.height))
+    # Pillow's float32, rounded before the rows are left out.
+    box = 0, float(np.float32(top)) - first, width, float(np.float32(bottom)) - first
+    resized = wide.resize((width, height), Image.Resampling.BILINEAR, box=box)
     return np.atleast_3d(np.asarray(resized)).transpose(2, 0, 1)
 
 

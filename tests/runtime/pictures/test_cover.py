@@ -51,6 +51,20 @@ def test_cover_goes_along_x_first(size: tuple[int, int]) -> None:
     np.testing.assert_array_equal(cover(Image.fromarray(pixels), 32, 32)[0], np.asarray(both))
 
 
+def test_cover_of_a_thin_tall_picture_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of a few kB holds millions of rows, of which the box has one."""
+    heights = []
+    resize = Image.Image.resize
+
+    def watched(picture: Image.Image, *arguments: Any, **options: Any) -> Image.Image:
+        heights.append(picture.height)
+        return resize(picture, *arguments, **options)
+
+    monkeypatch.setattr(Image.Image, "resize", watched)
+    assert cover(Image.new("RGB", (1, 2_000_000)), 54, 54).shape == (3, 54, 54)
+    assert max(heights) < 10
+
+
 def covered(path: Path, channels: int, height: int, width: int) -> np.ndarray:
     return cover(open_picture(path, channels), width, height)
 
