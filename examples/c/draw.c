@@ -29,7 +29,8 @@ static FILE *create(const char *path) {
 }
 
 static void finish(FILE *file, const char *path) {
-  if (ferror(file) | fclose(file)) fail("cannot write %s: %s", path, strerror(errno));
+  bool failed = ferror(file); /* asked while it is open */
+  if (fclose(file) || failed) fail("cannot write %s: %s", path, strerror(errno));
 }
 
 static void write_picture(const char *path, const Model *model, const float *image) {
@@ -44,10 +45,13 @@ static void write_picture(const char *path, const Model *model, const float *ima
   finish(file, path);
 }
 
-/* The next number of a PGM or PPM header, after blanks and comments; -1 where there is none. */
+static bool is_blank(unsigned char byte) { return byte == ' ' || (byte >= '\t' && byte <= '\r'); }
+
+/* The next number of a PGM or PPM header, after a blank and any more blanks and comments; -1 where there is none. */
 static long header_number(const unsigned char *bytes, size_t length, size_t *at) {
-  while (*at < length && (strchr(" \t\r\n", bytes[*at]) || bytes[*at] == '#')) {
-    if (bytes[*at] == '#') while (*at < length && bytes[*at] != '\n') ++*at;
+  if (*at >= length || !is_blank(bytes[*at])) return -1;
+  while (*at < length && (is_blank(bytes[*at]) || bytes[*at] == '#')) {
+    if (bytes[*at] == '#') while (*at < length && bytes[*at] != '\n' && bytes[*at] != '\r') ++*at;
     else ++*at;
   }
   long number = -1;
@@ -66,8 +70,8 @@ static void read_picture(const char *path, const Model *model, float *image) {
   long width = header_number(bytes, length, &at), height = header_number(bytes, length, &at);
   long most = header_number(bytes, length, &at);
   size_t sample = most > 255 ? 2 : 1;
-  at++; /* the one blank before the pixels */
-  if (width < 1 || height < 1 || most < 1 || most > 65535) fail("%s has a damaged header", path);
+  bool parted = at < length && is_blank(bytes[at++]); /* one blank before the pixels */
+  if (width < 1 || height < 1 || most < 1 || most > 65535 || !parted) fail("%s has a damaged header", path);
   if (width > model->width || height > model->height) {
     fail("%s has %ld x %ld pixels, more than the model's %" PRId64 " x %" PRId64 ": give a smaller picture", path,
          width, height, model->width, model->height);
@@ -78,7 +82,7 @@ static void read_picture(const char *path, const Model *model, float *image) {
          height, model->width, model->height);
   }
   if (picture_fit) release(model, picture_fit);
-  if (at > length || length - at < (size_t)width * (size_t)height * channels * sample) fail("%s ends too early", path);
+  if (length - at < (size_t)width * (size_t)height * channels * sample) fail("%s ends too early", path);
   long top = (long)(model->height - height) / 2, left = (long)(model->width - width) / 2;
   memset(image, 0, model->pixels * sizeof(float));
   for (long y = 0; y < height; y++) {
@@ -115,10 +119,10 @@ static void sample(const char *path, uint64_t seed, uint64_t start, uint64_t cou
   }
   release(&model, stream);
 
-  uint64_t per_picture = (uint64_t)steps * (uint64_t)latents, hash = UINT64_C(0xCBF29CE484222325);
-  uint64_t batch = model.batch ? (uint64_t)model.batch : count < 32 ? count : 32;
+  size_t per_picture = check_values(&model, "noise", steps * latents);
+  uint64_t hash = UINT64_C(0xCBF29CE484222325), batch = model.batch ? (uint64_t)model.batch : count < 32 ? count : 32;
   int64_t dimensions[3] = {(int64_t)batch, steps, latents};
-  float *noise = allocate(batch, per_picture * sizeof(float));
+  float *noise = allocate((size_t)batch, per_picture * sizeof(float));
   float first[4] = {0};
   double sum = 0;
   FILE *noise_file = noise_path ? create(noise_path) : NULL;
@@ -151,26 +155,25 @@ static void sample(const char *path, uint64_t seed, uint64_t start, uint64_t cou
 static void classify(const char *path, char **pictures, int count) {
   Model model = open_model(path, "draw.classifier");
   check_channels(&model);
-  char *labels = lookup(&model, "labels");
-  if (!labels) fail("%s: the metadata lacks the key labels", path);
-  size_t classes = 1;
-  for (char *c = labels; *c; c++) classes += *c == ',';
+  size_t classes;
+  char **labels = lookup_labels(&model, &classes);
   int64_t batch = model.batch ? model.batch : 1;
   int64_t dimensions[4] = {batch, model.channels, model.height, model.width};
   float *images = allocate((size_t)batch, model.pixels * sizeof(float)); /* a fixed batch: one picture, the others black */
 
   for (int i = 0; i < count; i++) {
     read_picture(pictures[i], &model, images);
-    float *probabilities = run(&model, "image", images, dimensions, 4, "probabilities", (size_t)batch * classes);
+    float *probabilities = run(&model, "image", images, dimensions, 4, "probabilities", (uint64_t)batch * classes);
     size_t best = 0;
     for (size_t k = 1; k < classes; k++) if (probabilities[k] > probabilities[best]) best = k;
-    const char *label = labels;
-    for (size_t k = 0; k < best; k++) label = strchr(label, ',') + 1;
-    printf("%s: %.*s %.6f\n", pictures[i], (int)strcspn(label, ","), label, probabilities[best]);
+    printf("%s: ", pictures[i]);
+    print_visible(stdout, labels[best]);
+    printf(" %.6f\n", probabilities[best]);
     free(probabilities);
   }
   free(images);
-  release(&model, labels);
+  release(&model, labels[0]);
+  free(labels);
   close_model(&model);
 }
 
@@ -202,5 +205,6 @@ int main(int argc, char **argv) {
           "       draw classify classifier.onnx PICTURE...\n", stderr);
     return 2;
   }
-  return fflush(stdout) ? 1 : 0;
+  if (fflush(stdout) || ferror(stdout)) fail("cannot write to standard output: %s", strerror(errno));
+  return 0;
 }

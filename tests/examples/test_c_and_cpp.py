@@ -1,12 +1,14 @@
-"""What only compiled programs get wrong: memory, undefined behaviour, a library that is not there."""
+"""What only compiled programs get wrong: memory, undefined behaviour, a library that is not there; and what they refuse."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 pytestmark = pytest.mark.examples
@@ -93,3 +95,163 @@ def test_no_library(compile_port, fake: Path, language: str, name: str, words: s
     assert done.returncode == 1
     assert done.stderr.startswith("draw: error: ")
     assert words in done.stderr
+
+
+# ---- What Python refuses is refused here, in one line ----
+
+
+def refuses(port, *arguments: object, words: str, cwd: Path) -> None:
+    got = port.run(*arguments, cwd=cwd)
+    assert (got.code, got.out) == (1, ""), (got.code, got.out, got.err)
+    assert got.err.startswith("draw: error: ")
+    assert got.err.endswith(f"{words}\n"), got.err
+    assert got.err.count("\n") == 1
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "picture.pgm"
+    path.write_bytes(b"P5 2 2 255\n" + bytes(4))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        *((labels, "must list at least two names") for labels in ("", "a", ",,", "a,b,")),
+        ("a,b,a", "names a class twice"),
+    ],
+)
+def test_labels(refusing, edited, tmp_path: Path, picture: Path, labels: str, words: str) -> None:
+    model = edited("classifier", labels=labels)
+    refuses(refusing, "classify", model, picture, words=f"metadata key labels {words}", cwd=tmp_path)
+
+
+def test_a_classifier_of_no_classes(refusing, edited, tmp_path: Path, picture: Path) -> None:
+    """Its probabilities, [1, 0], are as many as its labels, none."""
+    model = onnx.load(edited("classifier-lean", labels=""))
+    del model.graph.output[:]
+    model.graph.output.append(onnx.helper.make_tensor_value_info("probabilities", 1, None))
+    (softmax,) = (node for node in model.graph.node if "probabilities" in node.output)
+    softmax.output[0] = "all"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0]), "zero"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "one"))
+    model.graph.node.append(onnx.helper.make_node("Slice", ["all", "zero", "zero", "one"], ["probabilities"]))
+    path = tmp_path / "none.onnx"
+    path.write_bytes(model.SerializeToString())
+    refuses(refusing, "classify", path, picture, words="must list at least two names", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("batch", [0, 65537, 2**40])
+def test_batch_of_a_file(refusing, fake: Path, tmp_path: Path, batch: int) -> None:
+    model = onnx.load(fake / "decoder-batch4.onnx")
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    path = tmp_path / "batch.onnx"
+    path.write_bytes(model.SerializeToString())
+    refuses(refusing, "sample", path, 1, words=f"batch.onnx: its batch size is {batch}", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("noise", {"time_steps": "65536", "latent_size": "4097"}),
+        ("image", {"image_height": "4097", "image_width": "65536"}),
+    ],
+)
+def test_pictures_of_a_gigabyte(refusing, edited, tmp_path: Path, name: str, changes) -> None:
+    words = f"its {name} would have 268500992 numbers a picture, more than 268435456"
+    refuses(refusing, "sample", edited("decoder", **changes), 1, words=words, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("version", ["0", "", "01", "one"])
+def test_format_version(refusing, edited, tmp_path: Path, version: str) -> None:
+    words = f"format_version {version} is not one that this program reads (1)"
+    refuses(refusing, "sample", edited("decoder", format_version=version), 1, words=words, cwd=tmp_path)
+
+
+BELL = "\x1b]0;title\x07\x7f"
+SHOWN = r"\x1b]0;title\x07\x7f"
+
+
+def test_a_terminal_is_left_alone(refusing, edited, tmp_path: Path, picture: Path) -> None:
+    """Control characters of a file are shown, not sent: its metadata, its labels, what ONNX Runtime says of its nodes."""
+    refuses(
+        refusing,
+        *("sample", edited("decoder", noise_stream=f"{BELL}\nx"), 1),
+        words=rf"unknown noise_stream {SHOWN}\x0ax; this program makes splitmix64-boxmuller-1",
+        cwd=tmp_path,
+    )
+    labels = ",".join(f"{BELL}{k}é" for k in range(3))
+    got = refusing.run("classify", edited("classifier", labels=labels), picture)
+    assert got.code == 0, got.err
+    assert got.out.startswith(f"{picture}: {SHOWN}")
+    assert got.out.split()[1].endswith("é")
+
+    model = onnx.load(edited("decoder"))
+    model.graph.node[0].name = BELL
+    model.graph.node[0].op_type = "Nothing"
+    path = tmp_path / "node.onnx"
+    path.write_bytes(model.SerializeToString())
+    got = refusing.run("sample", path, 1, cwd=tmp_path)
+    assert got.code == 1
+    assert SHOWN in got.err
+    assert "\x1b" not in got.err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")
+def test_answers_that_cannot_be_written(refusing, fake: Path, tmp_path: Path, picture: Path) -> None:
+    full = dataclasses.replace(
+        refusing, command=("sh", "-c", 'exec "$@" > /dev/full', "sh", *refusing.command)
+    )
+    many = [picture] * 200  # more than a buffer holds
+    for arguments in (
+        ("sample", fake / "decoder.onnx", 1),
+        ("classify", fake / "classifier.onnx", picture),
+        ("classify", fake / "classifier.onnx", *many),
+    ):
+        got = full.run(*arguments, cwd=tmp_path)
+        assert got.code == 1
+        assert got.err.startswith("draw: error: cannot write to standard output")
+        assert got.err.count("\n") == 1
+    noise_to_full = ("sample", fake / "decoder.onnx", 1, 0, 1, "p", "/dev/full")
+    got = refusing.run(*noise_to_full, cwd=tmp_path)
+    assert (got.code, got.out) == (1, "")
+    assert got.err.startswith("draw: error: cannot write /dev/full")
+
+
+def test_noise_is_written_as_it_is_made(refusing, fake: Path, tmp_path: Path) -> None:
+    """Its file is there before the first picture is drawn."""
+    nowhere = tmp_path / "nowhere" / "noise.f32"
+    got = refusing.run("sample", fake / "decoder.onnx", 1, 0, 3, "p", nowhere, cwd=tmp_path)
+    assert got.code == 1
+    assert f"cannot write {nowhere}" in got.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *(b"P52 2 255\n", b"P5\x002 2 255\n", b"P5#c\n2 2 255\n", b"P5 2\x002 255\n", b"P5 2 2\x00255\n"),
+        *(b"P5 2 2 255", b"P5 2 2 255\x00", b"P5 2 2 255#c\n", b"P5 2#c\n2 255\n", b"P5 2 2 25a\n"),
+    ],
+)
+def test_headers_that_pillow_refuses(refusing, fake: Path, tmp_path: Path, header: bytes) -> None:
+    path = tmp_path / "header.pgm"
+    path.write_bytes(header + b"abcdefgh")
+    words = "header.pgm has a damaged header"
+    refuses(refusing, "classify", fake / "classifier.onnx", path, words=words, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "header", [b"P5\x0b2\x0c2\r255 ", b"P5 #c\r2\t#\n#c\n 2 255\n", b"P5\n\n2 02 255\x0b"]
+)
+def test_headers_that_pillow_reads(
+    refusing, fake: Path, tmp_path: Path, picture: Path, header: bytes
+) -> None:
+    path = tmp_path / "header.pgm"
+    path.write_bytes(header + bytes(4))
+    got = refusing.run("classify", fake / "classifier.onnx", path, picture)
+    assert got.code == 0, got.err
+    ours, plain = (line.split(": ")[1] for line in got.out.splitlines())
+    assert ours == plain
