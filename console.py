@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
+import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,11 @@ _EXTRA_PACKAGES = (
 _FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 # How libraries say that memory, or the number of threads, is at its end: PyTorch on a CPU (two ways) and a GPU, Python.
 _NO_ROOM = ("can't allocate memory", "not enough memory", "out of memory", "can't start new thread")
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Words as one types them into this system's shell."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def make_app(**more: Any) -> typer.Typer:

@@ -80,7 +80,8 @@ class GlimpseClassifier(Chunked):
             nn.init.normal_(self.read_attention.weight, std=0.01)
             self.read_attention.bias.zero_()
             _, height, width = self.config.image
-            stride = (max(width, height) - 1) / max(self.config.read_size - 1, 1)
+            # A picture of one pixel has a stride of none, whose logarithm no network survives.
+            stride = (max(width, height, 2) - 1) / max(self.config.read_size - 1, 1)
             self.read_attention.bias[2] = 2 * torch.tensor(stride / 2).log()
             # A line of one pixel fills 1/stride of such a filter: gamma brings what is seen back to order one.
             self.read_attention.bias[4] = torch.tensor(stride).log()

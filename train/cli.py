@@ -203,9 +203,21 @@ def command(
     """
     given = locals()  # by name: options that set a field are called as it is
 
+    from .machine import flushed_subnormals
+
+    with flushed_subnormals():  # before weights are read: looking at them starts PyTorch's threads
+        code = _train(given)
+    if code:
+        sys.exit(code)
+
+
+def _train(given: dict[str, Any]) -> int:
+    """What the options, by name, ask for; the exit code."""
+    from ..console import be_quiet
     from ..errors import DrawError
     from ..models.checkpoint import load_checkpoint
     from ..pretrained import find_packaged
+    from .launch import train
     from .machine import bfloat16_pays, choose_device
     from .options import begin, fields_of, go_on
     from .presets import find_preset
@@ -213,11 +225,17 @@ def command(
     from .run_lock import RunLock
     from .settings import Hardware, RunFolder
 
+    preset, init_from, from_stage, out = (
+        given[name] for name in ("preset", "init_from", "from_stage", "out")
+    )
+    rank = this_rank(given["devices"])
+    if not rank.main:
+        be_quiet()
     changes, sizes = fields_of(given)
     chosen = find_preset("digits" if preset is None else preset)
-    hardware = Hardware(device, devices, compile_, cuda_graph, threads)
+    hardware = Hardware(*(given[name] for name in ("device", "devices", "compile_", "cuda_graph", "threads")))
     start: Start | None = None  # of a run to resume: known once its folder is ours
-    if resume:
+    if given["resume"]:
         if init_from is not None or from_stage is not None:
             other = "--init-from" if init_from is not None else "--from-stage"
             raise DrawError(f"--resume goes on with a run's own weights: leave out {other}")
@@ -225,9 +243,10 @@ def command(
         folder.require_run()
     else:
         initial = load_checkpoint(find_packaged(init_from, ".ckpt", "checkpoint")) if init_from else None
-        start = begin(chosen, changes, sizes, initial, from_stage, bfloat16_pays(choose_device(device)))
+        start = begin(
+            chosen, changes, sizes, initial, from_stage, bfloat16_pays(choose_device(hardware.device))
+        )
         folder = RunFolder(out or Path("runs") / chosen.settings.preset)
-    rank = this_rank(devices)
     with RunLock(folder.path) as lock:
         if start is None:
             # Read under the lock: another process may just be writing what comes next.
@@ -238,11 +257,7 @@ def command(
                 raise DrawError(f"--preset {preset}: {folder.path} is a run of {start.settings.preset}")
         elif rank.main:
             folder.require_fresh()
-        from .launch import train
-
-        code = train(start, folder, hardware, data_dir, lock, rank)
-    if code:
-        sys.exit(code)
+        return train(start, folder, hardware, given["data_dir"], lock, rank)
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from ..console import be_quiet, format_duration, note, progress
-from ..errors import DrawError
+from ..console import command_line, format_duration, note, progress
+from ..errors import DrawError, first_line
 from ..files import make_folder, write_text
 from ..models.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from ..models.config import ClassifierConfig, DrawConfig, prior_of, prior_remark
@@ -21,7 +21,7 @@ from ..streams import printable
 from .data.dataset import Dataset
 from .data.registry import load_dataset
 from .evaluation.figures import as_metrics, evaluate
-from .machine import bfloat16_pays, decide_compile, flushed_subnormals, make_fabric
+from .machine import bfloat16_pays, decide_compile, flushed_subnormals, is_about_compiling, make_fabric
 from .ranks import Crew, Rank, is_about_others
 from .run_lock import RunLock
 from .settings import Hardware, RunFolder, TrainSettings
@@ -46,8 +46,6 @@ def train(
             )
         if hardware.cuda_graph and stage.settings.optimizer == "soap":
             raise DrawError("--cuda-graph records Adam's updates, not SOAP's: leave it out")
-    if not rank.main:
-        be_quiet()
     try:
         with flushed_subnormals(), Crew(rank) as crew:
             try:
@@ -59,6 +57,9 @@ def train(
     except torch.OutOfMemoryError as error:
         raise DrawError(f"out of GPU memory ({error}); try a smaller --batch-size") from error
     except RuntimeError as error:
+        if is_about_compiling(error):
+            reason = first_line(error, 200)
+            raise DrawError(f"torch.compile does not work here ({reason}): give --no-compile") from error
         # PyTorch's own words for a full memory.
         if "can't allocate memory" in str(error) or "not enough memory" in str(error):
             raise DrawError("out of memory; try a smaller --batch-size, or a smaller model") from error
@@ -79,6 +80,8 @@ def _train(
     start = _with_classes(start, dataset)
     _check_data(start, dataset)
     if main:
+        for split in ("valid", "test"):  # what is missing is found before the training, not after it
+            dataset.evaluation(split)
         # Before anything is written, and before the others start: what fails until here fails once.
         lock.take()
         if start.fresh:
@@ -91,6 +94,7 @@ def _train(
     if main:
         make_folder(folder.samples)
         if start.fresh:
+            folder.metrics.unlink(missing_ok=True)  # of a run that ended before its first checkpoint
             # Also of `draw-onnx train ...`: no argument of draw-train's stands without an option.
             words = ["draw-train", *sys.argv[2 if sys.argv[1:2] == ["train"] else 1 :]]
             write_text(folder.command, shlex.join(words) + "\n")
@@ -169,7 +173,7 @@ def _announce(trainer: Trainer, start: Start) -> None:
     if dataset.note:
         note(f"data set {dataset.name}: {dataset.note}")
     folder = trainer.folder.path
-    note(f"run folder: {folder} (metrics.csv, samples/; tensorboard --logdir {shlex.quote(str(folder))})")
+    note(f"run folder: {folder} (metrics.csv, samples/; tensorboard --logdir {command_line([str(folder)])})")
     if start.initial is not None:
         whose = "of another run" if start.fresh and not place.index else "of the stage before"
         note(
@@ -189,7 +193,7 @@ def resume_command(folder: RunFolder, hardware: Hardware, data_dir: Path | None)
         words.append("--compile" if hardware.compile else "--no-compile")
     if hardware.cuda_graph:
         words.append("--cuda-graph")
-    return shlex.join(words)
+    return command_line(words)
 
 
 def _check_data(start: Start, dataset: Dataset) -> None:
@@ -245,7 +249,7 @@ def _with_classes(start: Start, dataset: Dataset) -> Start:
     config = start.place.stage.config
     if not isinstance(config, ClassifierConfig):
         return start
-    for split in ("valid", "test"):  # before the training, not after it
+    for split in ("valid", "test", None):  # before the training, not after it
         dataset.check_labels(split)
     if dataset.labels == config.labels:
         return start
@@ -269,7 +273,7 @@ def _finish(dataset: Dataset, folder: RunFolder, trainer: Trainer) -> None:
     save_weights(folder.weights, best)
     write_text(folder.test, f"{figures}{about}\n")  # the last: it says that the run is finished
     print(f"test: {figures}{about}; weights of iteration {best.iteration:,}, trained for {hours}")
-    checkpoint = printable(shlex.quote(str(folder.best)))
+    checkpoint = printable(command_line([str(folder.best)]))
     if isinstance(trainer.config, DrawConfig):
         onnx, use = "draw.onnx", "draw-gen --onnx draw.onnx --gif out.gif"
     else:

@@ -158,6 +158,8 @@ def apply_options(
     if "glimpse_loss" in changes and isinstance(preset.model, DrawConfig):
         raise DrawError(f"--glimpse-loss is for the glimpse classifier, preset {settings.preset} trains DRAW")
     config = resize(preset.model, sizes)
+    if "attention_lr_scale" in changes and not getattr(config, "attention", True):
+        raise DrawError("--attention-lr-scale is of the layers of the windows, and this model has none")
     if "write_window" not in changes and not getattr(config, "attention", False):
         settings = settings.replace(write_window=0.0)  # the preset's, of a model that has no windows any more
     if settings.write_window:

@@ -30,6 +30,7 @@ class RunLock:
     def __init__(self, folder: Path) -> None:
         self._folder, self._file = folder, folder / ".lock"
         self._lock: FileLock | None = None
+        self._without = False  # on a disk that has no locks
 
     def take(self) -> None:
         """Take the lock, once; clears away what a killed predecessor left half written.
@@ -37,7 +38,7 @@ class RunLock:
         Raises:
             DrawError: another process has it (says which), or the folder cannot be written.
         """
-        if self._lock is not None:
+        if self._lock is not None or self._without:
             return
         # Without flock a lock is a file that outlives a killed run: then rather none, and a word.
         lock = FileLock(self._file, timeout=0, fallback_to_soft=False)
@@ -59,6 +60,7 @@ class RunLock:
             note(
                 f"{self._folder}: no locks here ({reason}): see to it that no other draw-train uses this folder"
             )
+            self._without = True
             return
         self._lock = lock
         with suppress(OSError):  # Windows lets nobody write a locked file

@@ -52,7 +52,9 @@ class SoapAdam(torch.optim.Adam):
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
             state["rows"], state["columns"] = gradient @ gradient.mT, gradient.mT @ gradient
             for side in ("rows", "columns"):
-                state[f"{side}_basis"] = torch.linalg.eigh(state[side]).eigenvectors.flip(-1)
+                # Of no finite gradient there is no basis: the loss says that the run is at its end.
+                known = torch.where(torch.isfinite(state[side]).all(), state[side], 0.0)
+                state[f"{side}_basis"] = torch.linalg.eigh(known).eigenvectors.flip(-1)
             return
         state["step"] += 1
         step = int(state["step"])

@@ -219,8 +219,7 @@ class Trainer:
                     unsaved = evaluate_now and not self.folder.last.exists()
                     if done % settings.save_every == 0 or self.iteration == end or unsaved:
                         self.save()
-                if not self.place.last:
-                    interrupt.stop(self._agree)  # or one that came in the stage's last step would be lost
+                interrupt.stop(self._agree)  # or one that came in the stage's last step would be lost
                 if interrupt.signal is not None:
                     self.save()
             except Exception as error:

@@ -39,6 +39,14 @@ def test_a_signal_finishes_the_step_and_saves(make_trainer: Make, name: str, cod
 
 
 @pytest.mark.usefixtures("heard_signals")
+def test_a_signal_in_the_last_validation_is_heeded(make_trainer: Make) -> None:
+    """The test figure may take minutes, which a scheduler that has given notice does not wait for."""
+    trainer = make_trainer(iterations=4, eval_every=4)
+    assert trainer.run(lambda _: signal.raise_signal(signal.SIGTERM)).exit_code == 143
+    assert load_checkpoint(trainer.folder.last).iteration == 4
+
+
+@pytest.mark.usefixtures("heard_signals")
 @pytest.mark.parametrize("heard", [True, False])
 def test_a_compiler_that_ctrl_c_ends_is_no_error(
     make_trainer: Make, monkeypatch: pytest.MonkeyPatch, heard: bool

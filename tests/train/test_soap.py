@@ -111,3 +111,12 @@ def test_held_windows_stay(make_trainer: Callable[..., Trainer]) -> None:
 def test_unknown_ones_are_one_line(make_trainer: Callable[..., Trainer]) -> None:
     with pytest.raises(DrawError, match="unknown optimizer 'sgd': adam, soap"):
         make_trainer(optimizer="sgd")
+
+
+def test_no_finite_gradient_is_told_by_the_loss(make_trainer: Callable[..., Trainer]) -> None:
+    """A basis of infinities does not converge."""
+    trainer = make_trainer("draw", optimizer="soap")
+    with torch.no_grad():
+        trainer.model.mu.weight.fill_(torch.inf)
+    with pytest.raises(DrawError, match="the loss is no longer a finite number"):
+        trainer.run(lambda _: None)

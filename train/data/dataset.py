@@ -199,11 +199,14 @@ class Dataset:
             self._made[split] = self.evaluations[split]()
         return self._made[split]
 
-    def check_labels(self, split: str) -> None:
-        """Raise DrawError where a picture of a set has a class that there is no name for."""
-        made, classes = self.evaluation(split), len(self.labels)
-        if made.labels is not None and not 0 <= int(made.labels.max()) < classes:
+    def check_labels(self, split: str | None) -> None:
+        """Raise DrawError where a picture of a set, None is what is trained on, has no class or one without a name."""
+        labels = (self.train if split is None else self.evaluation(split)).labels
+        classes, what = len(self.labels), "training set" if split is None else f"split {split!r}"
+        if labels is None:
+            raise DrawError(f"data set {self.name}: the {what} has no labels")
+        if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
             raise DrawError(
-                f"data set {self.name}: the split {split!r} has the class number {int(made.labels.max())}, and there"
-                f" are {classes} classes, 0 to {classes - 1}"
+                f"data set {self.name}: the {what} has the class number {int(labels.max())}, and there are {classes}"
+                f" classes, 0 to {classes - 1}"
             )

@@ -16,6 +16,7 @@ import requests
 
 from ... import console
 from ...errors import DrawError
+from .places import remove_leftovers
 
 TIMEOUT = 15  # seconds without an answer or a byte
 ELSEWHERE = "if you have it elsewhere, set --data-dir or DRAW_DATA"
@@ -152,6 +153,7 @@ def find_folder(root: Path, relative: str, marker: str, source: Source, only: bo
 def _unpack(archive: Path, folder: Path) -> None:
     """The folder of that name in an official ``.tar.gz`` takes its place when everything is unpacked."""
     size = archive.stat().st_size
+    remove_leftovers(folder.parent, f".{folder.name}.*")
     try:
         with (
             TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as room,

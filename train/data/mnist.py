@@ -111,10 +111,8 @@ def training_digits(root: Path, labelled: bool = True) -> tuple[Pictures, Pictur
 
 def with_validation(train: Pictures, valid: Pictures) -> Pictures:
     """All digits of the training file, to train on: a validation figure then says nothing of new digits."""
-    labels = None
-    if train.labels is not None and valid.labels is not None:
-        labels = np.concatenate([train.labels, valid.labels])
-    return replace(train, images=np.concatenate([train.images, valid.images]), labels=labels)
+    images, labels = ([getattr(part, of) for part in (train, valid)] for of in ("images", "labels"))
+    return replace(train, images=np.concatenate(images), labels=np.concatenate(labels))
 
 
 def test_digits(root: Path, labelled: bool = True) -> Pictures:  # noqa: PT028
@@ -123,5 +121,7 @@ def test_digits(root: Path, labelled: bool = True) -> Pictures:  # noqa: PT028
 
 
 def training_note(train: Pictures | Split) -> str:
-    """What to say about a training set that is not the full one."""
-    return "" if len(train) == TRAIN_SIZE else f"{len(train):,} of {TRAIN_SIZE:,} training images"
+    """What to say about a training set that is not MNIST's: a part of it, or a larger one, such as EMNIST's."""
+    if len(train) == TRAIN_SIZE:
+        return ""
+    return f"{len(train):,} {f'of {TRAIN_SIZE:,} ' if len(train) < TRAIN_SIZE else ''}training images"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from ...errors import DrawError
+
+_OLD = 86_400.0  # seconds: nobody unpacks or writes for a day
 
 
 def cache_root() -> Path:
@@ -31,3 +36,11 @@ def expand_home(path: Path) -> Path:
         return path.expanduser()
     except RuntimeError as error:
         raise DrawError(f"{path}: the home folder is not known") from error
+
+
+def remove_leftovers(folder: Path, pattern: str) -> None:
+    """Remove hidden files and folders that a killed process left in the middle of its work, a day ago or more."""
+    for part in folder.glob(pattern):
+        with suppress(OSError):
+            if part.name.startswith(".") and time.time() - part.stat().st_mtime > _OLD:
+                shutil.rmtree(part) if part.is_dir() else part.unlink()

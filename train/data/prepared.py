@@ -16,7 +16,7 @@ from ... import console
 from ...errors import DrawError
 from ...files import atomic_write, reading
 from ...runtime.cpus import available_cpus
-from .places import cache_root
+from .places import cache_root, remove_leftovers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,6 +51,7 @@ def cached_arrays(
     arrays = prepare()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, f".{name}-*")
         with atomic_write(path) as file:
             # Without allow_pickle=False, which NumPy 1 keeps as one more array.
             np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]

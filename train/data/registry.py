@@ -87,7 +87,7 @@ def load_dataset(
         )
     if any(option is not None for option in (image_dir, image_size, channels)):
         raise DrawError(
-            f"a folder, size or channels of pictures can be chosen for images only, not for {name}"
+            f"a folder, size or channels of pictures can be chosen for images and labelled-images, not for {name}"
         )
     if name == "cluttered-mnist":
         from .cluttered import load_cluttered

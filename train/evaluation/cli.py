@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -147,14 +147,21 @@ def command(
         )
         result = evaluate_onnx(request) if onnx is not None else evaluate_checkpoint(request)
     if as_json:
-        # JSON has no NaN, which the standard error of one image is.
-        values = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in result.values.items()}
-        print(json.dumps(values))
+        print(json.dumps(_plain(result.values), allow_nan=False))
     else:
         for line in result.lines:
             print(line)
     for what in result.written:
         note(f"wrote {what}")
+
+
+def _plain(value: Any) -> Any:
+    """With null for what JSON has no number for: the standard error of one image, figures of a model that diverged."""
+    if isinstance(value, dict):
+        return {name: _plain(of) for name, of in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(of) for of in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def main() -> None:

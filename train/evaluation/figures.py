@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...errors import DrawError
 from ...models.classifier import GlimpseClassifier
 from ...models.draw import Draw
 from ...runtime.confusion import counted
@@ -188,6 +189,10 @@ def error_figures(answers: Iterable[tuple[Tensor, Tensor]]) -> ErrorFigures:
     """From batches of logits [k, classes] and right classes [k], one of them at least."""
     entropy, classes, confidences, given, right = 0.0, 0, [], [], []
     for logits, labels in answers:
+        if not bool(torch.isfinite(logits).all()):
+            raise DrawError(
+                "the classifier's answers are no finite numbers: its weights are damaged, or it diverged"
+            )
         entropy += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
         classes = logits.shape[1]
         confidences.append(logits.double().softmax(1).amax(1).cpu().numpy())

@@ -13,7 +13,7 @@ import torch
 from ...console import progress
 from ...errors import DrawError
 from ...models.checkpoint import load_checkpoint
-from ...models.config import DrawConfig, ImageSize, prior_of, prior_remark
+from ...models.config import LEARNED, DrawConfig, ImageSize, prior_of, prior_remark
 from ...models.draw import Draw
 from ...models.rounding import rounded_to_int8
 from ...pretrained import find_packaged
@@ -87,6 +87,8 @@ def evaluate_checkpoint(request: Request) -> Result:
     device = choose_device(request.device)
     checkpoint = load_checkpoint(find_packaged(request.file, ".ckpt", "checkpoint"))
     if request.int8:
+        if prior_of(checkpoint.config) == LEARNED:
+            raise DrawError("--dtype int8: draw-export writes no such file with a learned prior")
         checkpoint = rounded_to_int8(checkpoint)
     model = checkpoint.build().to(device)
     config = checkpoint.config

@@ -87,7 +87,7 @@ def test_digits_are_all_of_scikit_learns_split_once() -> None:
 def test_names_and_options_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DrawError, match="unknown data set 'minst': choose from digits, mnist,"):
         load_dataset("minst", None, "cpu")
-    with pytest.raises(DrawError, match="for images only, not for digits"):
+    with pytest.raises(DrawError, match="for images and labelled-images, not for digits"):
         load_dataset("digits", None, "cpu", channels=1)
     nowhere = {key: Source(("http://127.0.0.1:9/never",), "sha256:0") for key in downloads.SOURCES}
     monkeypatch.setattr(downloads, "SOURCES", nowhere)
@@ -111,3 +111,19 @@ def test_names_and_options_are_checked(tmp_path: Path, monkeypatch: pytest.Monke
         data_root(None)
     monkeypatch.delenv("DRAW_DATA")
     assert data_root(None).name == "draw-onnx"
+
+
+def test_training_labels_are_checked_too() -> None:
+    pictures = torch.zeros(3, 1, 2, 2, dtype=torch.uint8)
+    data = Dataset(
+        name="x",
+        image=ImageSize(1, 2, 2),
+        train=Split(pictures, torch.tensor([0, 1, 7])),
+        evaluations={"test": lambda: Split(pictures)},
+        binary=True,
+        labels=("a", "b"),
+    )
+    with pytest.raises(DrawError, match="the training set has the class number 7, and there are 2 classes"):
+        data.check_labels(None)
+    with pytest.raises(DrawError, match="the split 'test' has no labels"):
+        data.check_labels("test")

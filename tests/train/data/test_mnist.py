@@ -11,6 +11,8 @@ import torch
 
 from draw_onnx.errors import DrawError
 from draw_onnx.train.data import mnist
+from draw_onnx.train.data.dataset import Pictures
+from draw_onnx.train.data.mnist import training_note
 from draw_onnx.train.data.registry import load_dataset
 
 
@@ -114,3 +116,10 @@ def test_fixed_sets_made_from_the_real_mnist(data_dir: Path, name: str, split: s
     images = data.evaluation(split).images
     assert len(images) == 10_000
     assert digest(images) == FIXED[name, split]
+
+
+def test_a_note_on_larger_and_smaller_sets() -> None:
+    pictures = Pictures(np.zeros((104_000, 1, 1, 1), np.uint8))
+    assert training_note(pictures) == "104,000 training images"
+    assert training_note(pictures[:50_000]) == ""
+    assert training_note(pictures[:7]) == "7 of 50,000 training images"

@@ -98,3 +98,15 @@ def test_an_unknown_user_may_train_on_a_folder(tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stderr
     assert "pictures are prepared again next time: there is no home folder" in ran.stderr
+
+
+def test_what_a_killed_process_left(tmp_path: Path) -> None:
+    """Only hidden things of that name, a day old: another process may be at work."""
+    for name in (".x-1.part", ".x-2.part", "x-3.npz"):
+        (tmp_path / name).touch()
+    (tmp_path / ".x-room").mkdir()
+    (tmp_path / ".x-room" / "file").touch()
+    for name in (".x-1.part", ".x-room", "x-3.npz"):
+        os.utime(tmp_path / name, (0, 0))
+    places.remove_leftovers(tmp_path, "*x-*")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".x-2.part", "x-3.npz"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +98,7 @@ def test_samples_at_a_temperature(command: Command, finished: Path, tmp_path: Pa
         (["--onnx", "x.onnx", "--importance", "3"], 2, "use --ckpt"),
         (["--onnx", "x.onnx", "--temperature", "0.8"], 2, "use --ckpt"),
         (["--ckpt", "BEST", "--temperature", "0.8"], 2, "give --recognise N or --nearest FILE too"),
+        (["--ckpt", "mnist-two-digit", "--dtype", "int8"], 1, "writes no such file with a learned prior"),
         (["--ckpt", "BEST", "--nearest", "x.png", "--temperature", "11"], 2, "--temperature"),
         (["--ckpt", "BEST", "--nearest", "x.png", "--temperature", "nan"], 2, "--temperature"),
         (["--ckpt", "cluttered-mnist", "--dataset", "images", "--image-dir", "PHOTOS"], 1, "has no labels"),
@@ -152,3 +154,8 @@ def test_a_model_for_other_pictures(
     code, _, error = command(eval_cli.main, "--ckpt", tmp_path / "odd.ckpt", "--data-dir", tmp_path)
     assert code == 1
     assert "cifar" in error
+
+
+def test_json_has_no_infinities() -> None:
+    values = {"a": [1.0, math.inf, (math.nan,)], "b": {"c": -math.inf}, "d": 2, "e": "x"}
+    assert eval_cli._plain(values) == {"a": [1.0, None, [None]], "b": {"c": None}, "d": 2, "e": "x"}

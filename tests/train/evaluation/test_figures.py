@@ -12,7 +12,13 @@ from draw_onnx.errors import DrawError
 from draw_onnx.models.config import DrawConfig
 from draw_onnx.models.draw import Draw
 from draw_onnx.train.data.dataset import Dataset, Split
-from draw_onnx.train.evaluation.figures import BoundFigures, evaluate, evaluate_importance, log_weight
+from draw_onnx.train.evaluation.figures import (
+    BoundFigures,
+    error_figures,
+    evaluate,
+    evaluate_importance,
+    log_weight,
+)
 from draw_onnx.train.evaluation.nearest import check_nearest, find_nearest, nearest
 
 
@@ -146,3 +152,10 @@ def test_no_neighbours_where_training_pictures_are_made_anew(bars: Dataset) -> N
     )
     with pytest.raises(DrawError, match="fleeting makes its training pictures anew"):
         check_nearest(fleeting, 3)
+
+
+def test_answers_that_are_no_numbers() -> None:
+    """Finite weights may overflow."""
+    logits = torch.tensor([[0.0, torch.inf], [0.0, 1.0]])
+    with pytest.raises(DrawError, match="no finite numbers"):
+        error_figures([(logits, torch.tensor([0, 1]))])
