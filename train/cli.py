@@ -39,8 +39,8 @@ def command(
     resume: Annotated[
         bool,
         option(
-            "Go on from OUT/last.ckpt, with its settings; only --iterations, the folders and the machine's options"
-            " may be given.",
+            "Go on from OUT/last.ckpt, with its settings; only --iterations, folders, --device, --devices, --threads,"
+            " --compile and --cuda-graph may be given.",
             _RUN,
             "--resume",
         ),

@@ -50,7 +50,9 @@ class Logbook:
         with self._events_go_on():
             for name, value in row.items():
                 if self._events is not None and name not in ("iteration", "stage", "seconds"):
-                    self._events.add_scalar(name.replace("_", "/", 1), value, row["iteration"])
+                    part, _, rest = name.partition("_")
+                    tag = f"{part}/{rest}" if part in ("train", "valid") else name
+                    self._events.add_scalar(tag, value, row["iteration"])
 
     def close(self) -> None:
         with suppress(OSError):  # what a full disk did not take: the run ends anyway

@@ -49,6 +49,17 @@ def test_an_editor_s_mark_and_another_version_s_columns(tmp_path: Path) -> None:
     assert reopened(tmp_path, b"") == [HEADER, "8,1,2,,,46.5"]
 
 
+def test_the_tags_of_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training and validation are grouped, other names are whole."""
+    book = Logbook(RunFolder(tmp_path), ("train_bound", "valid_best"), 0)
+    assert book._events is not None
+    tags = []
+    monkeypatch.setattr(book._events, "add_scalar", lambda tag, *_: tags.append(tag))
+    book.write({"iteration": 8, "learning_rate": 0.1, "train_bound": 46.5, "valid_best": 47.0})
+    book.close()
+    assert tags == ["learning_rate", "train/bound", "valid/best"]
+
+
 def test_events_that_cannot_be_written_do_not_end_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

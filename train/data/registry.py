@@ -141,12 +141,14 @@ def data_root(data_dir: Path | None) -> Path:
     Raises:
         DrawError: a folder was named that does not exist, or none was and the user has no home.
     """
-    named = data_dir or os.environ.get("DRAW_DATA")
+    variable = os.environ.get("DRAW_DATA")
+    named = data_dir or variable
     if not named:
         return cache_root()
     root = expand_home(Path(named))
     if not root.is_dir():
-        said = "--data-dir" if data_dir else "DRAW_DATA"
+        # draw-train's option has the variable's value where that alone is given.
+        said = "DRAW_DATA" if str(named) == variable else "--data-dir"
         raise DrawError(
             f"{said}: the folder {root} does not exist; create it to have data downloaded into it"
         )

@@ -109,6 +109,8 @@ def test_names_and_options_are_checked(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("DRAW_DATA", str(tmp_path / "gone"))
     with pytest.raises(DrawError, match=r"DRAW_DATA: the folder .*/gone does not exist"):
         data_root(None)
+    with pytest.raises(DrawError, match=r"DRAW_DATA: the folder"):
+        data_root(tmp_path / "gone")  # as Typer hands the variable on
     monkeypatch.delenv("DRAW_DATA")
     assert data_root(None).name == "draw-onnx"
 
