@@ -85,7 +85,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 def check_not_read(outputs: Iterable[Path | None], inputs: Iterable[str | os.PathLike[str]]) -> None:
     """Raise DrawError where an output would replace a file that is read, by whatever name."""
-    written: dict[tuple[int, int], Path] = {}
+    written: dict[tuple[int, int] | str, Path] = {}
     for output in outputs:
         with suppress(OSError, ValueError):
             if output is not None:
@@ -96,9 +96,10 @@ def check_not_read(outputs: Iterable[Path | None], inputs: Iterable[str | os.Pat
                 raise DrawError(f"cannot write {output}: it is one of the files that are read")
 
 
-def _identity(path: str | os.PathLike[str]) -> tuple[int, int]:
+def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | str:
+    """Of a file that is there. Some disks give files no numbers: there its name behind all links has to do."""
     status = os.stat(path)
-    return status.st_dev, status.st_ino
+    return (status.st_dev, status.st_ino) if status.st_ino else os.path.normcase(os.path.realpath(path))
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
@@ -133,9 +134,12 @@ def make_folder(folder: Path) -> None:
 
 
 def check_ordinary(path: str | os.PathLike[str]) -> None:
-    """Raise DrawError for a pipe or a device, where a file is read in more than one pass or as a whole."""
+    """Raise DrawError for a folder, a pipe or a device, where a file is read in more than one pass or as a whole."""
     with reading(path):
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise DrawError(f"{path} is a folder: give an ordinary file")
+        if not stat.S_ISREG(mode):
             raise DrawError(f"{path} is a pipe or a device: give an ordinary file")
 
 

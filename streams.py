@@ -40,10 +40,19 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def as_data(text: str) -> str:
+    """``text`` as stdout takes data: exactly as it is in a file or a pipe, :func:`printable` on a terminal."""
+    return printable(text) if sys.stdout.isatty() else text
+
+
 def print_json(value: Any) -> None:
-    """One JSON text on stdout; letters are escaped as JSON escapes them where stdout's encoding has not all of them."""
+    """One JSON text on stdout; letters are escaped as JSON escapes them where stdout's encoding has not all of them, and
+    on a terminal what it should not be sent."""
     encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "").replace("_", "")
-    print(json.dumps(value, indent=1, ensure_ascii=not encoding.startswith("utf")))
+    text = json.dumps(value, indent=1, ensure_ascii=not encoding.startswith("utf"))
+    if sys.stdout.isatty():
+        text = "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    print(text)
 
 
 def drain_stdout() -> None:

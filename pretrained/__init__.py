@@ -63,12 +63,9 @@ def find_packaged(path: str | os.PathLike[str], suffix: str, what: str, inside: 
         DrawError: there is none, or it is a folder; lists the packaged names.
     """
     text = os.fspath(path)
-    bare = (
-        isinstance(path, str)
-        and bool(text)
-        and not text.endswith(_SUFFIXES[suffix])
-        and Path(text).name == text
-    )
+    if not text:  # as a path it would be the current folder
+        raise DrawError(f"the name of the {what} is empty")
+    bare = isinstance(path, str) and not text.endswith(_SUFFIXES[suffix]) and Path(text).name == text
     shipped = _packaged(suffix) if bare else {}
     if text in shipped:
         return _on_disk(shipped[text])
@@ -100,6 +97,13 @@ def _found(text: str, bare: bool, suffix: str, what: str, inside: Sequence[str])
         packaged = f"packaged models: {known}" if known else "no models are packaged with this version"
         raise DrawError(f"no {what} {text} ({packaged})" if bare else f"no {what} at {text} ({packaged})")
     return found
+
+
+def hub_models(folder: str | os.PathLike[str]) -> list[Path]:
+    """The ONNX files of a folder that ``draw-export --hub`` wrote; of others none."""
+    found = Path(folder)
+    names = _IN_FOLDERS[".onnx"] if (found / "config.json").is_file() else ()
+    return [found / name for name in names if (found / name).is_file()]
 
 
 def packaged_card(name: str) -> str | None:

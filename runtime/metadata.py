@@ -163,6 +163,10 @@ class Metadata:
             raise DrawError(
                 f"metadata key figure_size is out of range: {metadata.figure_size}, more than a picture"
             )
+        if metadata.attention or metadata.model_type == CLASSIFIER:  # which has no other way to read
+            for key in ("read_size", "write_size"):
+                if key in keys and getattr(metadata, key) == 0:
+                    raise DrawError(f"metadata key {key} is out of range: 0")
         if metadata.image_channels not in (1, 3):
             raise DrawError(f"metadata key image_channels must be 1 or 3, not {metadata.image_channels}")
         for arrays in interface(metadata):

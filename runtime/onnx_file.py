@@ -38,6 +38,8 @@ _ORT_FORMAT = b"ORTM"  # in a flatbuffer's place for its kind
 # What runs: the graph and the meaning of its operators. Who wrote it, and the metadata, may change.
 _DIGESTED = (_MODEL_IR_VERSION, _MODEL_GRAPH, _MODEL_OPSET, _MODEL_FUNCTIONS)
 _MAX_DEPTH = 4  # graphs in attributes of nodes of graphs; exported files have none at all
+_MAX_FIELDS = 1 << 20  # of a file: a second to read; the largest packaged one has 12,000
+_MAX_NUMBERS = 16  # kept of a list, in which whoever looks expects fewer
 
 
 class Node(NamedTuple):
@@ -50,6 +52,7 @@ class Node(NamedTuple):
 class OnnxFile:
     """What a file declares."""
 
+    fields: int = 0  # protobuf's, however deep, as far as they were read
     ir_version: int = 0
     metadata: dict[str, str] = field(default_factory=dict)
     external_data: bool = False  # some weight lies in another file
@@ -79,14 +82,14 @@ def parse(data: bytes) -> OnnxFile:
         raise DrawError("it is in ONNX Runtime's own format, or might be taken for it")
     result = OnnxFile()
     graphs = 0
-    for number, value in _fields(memoryview(data)):
+    for number, value in _fields(memoryview(data), result):
         if isinstance(value, int):
             if number == _MODEL_IR_VERSION:
                 result.ir_version = value
         elif number == _MODEL_PRODUCER:
             result.producer = _text(value)
         elif number == _MODEL_OPSET:
-            opset = dict(_fields(value))
+            opset = dict(_fields(value, result))
             domain = opset.get(_OPSET_DOMAIN)
             if domain is None or (isinstance(domain, memoryview) and bytes(domain) in (b"", b"ai.onnx")):
                 version = opset.get(_OPSET_VERSION, 0)
@@ -95,7 +98,7 @@ def parse(data: bytes) -> OnnxFile:
             graphs += 1
             _graph(value, result, 0)
         elif number == _MODEL_METADATA:
-            entry = dict(_messages(value))
+            entry = dict(_messages(value, result))
             result.metadata[_text(entry.get(_ENTRY_KEY))] = _text(entry.get(_ENTRY_VALUE))
         elif number == _MODEL_FUNCTIONS:
             result.functions = True
@@ -152,7 +155,7 @@ def _graph(view: memoryview, result: OnnxFile, depth: int) -> None:
     if depth > _MAX_DEPTH:
         raise DrawError("its graphs are nested too deeply")
     result.inner_graphs |= depth > 0
-    for number, value in _messages(view):
+    for number, value in _messages(view, result):
         if number == _GRAPH_NODE:
             _node(value, result, depth)
         elif number == _GRAPH_INITIALIZER:
@@ -168,7 +171,7 @@ def _node(view: memoryview, result: OnnxFile, depth: int) -> None:
     inputs: list[str] = []
     output = ""
     attributes: dict[str, tuple[int, ...]] = {}
-    for number, value in _messages(view):
+    for number, value in _messages(view, result):
         if number == _NODE_INPUT:
             inputs.append(_text(value))
         elif number == _NODE_OUTPUT:
@@ -179,9 +182,9 @@ def _node(view: memoryview, result: OnnxFile, depth: int) -> None:
             domain = _text(value)
         elif number == _NODE_ATTRIBUTE:
             name, numbers = "", []
-            for inner, content in _fields(value):
+            for inner, content in _fields(value, result):
                 if inner == _ATTRIBUTE_INTS or (inner == _ATTRIBUTE_INT and isinstance(content, int)):
-                    numbers += _numbers(content)
+                    _keep(numbers, content)
                 elif isinstance(content, int):
                     continue
                 elif inner == _ATTRIBUTE_NAME:
@@ -204,9 +207,9 @@ def _node(view: memoryview, result: OnnxFile, depth: int) -> None:
 def _tensor(view: memoryview, result: OnnxFile) -> tuple[str, tuple[int, ...]]:
     """Its name and shape."""
     name, shape = "", []
-    for number, value in _fields(view):
+    for number, value in _fields(view, result):
         if number == _TENSOR_DIMS:
-            shape += _numbers(value)
+            _keep(shape, value)
         elif number == _TENSOR_NAME and isinstance(value, memoryview):
             name = _text(value)
         if number == _TENSOR_EXTERNAL_DATA or (number == _TENSOR_DATA_LOCATION and value != 0):
@@ -216,27 +219,35 @@ def _tensor(view: memoryview, result: OnnxFile) -> tuple[str, tuple[int, ...]]:
     return name, tuple(shape)
 
 
-def _numbers(value: int | memoryview) -> list[int]:
-    """One, or several packed ones."""
+def _keep(numbers: list[int], value: int | memoryview) -> None:
+    """Append one number, or several packed ones, up to as many as are kept."""
     if isinstance(value, int):
-        return [value]
-    numbers, position = [], 0
-    while position < len(value):
+        if len(numbers) < _MAX_NUMBERS:
+            numbers.append(value)
+        return
+    position = 0
+    while position < len(value) and len(numbers) < _MAX_NUMBERS:
         number, position = _varint(value, position)
         numbers.append(number)
-    return numbers
 
 
-def _messages(view: memoryview) -> Iterator[tuple[int, memoryview]]:
+def _messages(view: memoryview, of: OnnxFile | None = None) -> Iterator[tuple[int, memoryview]]:
     """Those of the fields that are messages, texts or bytes."""
-    return ((number, value) for number, value in _fields(view) if isinstance(value, memoryview))
+    return ((number, value) for number, value in _fields(view, of) if isinstance(value, memoryview))
 
 
-def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """(field number, value) of one message: bytes where the field has a length, numbers where it is a varint."""
+def _fields(view: memoryview, of: OnnxFile | None = None) -> Iterator[tuple[int, int | memoryview]]:
+    """(field number, value) of one message: bytes where the field has a length, numbers where it is a varint.
+
+    They are counted where it is said ``of`` which file they are.
+    """
     position, end = 0, len(view)
     while position < end:
         start = position
+        if of is not None:
+            of.fields += 1
+            if of.fields > _MAX_FIELDS:
+                raise DrawError(f"it has more than {_MAX_FIELDS:,} fields")
         key, position = _varint(view, position)
         number, wire = key >> 3, key & 7
         # ONNX Runtime's reader keeps 32 bits of a key: what has more would be one field here and another one there.

@@ -75,11 +75,17 @@ def wheel_conflict() -> str | None:
     )
 
 
-def create_session(data: bytes, provider: str = "auto") -> onnxruntime.InferenceSession:
+def create_session(
+    data: bytes, provider: str = "auto", cpu_only: bool = False
+) -> onnxruntime.InferenceSession:
     """A session on the provider asked for; its first provider is the one that really runs.
 
     One thread inside the session: parallel work is done by running several batches at once, which is
     faster for these small matrices, and the result cannot depend on how a product was split.
+
+    Args:
+        cpu_only: the file has int8's operators, which ONNX Runtime has on CPUs only: with CUDA it would run them there
+            all the same, and copy what goes in and out.
 
     Raises:
         ProviderError: ``provider`` is unknown or cannot be honoured.
@@ -91,7 +97,7 @@ def create_session(data: bytes, provider: str = "auto") -> onnxruntime.Inference
     data = for_this_cpu(data)
     if provider == "cpu":
         return _open(ort, data, [CPU])
-    problem = cuda_problem(ort)
+    problem = "the file is in int8, which ONNX Runtime runs on CPUs only" if cpu_only else cuda_problem(ort)
     if problem is None:
         session, problem = _open_cuda(ort, data)
         if session is not None:

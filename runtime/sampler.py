@@ -35,8 +35,10 @@ class Samples:
 class Sampler(OpenedModel):
     """Draws with a ``draw.decoder`` file. One sampler may be used from many threads; pickled, it opens its model again.
 
-    Picture k of a seed is the same whatever else is asked for: the same bits on one machine's CPU, the same
-    to about 1e-6 between machines and on a GPU.
+    Picture k of a seed is the same whatever else is asked for: on one machine's CPU the same bits of the packaged models,
+    of all without attention, and of all whose T N W and T N H are multiples of 4 (N filters of the write window); of
+    others the same to about 1e-7, since ONNX Runtime's sums depend on where in memory a row begins. Between machines and
+    on a GPU the same to about 1e-6.
 
     Args:
         path: an ``.onnx`` file, its content as bytes, or the name of a packaged model such as ``mnist``.
@@ -67,8 +69,8 @@ class Sampler(OpenedModel):
             n: number of pictures, at least 1.
             seed: 0 .. 2^64 - 1.
             start: number of the first picture, 0 .. 2^64 - 1.
-            batch: pictures through the graph at once; it changes the speed, never the pictures (but for int8 files, whose
-                pictures depend a little on what is beside them).
+            batch: pictures through the graph at once; it changes the speed, never the pictures beyond what is said above
+                (but for int8 files, whose pictures depend a little on what is beside them).
             steps: also the canvas and the window of every step, where the file gives them. They take T times
                 the memory of the pictures.
             temperature: what the noise is multiplied by, 0 (all pictures alike) to 10. Below 1: more regular

@@ -177,7 +177,8 @@ def open_model(path: Source, model_type: str, provider: str = "auto") -> Model:
         if declared.sparse_tensors:  # whose values may lie in another file
             raise DrawError("it has a sparse tensor, which draw-export never writes")
         check_quantised(declared, metadata)
-        session = create_session(data, provider)
+        # Of foreign operators only int8's have come this far.
+        session = create_session(data, provider, bool(declared.foreign_ops))
         batch = _check_interface(session, metadata)
     except ProviderError:
         raise  # the machine's fault, not the file's

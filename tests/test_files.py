@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 
 from draw_onnx.errors import DrawError
-from draw_onnx.files import atomic_write, check_writable, scratch_beside, write_text
+from draw_onnx.files import (
+    atomic_write,
+    check_not_read,
+    check_ordinary,
+    check_writable,
+    scratch_beside,
+    write_text,
+)
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes and links of POSIX")
 
@@ -251,6 +258,35 @@ def test_a_file_that_cannot_be_replaced_is_written(tmp_path: Path, monkeypatch: 
     write(path, b"n" * 1000)
     with pytest.raises(DrawError, match="busy"):
         write(tmp_path / "new.png")
+
+
+def test_disks_that_give_files_no_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some network shares: every file there would be every other one."""
+    inode = 1  # its place in what stat gives
+    whole = os.stat
+
+    def numberless(path, **more: bool) -> os.stat_result:
+        status = list(whole(path, **more))
+        status[inode] = 0
+        return os.stat_result(status)
+
+    for name in ("in.png", "out.png"):
+        (tmp_path / name).write_bytes(b"")
+    monkeypatch.setattr(os, "stat", numberless)
+    check_not_read([tmp_path / "out.png"], [tmp_path / "in.png"])
+    (tmp_path / "folder").mkdir()
+    for same in (tmp_path / "in.png", tmp_path / "folder" / ".." / "in.png"):
+        with pytest.raises(DrawError, match=r"in\.png: it is one of the files that are read"):
+            check_not_read([tmp_path / "in.png"], [same])
+
+
+def test_what_is_no_ordinary_file(tmp_path: Path) -> None:
+    with pytest.raises(DrawError, match="is a folder: give an ordinary file"):
+        check_ordinary(tmp_path)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(DrawError, match="is a pipe or a device: give an ordinary file"):
+            check_ordinary(tmp_path / "pipe")
 
 
 def test_text_and_scratch(tmp_path: Path) -> None:

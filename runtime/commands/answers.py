@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...console import note
-from ...streams import printable
+from ...streams import as_data, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,11 +59,13 @@ class Answers:
 
     def confusion(self) -> Confusion | None:
         """Of the answers that were given; None where the classes are not known."""
+        import numpy as np
+
         from ..confusion import Confusion
 
         if self.truth is None:
             return None
-        given = self.probabilities.max(1) >= (self.least or 0.0)
+        given = np.array([not self.is_open(probability) for _, probability in self.likeliest()], bool)
         return Confusion.of(self.labels, self.truth[given], self.probabilities.argmax(1)[given])
 
     def as_json(self) -> Any:
@@ -99,17 +101,21 @@ class Answers:
 
     def print_csv(self) -> None:
         writer = csv.writer(sys.stdout, lineterminator="\n")
+
+        def write(cells: list[str]) -> None:
+            writer.writerow(map(as_data, cells))
+
         truth = ["label"] if self.truth is not None else []
         mark = [] if self.least is None else [OPEN]
         classes = [f"p_{label}" for label in self.labels]
-        writer.writerow(["picture", *truth, "answer", *mark, "probability", *classes, "prepared"])
+        write(["picture", *truth, "answer", *mark, "probability", *classes, "prepared"])
         for k, (name, (label, probability)) in enumerate(zip(self.names, self.likeliest(), strict=True)):
             known = [self.labels[self.truth[k]]] if self.truth is not None else []
             is_open = self.is_open(probability)
             mark = [] if self.least is None else [str(is_open).lower()]
             row = [f"{p:.6f}" for p in self.probabilities[k]]
             answer = "" if is_open else label
-            writer.writerow([name, *known, answer, *mark, f"{probability:.6f}", *row, _shown(self.done[k])])
+            write([name, *known, answer, *mark, f"{probability:.6f}", *row, _shown(self.done[k])])
 
     def print_table(self) -> None:
         if (confusion := self.confusion()) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -83,6 +84,8 @@ def command(
         raise typer.BadParameter("--json and --csv exclude each other.")
     if invert and ink not in (None, "dark"):
         raise typer.BadParameter(f"--invert is the old name of --ink dark, and --ink {ink} contradicts it.")
+    if min_confidence is not None and math.isnan(min_confidence):  # older releases of Typer let it pass
+        raise typer.BadParameter("--min-confidence must be a number from 0 to 1.")
     check_used(context, {"fps": {"--gif": gif}, "scale": {"--gif": gif}})
     check_outputs({"--gif": gif, "--confusion": confusion})
 

@@ -38,8 +38,9 @@ def command(
     onnx: Annotated[
         str | None,
         option(
-            "Say what this file is instead, and whether it still is what draw-export wrote.",
-            metavar="FILE|NAME",
+            "Say instead what this file is, or each in a folder of draw-export --hub, and whether its graph still is the"
+            " one that draw-export wrote.",
+            metavar="FILE|FOLDER|NAME",
         ),
     ] = None,
     version: Annotated[bool, VersionOption] = False,
@@ -48,7 +49,7 @@ def command(
 
     Exits with 1 when something that draw-gen needs does not work. A missing GPU is no fault.
 
-    With --onnx: what the file is, and 1 when somebody has changed it since draw-export wrote it.
+    With --onnx: what the file is, and 1 when somebody has changed its graph since draw-export wrote it.
 
         draw-doctor --onnx draw.onnx
     """

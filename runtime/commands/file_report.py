@@ -1,4 +1,4 @@
-"""``draw-doctor --onnx``: what a file is, and whether it still is what draw-export wrote.
+"""``draw-doctor --onnx``: what a file is, and whether its graph still is the one that draw-export wrote.
 
 A file keeps its metadata when somebody quantises, simplifies or edits its graph afterwards: it would go on saying
 ``parity_atol 1e-05``. So draw-export writes the digest of the graph into the metadata. Files from before that are
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import DrawError
-from ...pretrained import find_packaged, packaged_models
+from ...pretrained import find_packaged, hub_models, packaged_models
 from ..metadata import CLASSIFIER, DECODER, INT8, SCORER, STANDARD, STEPS, Metadata, interface
 from ..onnx_file import IR_VERSION, OPSETS, PRODUCER, OnnxFile, graph_sha256
 from ..providers import ProviderError
@@ -35,11 +35,29 @@ _USES[SCORER] = "rates pictures: draw-score"
 
 
 def report(path: str) -> tuple[list[tuple[str, str]], list[str]]:
-    """Lines (label, text) about a file, and what is wrong with it: empty if it is as draw-export wrote it.
+    """Lines (label, text) about a file, and what is wrong with it: empty if its graph is as draw-export wrote it.
+
+    Of a folder of ``draw-export --hub`` about every graph in it.
 
     Raises:
         DrawError: missing, or no ONNX file at all.
     """
+    found = find_packaged(path, ".onnx", "model")
+    files = hub_models(path)
+    if found not in files:  # a file, or a packaged model, which goes before a folder of its name
+        return _report(path)
+    lines, problems = [], []
+    for file in files:
+        try:
+            about, wrong = _report(str(file))
+        except DrawError as error:
+            about, wrong = [("file", str(file))], [str(error)]
+        lines += about
+        problems += wrong if len(files) == 1 else [f"{file.name}: {text}" for text in wrong]
+    return lines, problems
+
+
+def _report(path: str) -> tuple[list[tuple[str, str]], list[str]]:
     data, declared = load(path)
     found = find_packaged(path, ".onnx", "model")
     lines = [
@@ -65,7 +83,8 @@ def report(path: str) -> tuple[list[tuple[str, str]], list[str]]:
         text = "nothing in it that draw-export does not write; it is from before files carried a digest"
         lines.append(("state", text))
     elif digest == graph_sha256(data):
-        lines.append(("state", "as draw-export wrote it: its digest agrees"))
+        text = "its graph is as draw-export wrote it: the digest agrees (it does not cover the metadata)"
+        lines.append(("state", text))
     else:
         if digest is not None:
             changed.insert(0, "its graph is not the one of the digest in its metadata")

@@ -228,7 +228,7 @@ def _check_sizes(sampler: Sampler, job: _Job) -> None:
 
 
 def _sample(sampler: Sampler, job: _Job, line: CheckLine | None) -> Samples | None:
-    """All samples, or None when the numbers went straight into the npz and no picture needs them."""
+    """All samples but their noise, or None when the numbers went straight into the npz and no picture needs them."""
     import numpy as np
 
     from ..batches import join
@@ -246,10 +246,12 @@ def _sample(sampler: Sampler, job: _Job, line: CheckLine | None) -> Samples | No
                         writer.append(name, rows)
             if line is not None:
                 line.add(part)
-            if job.gif or job.png:
-                parts.append(part)
-            elif job.grid:
-                parts.append(replace(part, canvases=None, write_attention=None))
+            if job.gif or job.png or job.grid:
+                # What wants the noise has had it; without steps it would be most of what is kept.
+                part = replace(part, noise=np.empty((0, *part.noise.shape[1:]), np.float32))
+                parts.append(
+                    part if job.gif or job.png else replace(part, canvases=None, write_attention=None)
+                )
             bar.advance(len(part))
         if writer is not None:
             writer.put("seed", np.array(job.seed, np.uint64))
@@ -266,7 +268,7 @@ def _draw(sampler: Sampler, job: _Job, samples: Samples) -> None:
     windows = samples.write_attention if job.boxes else None
     size, canvases = sampler.metadata.write_size, samples.canvases
     if job.gif is not None:
-        frames = job.count if canvases is None else sampler.metadata.time_steps
+        frames = job.count if canvases is None else canvases.shape[1] + (windows is not None)
         with progress("writing the GIF", frames) as bar:
             if canvases is None:
                 write_images_gif(

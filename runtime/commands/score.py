@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...console import VersionOption, check_outputs, make_app, note, option, run_app
+from ...console import VersionOption, check_outputs, make_app, note, option, progress, run_app
 from ...errors import DrawError
 from ...files import check_not_read
 from ...streams import print_json, printable
@@ -18,7 +22,8 @@ from .options import OUTPUTS, SEED_MAX, check_used, shown_in, summary
 from .picture_files import PictureFiles
 
 if TYPE_CHECKING:
-    from ..scorer import Scores
+    import numpy as np
+    from numpy.typing import NDArray
 
 app = make_app()
 
@@ -100,53 +105,73 @@ def command(
         pairs_layout(count, width, height, scale)
     if gif is not None:
         looks_layout(min(count, MAX_PICTURES), width, height, metadata.time_steps, scale)
-    ink = "dark" if invert else "light"
-    (pictures,) = files.prepared(count, metadata.image_shape, None, ink, fit)
-    array = np.stack([picture.image for picture in pictures])
-    if binarise is None:
-        binarise = metadata.binary_pictures
-        if binarise and ((array > 0) & (array < 1)).any():
-            note(f"pixels made 0 or 1 at one half, as in {metadata.dataset}; --no-binarise leaves them grey")
-    if binarise:
-        array = (array >= 0.5).astype(np.float32)
-    started = time.perf_counter()
-    scores = scorer(array, seed, batch=batch, steps=False)
-    note(summary(len(scores), time.perf_counter() - started, scorer))
+    made_binary = metadata.binary_pictures if binarise is None else binarise
+    grey = False  # whether a picture was made binary that was not
+    waiting: deque[NDArray[np.float32]] = deque()  # pictures that are being scored
+
+    def batches() -> Iterator[NDArray[np.float32]]:
+        nonlocal grey
+        ink = "dark" if invert else "light"
+        for part in files.prepared(scorer.batch_size(batch), metadata.image_shape, None, ink, fit):
+            pictures = np.stack([prepared.image for prepared in part])
+            if made_binary:
+                grey |= bool(((pictures > 0) & (pictures < 1)).any())
+                pictures = (pictures >= 0.5).astype(np.float32)
+            waiting.append(pictures)
+            yield pictures
+
+    started, bounds = time.perf_counter(), []
+    first: list[NDArray[np.float32]] = []  # what a GIF shows
+    both: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []  # what a PNG shows
+    with ExitStack() as stack:
+        writer = stack.enter_context(NpzWriter(npz)) if npz is not None else None
+        bar = stack.enter_context(progress("scoring", count))
+        for scores in scorer.stream(batches(), seed, steps=False):
+            pictures = waiting.popleft()
+            bounds.append(scores.bound)
+            if writer is not None:
+                writer.append("images", pictures)
+                writer.append("bound", scores.bound)
+                writer.append("reconstruction", scores.reconstruction)
+            if png is not None:
+                both.append((pictures, scores.reconstruction))
+            if gif is not None and sum(map(len, first)) < MAX_PICTURES:
+                first.append(pictures)
+            bar.advance(len(scores))
+    bound = np.concatenate(bounds)
+    if grey and binarise is None:
+        note(f"pixels made 0 or 1 at one half, as in {metadata.dataset}; --no-binarise leaves them grey")
+    note(summary(len(bound), time.perf_counter() - started, scorer))
     if npz is not None:
-        with NpzWriter(npz) as writer:
-            writer.append("images", array)
-            writer.append("bound", scores.bound)
-            writer.append("reconstruction", scores.reconstruction)
         note(f"wrote {npz}")
     if png is not None:
-        write_png(png, pairs(array, scores.reconstruction, scale=scale))
+        left, right = (np.concatenate(side) for side in zip(*both, strict=True))
+        write_png(png, pairs(left, right, scale=scale))
         note(f"wrote {png}")
     if gif is not None:
-        count = shown_in(gif, len(array))
-        steps = scorer(array[:count], seed, batch=batch)
+        shown = np.concatenate(first)[: shown_in(gif, len(bound))]
+        steps = scorer(shown, seed, batch=batch)
         assert steps.canvases is not None
         windows = steps.read_attention, steps.write_attention
         sizes = metadata.read_size, metadata.write_size
-        write_score_gif(
-            gif, array[:count], steps.canvases, *windows, *sizes, steps.bound.tolist(), scale, fps or 10
-        )
+        write_score_gif(gif, shown, steps.canvases, *windows, *sizes, steps.bound.tolist(), scale, fps or 10)
         note(f"wrote {gif}")
-    _print(files.names, scores, as_json, array[0].size)
+    _print(files.names, bound, as_json, math.prod(metadata.image_shape))
 
 
-def _print(names: list[str], scores: Scores, as_json: bool, values: int) -> None:
+def _print(names: list[str], bounds: NDArray[np.float32], as_json: bool, values: int) -> None:
     """Nats, also per value (C x H x W of them): bits per dimension would claim a likelihood of 8-bit pixels."""
     if as_json:
         rows = [
             {"picture": name, "bound": float(bound), "bound_per_value": float(bound) / values}
-            for name, bound in zip(names, scores.bound, strict=True)
+            for name, bound in zip(names, bounds, strict=True)
         ]
         print_json(rows)
         return
     names = [printable(name) for name in names]
     width = max(len("picture"), *map(len, names))
     print(f"{'picture':<{width}}  bound (nats)  nats per value")
-    for name, bound in zip(names, scores.bound, strict=True):
+    for name, bound in zip(names, bounds, strict=True):
         print(f"{name:<{width}}  {bound:>12.2f}  {bound / values:>14.4f}")
 
 

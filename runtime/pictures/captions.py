@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import numpy as np
 
 from ...streams import printable
@@ -20,10 +22,11 @@ def captioned(tile: Rgb, text: str) -> Rgb:
     strip = Image.new("L", (width, caption_height(width)), GAP_COLOUR[0])
     draw = ImageDraw.Draw(strip)
     font = ImageFont.load_default(_letters(width))
-    if draw.textlength(text, font) > width - 4:
-        while text and draw.textlength(text + "…", font) > width - 4:
-            text = text[:-1]
-        text += "…"
+    short = text[:width]  # letters take a pixel at least; measuring takes time for each
+    if short != text or draw.textlength(short, font) > width - 4:
+        lengths = range(1, len(short) + 1)
+        fitting = bisect_left(lengths, True, key=lambda n: draw.textlength(short[:n] + "…", font) > width - 4)
+        text = short[:fitting] + "…"
     draw.text((2, 0), text, 255, font)
     return np.concatenate([tile, np.repeat(np.asarray(strip)[..., None], 3, axis=2)])
 

@@ -18,7 +18,7 @@ from ...console import note
 from ...errors import DrawError, first_line
 from ...files import check_ordinary
 from ...streams import printable
-from .prepare import Prepared, prepare
+from .prepare import WORK, Prepared, prepare
 from .reading import Shape, check_images
 
 MAX_BYTES = 4 << 30  # of an array, unpacked
@@ -28,6 +28,7 @@ MAX_BYTES = 4 << 30  # of an array, unpacked
 class LabelledPictures:
     """Pictures as a file holds them; they become a model's input batch by batch."""
 
+    path: str
     pictures: NDArray[Any]  # [n, c, h, w] uint8 or float
     labels: NDArray[np.int64] | None  # [n] class numbers
 
@@ -39,13 +40,34 @@ class LabelledPictures:
     def prepared(
         self, size: int, shape: Shape, figure_size: int | None, ink: str, picture_fit: str
     ) -> Iterator[list[Prepared]]:
-        """Up to ``size`` pictures each as the input of a model, as :func:`prepare` makes them."""
+        """Up to ``size`` pictures each as the input of a model, as :func:`prepare` makes them.
+
+        Raises:
+            DrawError: a picture has values out of range.
+        """
         for begin in range(0, len(self.pictures), size):
             part = self.pictures[begin : begin + size]
-            yield [
-                prepare(levels, None, shape, figure_size, ink, picture_fit)
-                for levels in check_images(part, part.shape[1:])
-            ]
+            if figure_size is not None and part.dtype == np.uint8:  # whole bytes, as those of a file
+                part = _averaged(part)
+            try:
+                images = check_images(part, part.shape[1:])
+            except DrawError as error:
+                raise DrawError(f"{self.path}: {error}") from error
+            if figure_size is not None:
+                images = _averaged(images)
+            yield [prepare(levels, None, shape, figure_size, ink, picture_fit) for levels in images]
+
+
+def _averaged(images: NDArray[Any]) -> NDArray[Any]:
+    """Pictures [n, c, h, w] of bytes or floats, large ones averaged down as :func:`.reading.read_levels` does with files."""
+    from PIL import Image
+
+    times = -(-max(images.shape[2:]) // WORK)
+    if times == 1:
+        return images
+    planes = images.reshape(-1, *images.shape[2:])
+    small = np.stack([np.asarray(Image.fromarray(plane).reduce(times)) for plane in planes])
+    return small.reshape(*images.shape[:2], *small.shape[1:])
 
 
 # Names that programs give the two arrays, those of the test pictures first.
@@ -87,7 +109,7 @@ def read_labelled(path: str | os.PathLike[str], classes: tuple[str, ...]) -> Lab
     try:
         pictures = _as_channels_first(images)
         labels = None if numbers is None else _class_numbers(numbers, classes, len(pictures))
-        return LabelledPictures(pictures, labels)
+        return LabelledPictures(os.fspath(path), pictures, labels)
     except DrawError as error:
         raise DrawError(f"{path}: {error}") from error
 

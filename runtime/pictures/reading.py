@@ -1,7 +1,8 @@
 """Picture files and arrays become what a model reads: [C, H, W] float32 in [0, 1].
 
 For all pictures: the first frame of an animation; rotated as EXIF says; transparent parts over black; grey by
-Rec. 601 (0.299 R + 0.587 G + 0.114 B) for a model of one channel; 16-bit values divided by 65535.
+Rec. 601 (0.299 R + 0.587 G + 0.114 B) for a model of one channel; 16-bit values divided by 65535, 12-bit ones of
+a TIFF by 4095.
 
 Then ``pad``: shrunk, aspect kept, only if larger than the model's picture; centred on black. Never enlarged: a
 classifier trained on 28-pixel digits in a 100-pixel scene would not know a digit of 100 pixels.
@@ -44,6 +45,7 @@ FORMATS = (*_COMMON, "JPEG2000", "DIB", "PCX", "SGI", "DDS", "ICO", "ICNS", "QOI
 # Without a signature: believed where the file is called so.
 NAMED_FORMATS = ("TGA",)
 
+_BITS_PER_SAMPLE = 258  # tag of a TIFF
 _REC601 = np.array([0.299, 0.587, 0.114], np.float32)
 
 Shape = tuple[int, int, int]  # channels, height, width
@@ -204,7 +206,9 @@ def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
             if width * height > MAX_PIXELS:
                 raise DrawError(f"{path} has {width} x {height} pixels, {limit}")
             picture.load()
-            yield ImageOps.exif_transpose(_with_alpha(picture))
+            upright = ImageOps.exif_transpose(_with_alpha(picture))
+            twelve_bits = getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE) == (12,)
+            yield _of_twelve_bits(upright) if twelve_bits else upright
     except (DrawError, MemoryError):
         raise
     except Image.UnidentifiedImageError:
@@ -288,6 +292,13 @@ def _with_alpha(picture: Image.Image) -> Image.Image:
     plain = Image.merge("LA", (grey, Image.fromarray(alpha)))
     plain.info = {name: value for name, value in picture.info.items() if name != "transparency"}
     return plain
+
+
+def _of_twelve_bits(picture: Image.Image) -> Image.Image:
+    """Levels in [0, 1]: Pillow takes them for some of sixteen bits, of which white would be nearly black."""
+    from PIL import Image
+
+    return Image.fromarray(np.asarray(picture).astype(np.float32) / np.float32(4095))
 
 
 def _in_plain_mode(picture: Image.Image) -> Image.Image:

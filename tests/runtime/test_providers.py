@@ -15,7 +15,7 @@ import pytest
 
 from draw_onnx import Sampler
 from draw_onnx.errors import DrawError
-from draw_onnx.runtime import batches, providers
+from draw_onnx.runtime import batches, providers, session
 from draw_onnx.runtime.providers import CPU, CUDA, ProviderError, create_session
 
 
@@ -101,6 +101,35 @@ def test_cuda_that_cannot_be_had(
     assert capsys.readouterr().out == ""  # what preload_dlls prints never reaches stdout
 
 
+@pytest.fixture
+def int8(fake: Path, with_metadata, with_graph_field, proto) -> bytes:
+    """A product in eight bits by the sizes of what it takes, which is all that is looked at."""
+    sizes = {b"w": (4, 3), b"scale": (3,), b"zero": (3,)}
+    tensors = b"".join(proto(5, proto(1, bytes(dims)) + proto(8, name)) for name, dims in sizes.items())
+    inputs = b"".join(proto(1, name) for name in (b"x", *sizes))
+    node = inputs + proto(4, b"DynamicQuantizeMatMul") + proto(7, b"com.microsoft")
+    data = with_metadata((fake / "decoder.onnx").read_bytes(), {"dtype": "int8"})
+    return with_graph_field(data, tensors + proto(1, node))
+
+
+def test_int8_runs_on_the_cpu_beside_a_gpu(
+    machine, caplog, monkeypatch: pytest.MonkeyPatch, fake: Path, int8: bytes
+) -> None:
+    """ONNX Runtime would run its operators there all the same, and call the session one of CUDA."""
+    machine(fake_runtime(works=True), None)
+    monkeypatch.setattr(session, "_check_interface", lambda *_: None)
+    with caplog.at_level(logging.WARNING, "draw_onnx"):
+        assert Sampler(int8).provider == "cpu"
+        assert Sampler(int8, "cpu").provider == "cpu"
+        assert Sampler(fake / "decoder.onnx").provider == "cuda"
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "running on the CPU, CUDA cannot be used: the file is in int8, which ONNX Runtime runs on CPUs only"
+    )
+    with pytest.raises(ProviderError, match=r"^cannot run on CUDA: the file is in int8, .* CPUs only$"):
+        Sampler(int8, "cuda")
+
+
 def test_auto_is_silent_where_nobody_expects_a_gpu(machine, caplog) -> None:
     machine(fake_runtime(works=False, built=False), "no NVIDIA driver on this machine")
     with caplog.at_level(logging.WARNING, "draw_onnx"):
@@ -152,7 +181,7 @@ def test_doctor_on_this_machine(run) -> None:
 
 def test_doctor_shows_texts_of_a_file_escaped(run, fake: Path, tmp_path: Path, with_metadata) -> None:
     """They can neither add lines to its report nor command the terminal."""
-    author = "me\nstate           as draw-export wrote it: its digest agrees \x1b[31m"
+    author = "me\nstate           its graph is as draw-export wrote it: the digest agrees \x1b[31m"
     path = tmp_path / "x.onnx"
     path.write_bytes(with_metadata((fake / "decoder.onnx").read_bytes(), {"model_author": author}))
     got = run("doctor", "--onnx", path)

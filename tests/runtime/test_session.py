@@ -55,6 +55,18 @@ def test_the_wrong_kind_names_the_right_command(fake: Path, name: str, wanted: s
         open_model(fake / name, wanted, "cpu")
 
 
+def test_no_name_is_not_the_current_folder(
+    tmp_path: Path, fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which may be one that draw-export --hub wrote."""
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "decoder.onnx").write_bytes((fake / "decoder.onnx").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    open_model(".", DECODER, "cpu")
+    with pytest.raises(DrawError, match="the name of the model is empty"):
+        open_model("", DECODER, "cpu")
+
+
 def test_missing_folder_empty_and_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DrawError, match=r"no model at .*nothing\.onnx"):
         open_model(tmp_path / "nothing.onnx", DECODER, "cpu")
@@ -176,6 +188,10 @@ def test_every_missing_key_is_named(tmp_path: Path, fake: Path, with_metadata: E
         ),
         ("decoder", {"format_version": "0"}, "format_version is out of range: 0"),
         ("decoder", {"write_size": "65537"}, "write_size is out of range: 65537"),
+        ("decoder", {"write_size": "0"}, "write_size is out of range: 0"),
+        ("scorer", {"read_size": "0"}, "read_size is out of range: 0"),
+        ("classifier-lean", {"read_size": "0"}, "read_size is out of range: 0"),
+        ("classifier-lean", {"read_size": "0", "attention": "false"}, "read_size is out of range: 0"),
         ("classifier", {"labels": "a,b,a"}, "names a class twice"),
         ("classifier", {"figure_size": "25"}, "figure_size is out of range: 25, more than a picture"),
         ("classifier", {"figure_size": "0"}, "figure_size is out of range: 0"),
@@ -194,7 +210,11 @@ def test_every_missing_key_is_named(tmp_path: Path, fake: Path, with_metadata: E
         ("decoder", {"model_type": SCORER, "read_size": "2"}, "use draw-score"),
         ("decoder", {"noise_stream": "mersenne-1"}, "unknown noise_stream"),
         ("decoder-lean", {"outputs": "steps"}, "lacks the output canvases"),
-        ("decoder-no-attention", {"attention": "true"}, "lacks the output write_attention"),
+        (
+            "decoder-no-attention",
+            {"attention": "true", "write_size": "3"},
+            "lacks the output write_attention",
+        ),
         ("classifier", {"labels": "a,b"}, "logits has shape"),
         ("classifier", {"labels": "a"}, "at least two names"),
         ("classifier", {"read_size": "5"}, "glimpses has shape"),

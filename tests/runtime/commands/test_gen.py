@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
 from draw_onnx import Sampler
+from draw_onnx.runtime import batches
 from draw_onnx.runtime.check_line import CheckLine
+from draw_onnx.runtime.commands import gen
 from draw_onnx.runtime.noise import noise
 from draw_onnx.runtime.pictures.drawing import grid
 
@@ -202,6 +207,51 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert message in lines[0]
     assert got.out == ""
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("outputs", [["--grid"], ["--grid", "--npz"], ["--gif", "--png"]])
+def test_no_noise_is_kept(
+    run, fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outputs: list[str]
+) -> None:
+    """The npz and the line have had it; for a grid it would be most of what is kept."""
+    kept, join = [], batches.join
+
+    def joined(parts):
+        kept.extend(parts)
+        return join(parts)
+
+    monkeypatch.setattr(batches, "join", joined)
+    suffixes = {"--gif": "x.gif", "--npz": "x.npz", "--png": "x.png", "--grid": "grid.png"}
+    files = [text for option in outputs for text in (option, tmp_path / suffixes[option])]
+    got = run("gen", "--onnx", fake / "decoder.onnx", "-n", 5, "--batch", 2, "--check", *files)
+    assert got.code == 0, got.err
+    assert [part.noise.nbytes for part in kept] == [0, 0, 0]
+    assert all(part.noise.base is None for part in kept)
+    line = CheckLine()
+    line.add(Sampler(fake / "decoder.onnx", "cpu").sample(5))
+    assert got.out.splitlines()[0] == str(line)
+
+
+@pytest.mark.parametrize("name", ["decoder", "decoder-no-attention", "decoder-lean"])
+def test_bars_end_where_the_work_ends(
+    run, fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    bars: dict[str, list[float]] = {}
+
+    @contextmanager
+    def progress(text: str, total: float) -> Iterator[SimpleNamespace]:
+        bars[text] = [total, 0]
+
+        def advance(amount: float = 1) -> None:
+            bars[text][1] += amount
+
+        yield SimpleNamespace(advance=advance)
+
+    monkeypatch.setattr(gen, "progress", progress)
+    got = run("gen", "--onnx", fake / f"{name}.onnx", "-n", 5, "--gif", tmp_path / "x.gif")
+    assert got.code == 0, got.err
+    assert bars.keys() == {"drawing", "writing the GIF"}
+    assert all(total == done for total, done in bars.values()), bars
 
 
 @pytest.mark.parametrize("model", ["missing.onnx", "minst", "text.onnx", "short.onnx"])

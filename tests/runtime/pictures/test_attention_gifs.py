@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from draw_onnx.runtime.pictures.attention_gifs import write_glimpse_gif, write_score_gif
 from draw_onnx.runtime.pictures.captions import captioned
@@ -58,6 +59,38 @@ def test_reading_is_blue_on_the_left_and_writing_red_on_the_right(tmp_path: Path
     assert not len(where(frames[3], WRITE_COLOUR))
     write_score_gif(tmp_path / "y.gif", images, canvases, None, None, 0, 0, [1.0, 2.0])
     assert len(frames_of(tmp_path / "y.gif")) == 4
+
+
+def shortened(text: str, width: int) -> str:
+    """Letter by letter from the end."""
+    draw = ImageDraw.Draw(Image.new("L", (1, 1)))
+    font = ImageFont.load_default(min(max(12, width // 16), 24))
+    if draw.textlength(text, font) <= width - 4:
+        return text
+    while text and draw.textlength(text + "…", font) > width - 4:
+        text = text[:-1]
+    return text + "…"
+
+
+@pytest.mark.parametrize("width", [1, 5, 20, 61, 90, 400])
+def test_a_caption_has_as_many_letters_as_fit(width: int) -> None:
+    tile = np.zeros((1, width, 3), np.uint8)
+    for text in ("", "i" * 30, "W" * 30, "AVAVAV, To. 99.8%" * 4, "絵é µ" * 9, "seven  99.8%"):
+        short = shortened(text, width)
+        np.testing.assert_array_equal(captioned(tile, text), captioned(tile, short))
+
+
+def test_a_label_without_end_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+    whole = ImageDraw.ImageDraw.textlength
+
+    def textlength(self, text: str, *more) -> float:
+        measured.append(len(text))
+        return whole(self, text, *more)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "textlength", textlength)
+    captioned(np.zeros((5, 90, 3), np.uint8), "o" * 2_000_000)
+    assert sum(measured) < 1000
 
 
 def test_captions_have_the_width_asked_for_and_no_colour() -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from draw_onnx.errors import DrawError
 from draw_onnx.runtime.pictures.labelled import read_labelled
+from draw_onnx.runtime.pictures.prepare import prepare_file
 from draw_onnx.runtime.pictures.reading import read_picture
 
 RNG = np.random.default_rng(3)
@@ -65,6 +66,36 @@ def test_arrays_and_files_are_covered_alike(tmp_path: Path, shape: tuple[int, ..
     (part,) = read_labelled(tmp_path / "x.npz", ("a", "b")).prepared(4, target, None, "auto", "cover")
     for file, got in zip(files, part, strict=True):
         np.testing.assert_array_equal(got.image, read_picture(file, target, picture_fit="cover"))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_large_arrays_are_averaged_as_files_are(tmp_path: Path, channels: int) -> None:
+    """To at most 1024 pixels, in whole bytes where they have bytes; for models of figures of a known size."""
+    pixels = np.full((1300, 1100, channels), 230, np.uint8)
+    pixels[300:900, 500:560] = RNG.integers(0, 90, (600, 60, channels))
+    Image.fromarray(pixels.squeeze()).save(tmp_path / "x.png")
+    expected = prepare_file(tmp_path / "x.png", (1, 20, 24), 12)
+    assert "cropped" in expected.steps
+    for name, images in (("bytes", pixels[None]), ("floats", (pixels[None] / 255).astype(np.float32))):
+        np.savez(tmp_path / "x.npz", images=images)
+        source = read_labelled(tmp_path / "x.npz", ("a", "b"))
+        ((got,),) = source.prepared(4, (1, 20, 24), 12, "auto", "pad")
+        assert got.steps == expected.steps
+        np.testing.assert_allclose(got.image, expected.image, atol=0 if name == "bytes" else 0.02)
+
+
+def test_a_wrong_range_names_the_file(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=SCENES.astype(np.float32))
+    source = read_labelled(tmp_path / "x.npz", ("a", "b"))
+    with pytest.raises(DrawError, match=r"x\.npz: images must be uint8, or numbers from 0 to 1"):
+        next(source.prepared(4, (1, 20, 24), None, "auto", "pad"))
+
+
+def test_a_folder_of_that_name(run, fake: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.npz").mkdir()
+    got = run("classify", "--onnx", fake / "classifier.onnx", tmp_path / "x.npz")
+    assert (got.code, got.out) == (1, "")
+    assert got.err.endswith("x.npz is a folder: give an ordinary file\n")
 
 
 def test_labels_that_are_not_found_are_said(run, fake: Path, tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""TIFFs whose levels have twelve bits, as cameras of microscopes write them."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from draw_onnx.runtime.pictures.reading import open_picture, read_levels, read_picture
+
+LEVELS = np.array([[0, 1, 2047, 2048], [4094, 4095, 300, 3000]], np.uint16)
+
+
+def twelve_bits(path: Path, levels: np.ndarray, orientation: int = 1) -> Path:
+    """Little-endian, uncompressed; two levels in three bytes."""
+    height, width = levels.shape
+    first, second = levels.reshape(-1, 2).T.astype(int)
+    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], 1).astype(np.uint8)
+    entries = [
+        (256, width),
+        (257, height),
+        (258, 12),  # bits of a level
+        (259, 1),  # no compression
+        (262, 1),  # 0 is black
+        (273, 8),  # where the levels are
+        (274, orientation),
+        (277, 1),  # levels a pixel
+        (278, height),
+        (279, packed.size),
+    ]
+    data = packed.tobytes() + bytes(packed.size % 2)
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(data))
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    path.write_bytes(head + data + struct.pack("<H", len(entries)) + directory + bytes(4))
+    return path
+
+
+def test_white_is_white(tmp_path: Path) -> None:
+    path = twelve_bits(tmp_path / "x.tif", LEVELS)
+    expected = LEVELS / 4095
+    np.testing.assert_allclose(read_picture(path, (1, 2, 4))[0], expected, atol=1e-6)
+    np.testing.assert_allclose(read_picture(path, (1, 2, 4), invert=True)[0], 1 - expected, atol=1e-6)
+    levels, alpha = read_levels(path, 1024)
+    np.testing.assert_allclose(levels[0], expected, atol=1e-6)
+    assert alpha is None
+    whole = np.asarray(open_picture(path, 1))
+    np.testing.assert_array_equal(whole, np.floor(expected * 255 + 0.5))
+    assert np.asarray(open_picture(path, 3))[1, 1].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize(("orientation", "turned"), [(3, np.rot90(LEVELS, 2)), (6, np.rot90(LEVELS, -1))])
+def test_upright_all_the_same(tmp_path: Path, orientation: int, turned: np.ndarray) -> None:
+    path = twelve_bits(tmp_path / "x.tif", LEVELS, orientation)
+    np.testing.assert_allclose(read_picture(path, (1, *turned.shape))[0], turned / 4095, atol=1e-6)

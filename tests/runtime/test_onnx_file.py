@@ -1,0 +1,62 @@
+"""Reading what a file declares takes time and memory by what is looked at, not by what somebody has put into it."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from draw_onnx.errors import DrawError
+from draw_onnx.runtime import onnx_file
+from draw_onnx.runtime.onnx_file import parse
+
+Message = Callable[[int, bytes], bytes]
+
+
+def with_attribute(
+    fake: Path, with_graph_field: Callable[[bytes, bytes], bytes], proto: Message, content: bytes
+) -> bytes:
+    node = proto(2, b"out") + proto(4, b"Transpose") + proto(5, proto(1, b"perm") + content)
+    return with_graph_field((fake / "decoder.onnx").read_bytes(), proto(1, node))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_numbers_that_are_looked_at(fake: Path, with_graph_field, proto: Message, packed: bool) -> None:
+    for perm in ((1, 0, 2), tuple(range(15))):
+        content = proto(8, bytes(perm)) if packed else b"".join(bytes([8 << 3, n]) for n in perm)
+        declared = parse(with_attribute(fake, with_graph_field, proto, content))
+        assert declared.transposes["out"].attributes == {"perm": perm}
+
+
+def test_a_long_list_is_not_kept(fake: Path, with_graph_field, proto: Message) -> None:
+    data = with_attribute(fake, with_graph_field, proto, proto(8, bytes(1_000_000)))
+    shape = with_graph_field(data, proto(5, proto(1, bytes(1_000_000)) + proto(8, b"long")))
+    tracemalloc.start()
+    try:
+        declared = parse(shape)
+        assert tracemalloc.get_traced_memory()[1] < 500_000
+    finally:
+        tracemalloc.stop()
+    assert len(declared.transposes["out"].attributes["perm"]) == 16
+    assert len(declared.shapes["long"] or ()) == 16
+
+
+def test_too_many_parts(
+    fake: Path, with_graph_field, proto: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever they are: numbers of a list, names of a node, nodes."""
+    monkeypatch.setattr(onnx_file, "_MAX_FIELDS", 5000)
+    data = (fake / "decoder.onnx").read_bytes()
+    assert parse(data).fields < 1000
+    long_list = with_attribute(fake, with_graph_field, proto, b"\x40\x01" * 5000)
+    node = proto(1, proto(1, b"") * 5000)
+    for forged in (
+        long_list,
+        with_graph_field(data, node),
+        with_graph_field(data, proto(1, b"") * 5000),
+        data + proto(14, b"") * 5000,
+    ):
+        with pytest.raises(DrawError, match="more than 5,000 fields"):
+            parse(forged)
