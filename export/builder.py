@@ -17,6 +17,8 @@ from ..runtime.onnx_file import IR_VERSION, PRODUCER, graph_sha256
 from .options import OPSET, Precision
 from .quantisation import ZERO_POINT, quantised
 
+_REPEATED = 1 << 16  # numbers of a constant that is stored as often as there are pictures: 256 kB
+
 Attribute = int | float | str | Sequence[int] | Sequence[float]
 
 
@@ -216,7 +218,12 @@ class GraphBuilder:
     def expand_to_batch(self, name: str, row: NDArray[np.float64], like: ir.Value, axis: int) -> ir.Value:
         """A constant with a 1 at ``axis``, repeated there for every picture in ``like`` [batch, …]."""
         if self.batch is not None:
-            return self.constant(name, np.repeat(row, self.batch, axis))
+            if self.batch * row.size <= _REPEATED:
+                return self.constant(name, np.repeat(row, self.batch, axis))
+            shape = [self.batch if k == axis else size for k, size in enumerate(row.shape)]
+            return self.op(
+                "Expand", self.constant(name, row), self.integers("shape", shape), name=f"{name}_batch"
+            )
         batch = self.op("Gather", self.op("Shape", like), self.integers("first", [0]), axis=0)
         parts = [batch if k == axis else self.integers("one", [size]) for k, size in enumerate(row.shape)]
         return self.op("Expand", self.constant(name, row), self.concat(parts, 0), name=f"{name}_batch")

@@ -128,6 +128,12 @@ def command(
     """
     if atol is not None and not 0.0 < atol < float("inf"):
         raise DrawError(f"--atol must be a positive number, not {atol:g}")
+    if atol is not None and not check:
+        raise typer.BadParameter("--atol is for the comparison that --no-check leaves out.")
+    if atol is not None and atol > 1 and dtype == "int8":
+        raise DrawError(
+            f"--atol with --dtype int8 is a share or the mean error of a picture: at most 1, not {atol:g}"
+        )
 
     from ..files import write_bytes
     from ..models.checkpoint import load_checkpoint
@@ -153,8 +159,9 @@ def command(
     if triton is not None:
         check_repository(triton, target.stem)
     if hub is not None:
-        # What the card of a packaged model says is of the files as they are made by default.
-        plain = check and replace(options, model_author=ExportOptions.model_author) == ExportOptions()
+        # What the card of a packaged model says is of the files as they are made, and compared, by default.
+        plain = replace(options, model_author=ExportOptions.model_author) == ExportOptions()
+        plain = plain and check and atol is None
         _write_hub(hub, checkpoint, options, atol, check, packaged_card(ckpt) if plain else None)
     if not single and triton is None:
         return
@@ -245,7 +252,11 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _next_command(graph: str, target: Path) -> str:
-    file = printable(shlex.quote(str(target)))
+    from ..pretrained import packaged_models
+
+    # Of a folder with a packaged model's name the command would take the packaged model.
+    text = f"./{target}" if str(target) in packaged_models(".onnx") else str(target)
+    file = printable(shlex.quote(text))
     return {
         "decoder": f"next: draw-gen --onnx {file} --gif out.gif",
         "classifier": f"next: draw-classify --onnx {file} IMAGE",

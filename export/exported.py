@@ -15,7 +15,7 @@ from .gates import default_atol
 from .graphs import UNCHECKED, build_model
 from .options import ExportOptions, Graph
 from .parity import Row, Run, compare, open_session, runner
-from .reference import cases
+from .reference import cases, pictures_at_once
 
 SPEED_BATCHES = (1, 32)
 
@@ -56,7 +56,7 @@ def export(
     Args:
         atol: gate of the probabilities, or for int8 of pictures and answers; None: the dtype's.
         check: False leaves the comparison out; the file then says ``unchecked``.
-        advance: called after each of the ``PARITY_CASES`` inputs compared (fewer for a static batch).
+        advance: called after each of the ``PARITY_CASES`` inputs compared (fewer for a static batch or large pictures).
 
     Raises:
         DrawError: options that contradict one another or the model, or ONNX Runtime refuses the file.
@@ -74,7 +74,9 @@ def export(
         rows = compare(run, checkpoint, graph, steps, options.dtype, gate, options.batch, advance)
         metadata = replace(metadata, parity_atol=_passed_gate(rows, gate, options.dtype == "int8"))
         data = to_bytes(model, metadata.to_props())
-    sizes = SPEED_BATCHES if options.batch is None else (options.batch,)
+    most = pictures_at_once(checkpoint.config, steps)
+    # A file of a fixed batch can be run with nothing else.
+    sizes = sorted({min(size, most) for size in SPEED_BATCHES}) if options.batch is None else [options.batch]
     run_seconds = {size: _seconds(run, checkpoint, graph, steps, size) for size in sizes}
     return Exported(data, graph, steps, len(model.graph.node), load_seconds, run_seconds, rows)
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..runtime.metadata import BOUND, CANVASES, GLIMPSES, IMAGE, LOGITS, READ_ATTENTION, WRITE_ATTENTION
 from .options import Graph, Precision
 
-Pairs = Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]  # (got, expected) for every input
+Pair = tuple[NDArray[np.float64], NDArray[np.float64]]  # (got, expected) for one input
+Pairs = Sequence[Pair]
 
 # An output may be off by this many times torch float32's own error, where that is more: the weights of some models make
 # more of a rounding than others, and no float32 graph can be nearer to float64 than float32 is.
@@ -41,6 +42,16 @@ class Gate:
             (float((abs(a - b) / (self.atol + self.rtol * abs(b))).max()) for a, b in pairs), default=0.0
         )
 
+    def decisive(self, got: NDArray[np.float64], expected: NDArray[np.float64]) -> Pair:
+        """As little of a pair as :meth:`used` can depend on, whatever ``atol`` will be."""
+        error, size = abs(got - expected).ravel(), abs(expected).ravel()
+        if self.rtol:  # an element counts if none that is as small or smaller is as far off
+            order = np.argsort(size)
+            kept = order[np.diff(np.maximum.accumulate(error[order]), prepend=-1.0) > 0.0]
+        else:
+            kept = [error.argmax()]
+        return got.ravel()[kept], expected.ravel()[kept]
+
     def missed(self, error: float, used: float) -> str:
         """What to say of an output that needs more."""
         return f"differs by {error:.2e}, and the gate is {self}"
@@ -59,6 +70,11 @@ class PictureGate(Gate):
     def used(self, pairs: Pairs) -> float:
         return max((float(abs(a - b).mean((-3, -2, -1)).max()) for a, b in pairs), default=0.0) / self.atol
 
+    def decisive(self, got: NDArray[np.float64], expected: NDArray[np.float64]) -> Pair:
+        means = abs(got - expected).mean((-3, -2, -1))
+        worst = np.unravel_index(means.argmax(), means.shape)
+        return got[worst].copy(), expected[worst].copy()  # a view would keep the whole
+
     def missed(self, error: float, used: float) -> str:
         return f"has a picture that differs by {used * self.atol:.2e} on average, and the gate is {_short(self.atol)}"
 
@@ -72,6 +88,9 @@ class AnswerGate(Gate):
     def used(self, pairs: Pairs) -> float:
         same = [same_answers(got, expected) for got, expected in pairs]
         return float(1.0 - np.concatenate(same).mean()) / self.atol if same else 0.0
+
+    def decisive(self, got: NDArray[np.float64], expected: NDArray[np.float64]) -> Pair:
+        return got, expected
 
     def missed(self, error: float, used: float) -> str:
         wrong, most = 100 * used * self.atol, 100 * self.atol

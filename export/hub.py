@@ -13,7 +13,9 @@ import json
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +26,14 @@ from ..errors import DrawError
 from ..files import check_folder_writable, make_folder, move_into, write_bytes, write_text, writing
 from ..models.checkpoint import Checkpoint, save_weights, weights_sha256
 from ..models.config import DrawConfig, config_to_dict, model_kind, prior_of, prior_remark
-from ..runtime.metadata import Metadata
+from ..runtime.metadata import CLASSIFIER, STEPS, Metadata
 from ..runtime.onnx_file import parse
 from .model_card import front_matter, metrics
 from .options import ExportOptions
 
 WEIGHTS = "model.safetensors"
 _NEW = ".draw-onnx-hub-"  # begins the name of the folder in which new files wait
+_STALE = 24 * 3600  # seconds after which nobody is writing one any more
 _CARD_MARK = "library_name: draw-onnx"
 _USES = {
     "decoder": "draw-gen --onnx . --gif out.gif        # in a copy of this folder",
@@ -95,8 +98,11 @@ def write_folder(
         DrawError: the folder cannot be made or written.
     """
     make_folder(folder)
-    for stale in folder.glob(f"{_NEW}*"):  # of an export that was killed
-        shutil.rmtree(stale, ignore_errors=True)
+    # Of exports that were killed: a young one may be of one that still writes.
+    for old in folder.glob(f"{_NEW}*"):
+        with suppress(OSError):  # gone by itself
+            if time.time() - old.stat().st_mtime > _STALE:
+                shutil.rmtree(old, ignore_errors=True)
     with writing(folder), tempfile.TemporaryDirectory(prefix=_NEW, dir=folder) as name:
         new = Path(name)
         try:
@@ -180,7 +186,9 @@ def _card(name: str, checkpoint: Checkpoint, files: Mapping[str, bytes], licence
     lines += ["| file | what | compared with PyTorch |", "|---|---|---|"]
     for graph, data in files.items():
         metadata = Metadata.from_props(parse(data).metadata)
-        within = f"{metadata.compared}, at every step" if metadata.compared else "no"
+        # A file without steps has none to compare, and a classifier's answer is that of the last one.
+        steps = metadata.outputs == STEPS and metadata.model_type != CLASSIFIER
+        within = f"{metadata.compared}{', at every step' if steps else ''}" if metadata.compared else "no"
         lines.append(
             f"| `{graph}.onnx` | {metadata.model_type}, {metadata.time_steps} steps, {len(data):,} bytes | {within} |"
         )

@@ -6,8 +6,8 @@ Cards are Markdown behind YAML. Figures come from a checkpoint's metrics, under 
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -79,7 +79,8 @@ def metrics(figures: Figures) -> list[dict[str, Any]]:
         value = _finite(figures.get(f"test_{key}"))
         if value is None:
             return
-        beside = {k: figures[f"test_{v}"] for k, v in arguments.items() if f"test_{v}" in figures}
+        given = {k: _finite(figures.get(f"test_{v}")) for k, v in arguments.items()}
+        beside = {k: v for k, v in given.items() if v is not None}
         found.append({"type": kind, "name": name, "value": value, **({"args": beside} if beside else {})})
 
     add(
@@ -120,7 +121,10 @@ def metrics(figures: Figures) -> list[dict[str, Any]]:
 
 
 def _finite(value: Any) -> float | None:
-    return value if isinstance(value, (int, float)) and math.isfinite(value) else None
+    """A number as it is; None for whatever else a checkpoint may hold under a figure's name."""
+    # An int beyond float's range would be an OverflowError wherever it is shown.
+    largest = sys.float_info.max
+    return value if type(value) in (int, float) and -largest <= value <= largest else None
 
 
 def _yaml(content: Any, depth: int) -> Iterator[str]:

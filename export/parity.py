@@ -12,7 +12,7 @@ therefore taken as the largest of several orders: by other kernels, with the hid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,15 +25,16 @@ from ..models.checkpoint import Checkpoint
 from ..models.reordering import reordered
 from ..runtime.metadata import LOGITS
 from ..runtime.providers import ProviderError, create_session
-from .gates import Gate, asked_for, default_atol, gate_of, same_answers
+from .gates import Gate, Pair, asked_for, default_atol, gate_of, same_answers
 from .options import Graph, Precision
-from .reference import BATCHES, Feeds, OtherKernels, cases, one_torch_thread, reference
+from .reference import BATCHES, Feeds, OtherKernels, cases, one_torch_thread, pictures_at_once, reference
 
 if TYPE_CHECKING:
     import onnxruntime
 
 
 ORDERS = 8  # of torch float32's sums, the weights' own among them
+LOOKED_AT = 64  # pictures of a batch: torch's steps of thousands would take tens of gigabytes
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,17 @@ def open_session(data: bytes) -> onnxruntime.InferenceSession:
 
 
 _Array = NDArray[np.float64]
-_Compared = tuple[str, _Array, _Array, float]  # label of the input; got, expected, torch float32's error
 Run = Callable[[Feeds], Mapping[str, NDArray[np.float32]]]  # an engine with a file loaded: outputs by name
+
+
+@dataclass
+class _Compared:
+    """What is kept of one output for one input; all of all inputs would be gigabytes."""
+
+    problem: str  # what is wrong with it by more than its numbers
+    error: float  # these two as in Row
+    torch_error: float
+    pair: Pair | None = None  # what its gate depends on; None with a problem
 
 
 def runner(session: onnxruntime.InferenceSession) -> Run:
@@ -97,60 +107,94 @@ def compare(
     """
     atol = default_atol(dtype, graph) if atol is None else atol
     exact, single = checkpoint.build(torch.float64), checkpoint.build(torch.float32)
+    most = pictures_at_once(checkpoint.config, time_steps)
+    batches = sorted({min(size, most) for size in BATCHES}) if batch is None else [batch]
+    shown = min(most, LOOKED_AT)
     found: dict[str, list[_Compared]] = {}
 
+    def inputs() -> Iterator[tuple[str, Feeds, Feeds]]:
+        """What to call each, what to run the file on, and the pictures of it that are looked at."""
+        for label, feeds in cases(checkpoint, graph, time_steps, tuple(batches)):
+            yield label, feeds, {name: _some(values, shown) for name, values in feeds.items()}
+
     def judged() -> tuple[Row, ...]:
-        return tuple(_row(name, inputs, dtype, atol) for name, inputs in found.items())
+        return tuple(_row(name, compared, dtype, atol) for name, compared in found.items())
 
     with one_torch_thread():
-        inputs = list(cases(checkpoint, graph, time_steps, BATCHES if batch is None else (batch,)))
-        for label, feeds in inputs:
-            expected = reference(exact, graph, feeds, time_steps)
-            rough = reference(single, graph, feeds, time_steps)
+        for label, feeds, some in inputs():
+            expected = reference(exact, graph, some, time_steps)
+            rough = reference(single, graph, some, time_steps)
+            pictures = len(next(iter(feeds.values())))
             for name, values in run(feeds).items():
-                compared = (
-                    label,
-                    np.asarray(values, np.float64),
-                    expected[name],
-                    _distance(rough[name], expected[name]),
+                shape = (pictures, *expected[name].shape[1:])
+                found.setdefault(name, []).append(
+                    _compared(label, name, dtype, np.asarray(values), shape, expected[name], rough[name])
                 )
-                found.setdefault(name, []).append(compared)
             advance()
         rows = judged()
         if dtype == "fp32" and any(not (row.passed or row.problem) for row in rows):
-            for order in range(1, ORDERS):
-                single.load_state_dict(reordered(checkpoint.weights, order))
-                for k, (_, feeds) in enumerate(inputs):
+            for k, (_, _, some) in enumerate(inputs()):
+                expected = reference(exact, graph, some, time_steps)
+                for order in range(1, ORDERS):
+                    single.load_state_dict(reordered(checkpoint.weights, order))
                     with OtherKernels():
-                        rough = reference(single, graph, feeds, time_steps)
+                        rough = reference(single, graph, some, time_steps)
                     for name, compared in found.items():
-                        label, got, expected, error = compared[k]
-                        compared[k] = label, got, expected, max(error, _distance(rough[name], expected))
+                        rounding = _distance(rough[name], expected[name])
+                        compared[k].torch_error = max(compared[k].torch_error, rounding)
             rows = judged()
     return rows
+
+
+def _some(array: NDArray[np.float32], most: int) -> NDArray[np.float32]:
+    """At most so many pictures, the first and the last among them."""
+    if len(array) <= most:
+        return array
+    return array[np.linspace(0, len(array) - 1, most).round().astype(np.intp)]
 
 
 def _distance(a: _Array, b: _Array) -> float:
     return float(abs(a - b).max())
 
 
+def _compared(
+    label: str,
+    name: str,
+    dtype: Precision,
+    values: NDArray[np.float32],
+    shape: tuple[int, ...],
+    expected: _Array,
+    rough: _Array,
+) -> _Compared:
+    """An output that should have ``shape``; ``expected`` and ``rough`` are of the pictures of it that are looked at."""
+    problem, torch_error = "", _distance(rough, expected)
+    if values.shape != shape:
+        problem = f"has the shape {values.shape}, not {shape}"
+    elif not np.isfinite(expected).all():
+        problem = "is not finite in torch float64 either: the model itself is broken"
+    elif not np.isfinite(values).all():
+        problem = "is not finite"
+    if problem:
+        return _Compared(f"{problem} ({label})", 0.0, torch_error)
+    got = np.asarray(_some(values, len(expected)), np.float64)
+    if name == LOGITS and dtype != "int8" and not same_answers(got, expected).all():
+        return _Compared(f"names another class ({label})", 0.0, torch_error)
+    pair = gate_of(name, dtype, 1.0, 0.0).decisive(got, expected)
+    return _Compared("", _distance(got, expected), torch_error, pair)
+
+
 def _row(name: str, inputs: list[_Compared], dtype: Precision, atol: float) -> Row:
     """One output over all inputs, up to the first that is wrong by more than its numbers."""
-    pairs, torch_error, problem = [], 0.0, ""
-    for label, got, expected, rounding in inputs:
-        if got.shape != expected.shape:
-            problem = f"has the shape {got.shape}, not {expected.shape} ({label})"
-        elif not np.isfinite(expected).all():
-            problem = f"is not finite in torch float64 either: the model itself is broken ({label})"
-        elif not np.isfinite(got).all():
-            problem = f"is not finite ({label})"
-        elif name == LOGITS and dtype != "int8" and not same_answers(got, expected).all():
-            problem = f"names another class ({label})"
-        if problem:
+    pairs: list[Pair] = []
+    error, torch_error, problem = 0.0, 0.0, ""
+    for one in inputs:
+        if one.pair is None:
+            problem = one.problem
             break
-        if np.isfinite(rounding):  # where torch's float32 overflows it says nothing of what is near enough
-            torch_error = max(torch_error, rounding)
-        pairs.append((got, expected))
-    error = max((_distance(got, expected) for got, expected in pairs), default=0.0)
+        # Where torch's float32 overflows it says nothing of what is near enough.
+        if np.isfinite(one.torch_error):
+            torch_error = max(torch_error, one.torch_error)
+        error = max(error, one.error)
+        pairs.append(one.pair)
     gate = gate_of(name, dtype, atol, torch_error)
     return Row(name, error, torch_error, gate, gate.used(pairs), problem, asked_for(name, dtype))

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..models.attention import window_from
 from ..models.checkpoint import Checkpoint
 from ..models.classifier import GlimpseClassifier
-from ..models.config import DrawConfig
+from ..models.config import DrawConfig, ModelConfig
 from ..models.draw import Draw
 from ..runtime.metadata import (
     BOUND,
@@ -41,43 +41,56 @@ BATCHES = (1, 2, 5)
 CASES = 4  # of a batch size
 PARITY_CASES = CASES * len(BATCHES)
 SEED = 20150516
+_NOISES = {"drawn": None, "zero": 0.0, "+4": 4.0, "-4": -4.0}  # kind: what fills it, or the stream
+_IMAGES = ("binary", "black", "white", "grey")
+_MOST = 1 << 26  # numbers in one array: half a gigabyte in torch's float64
+_CHUNK = 1 << 20  # pixels made at once
+
+
+def pictures_at_once(config: ModelConfig, time_steps: int) -> int:
+    """How many pictures a run may have for none of its arrays to be larger than ``_MOST``; one at least.
+
+    A checkpoint of a kilobyte may declare pictures of a gigabyte.
+    """
+    image = math.prod(config.image)
+    if isinstance(config, DrawConfig):
+        each = time_steps * max(image, config.latent_size)
+    else:
+        each = max(image, time_steps * config.image_channels * config.read_size**2)
+    return max(1, _MOST // each)
 
 
 def cases(
     checkpoint: Checkpoint, graph: Graph, time_steps: int, batches: tuple[int, ...] = BATCHES
 ) -> Iterator[tuple[str, Feeds]]:
-    """Inputs to compare on, with a name for each."""
+    """Inputs to compare on, with a name for each; one at a time, since those of a large batch take much room."""
     config = checkpoint.config
     for batch in batches:
-        if graph == "classifier":
-            for label, image in _images(batch, config.image).items():
-                yield f"batch {batch}, {label} image", {IMAGE: image}
-            continue
-        assert isinstance(config, DrawConfig)
-        drawn = noise_stream(SEED, 0, batch, time_steps, config.latent_size)
-        noises = {
-            "drawn": drawn,
-            "zero": np.zeros_like(drawn),
-            "+4": np.full_like(drawn, 4.0),
-            "-4": np.full_like(drawn, -4.0),
-        }
-        images = _images(batch, config.image).items()
-        for (label, values), (picture, image) in zip(noises.items(), images, strict=True):
-            if graph == "decoder":
-                yield f"batch {batch}, {label} noise", {NOISE: values}
-            else:
-                yield f"batch {batch}, {label} noise, {picture} image", {IMAGE: image, NOISE: values}
+        for (noise, fill), image in zip(_NOISES.items(), _IMAGES, strict=True):
+            feeds, label = {}, f"batch {batch}"
+            if isinstance(config, DrawConfig):
+                feeds[NOISE] = _noise(fill, batch, time_steps, config.latent_size)
+                label += f", {noise} noise"
+            if graph != "decoder":
+                feeds[IMAGE] = _image(image, (batch, *config.image))
+                label += f", {image} image"
+            yield label, feeds
 
 
-def _images(batch: int, shape: tuple[int, ...]) -> dict[str, NDArray[np.float32]]:
-    count = batch * math.prod(shape)
-    grey = uniform(raw(SEED, np.arange(count, dtype=np.uint64))).astype(np.float32).reshape(batch, *shape)
-    return {
-        "binary": (grey < 0.2).astype(np.float32),
-        "black": np.zeros_like(grey),
-        "white": np.ones_like(grey),
-        "grey": grey,
-    }
+def _noise(fill: float | None, *shape: int) -> NDArray[np.float32]:
+    return noise_stream(SEED, 0, *shape) if fill is None else np.full(shape, fill, np.float32)
+
+
+def _image(kind: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    if kind in ("black", "white"):
+        return np.full(shape, kind == "white", np.float32)
+    values = np.empty(math.prod(shape), np.float32)
+    for start in range(0, len(values), _CHUNK):
+        part = values[start : start + _CHUNK]
+        numbers = np.arange(start, start + len(part), dtype=np.uint64)
+        grey = uniform(raw(SEED, numbers)).astype(np.float32)
+        part[:] = grey if kind == "grey" else grey < 0.2
+    return values.reshape(shape)
 
 
 def reference(model: Draw | GlimpseClassifier, graph: Graph, feeds: Feeds, time_steps: int) -> Arrays:

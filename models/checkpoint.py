@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import zipfile
 from dataclasses import dataclass, field
@@ -46,7 +45,7 @@ class Checkpoint:
     iteration: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] | None = None  # None in a weights-only file
-    picture_fit: str = PAD  # how files become its input: "pad" or "cover" (runtime/pictures/reading.py, cover.py)
+    picture_fit: str = PAD  # how files become its input: PAD or COVER (runtime/pictures/reading.py, cover.py)
     binary: bool | None = None  # whether its pictures are 0 and 1; None in older files, which do not say
     figure_size: int | None = None  # longer side of its figures' ink in pixels; None: of no one size
 
@@ -105,8 +104,7 @@ def save_weights(path: str | Path, checkpoint: Checkpoint) -> None:
         DrawError: the folder is missing or not writable, or the disk is full.
     """
     facts = _facts(checkpoint)
-    # JSON has no NaN and no infinity.
-    figures = {k: v for k, v in checkpoint.metrics.items() if not isinstance(v, float) or math.isfinite(v)}
+    figures = {k: v for k, v in checkpoint.metrics.items() if isinstance(k, str) and _in_json(v)}
     facts |= {"config": _canonical_json(facts["config"]), "metrics": _canonical_json(figures)}
     if checkpoint.binary is not None:
         facts["binary"] = _canonical_json(checkpoint.binary)
@@ -237,6 +235,11 @@ def _check_facts(checkpoint: Checkpoint) -> None:
         raise ValueError("wrong types")
     if checkpoint.iteration < 0:
         raise ValueError("its iteration is below 0")
+    labels = checkpoint.config.labels if isinstance(checkpoint.config, ClassifierConfig) else ()
+    for name, texts in (("data set", (checkpoint.dataset,)), ("labels", labels)):
+        # Half a letter, which a pickle can hold and neither an ONNX file nor a terminal.
+        if any("\ud800" <= letter <= "\udfff" for text in texts for letter in text):
+            raise ValueError(f"its {name} cannot be written as text")
 
 
 def _check_weights(checkpoint: Checkpoint) -> None:
@@ -259,6 +262,15 @@ def _check_shapes(declared: dict[str, tuple[Any, tuple[int, ...]]], config: Mode
         if declared[name] != (torch.float32, shape):
             dtype, theirs = declared[name]
             raise ValueError(f"weight {name} is {dtype} {theirs}, expected float32 {shape}")
+
+
+def _in_json(value: Any) -> bool:
+    """Whether JSON has such a value: it has no NaN, no infinity, and nothing that is not plain."""
+    try:
+        json.dumps(value, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _canonical_json(value: Any) -> str:

@@ -183,6 +183,8 @@ def test_bad_checkpoints_are_one_line_and_run_nothing(folder, draw_export):
         (["--ckpt", "draw.ckpt", "--opset", "22"], 2, "--opset"),
         (["--ckpt", "draw.ckpt", "--atol", "0"], 1, "--atol must be a positive number"),
         (["--ckpt", "draw.ckpt", "--atol", "nan"], 1, "--atol must be a positive number"),
+        (["--ckpt", "draw.ckpt", "--no-check", "--atol", "1e-3"], 2, "--no-check leaves out"),
+        (["--ckpt", "classifier.ckpt", "--dtype", "int8", "--atol", "5"], 1, "at most 1, not 5"),
         (["--ckpt", "draw.ckpt", "--triton", "m", "-o", "a b.onnx"], 1, "no name for a Triton model"),
         (["--ckpt", "nosuchmodel"], 1, "no checkpoint nosuchmodel"),
         ([], 2, "--ckpt"),

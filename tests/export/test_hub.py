@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import stat
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import torch
 import yaml
 
 from draw_onnx import Classifier, Sampler, Scorer, pretrained
@@ -85,7 +88,7 @@ def test_a_drawing_model(export, saved, tmp_path: Path, kind: str) -> None:
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert "81.25" in text.split("---\n")[2]
     assert sha in text
-    assert "| pictures within 1e-05, at every step |" in text
+    assert text.count("| pictures within 1e-05, at every step |") == 2
 
 
 def test_a_classifier(export, saved, tmp_path: Path) -> None:
@@ -96,8 +99,43 @@ def test_a_classifier(export, saved, tmp_path: Path) -> None:
     values = {m["type"]: m["value"] for m in matter(folder)["model-index"][0]["results"][0]["metrics"]}
     assert values == {"accuracy": 0.96, "error_rate": 4.0}
     assert matter(folder)["pipeline_tag"] == "image-classification"
+    assert "| probabilities within 1e-05 |" in (folder / "README.md").read_text()
     shape = (1, *peek(folder).image_shape)
     assert Classifier(folder, "cpu")(np.zeros(shape, np.float32)).answers[0] in ("cat", "dog")
+
+
+FORGED = ["abc", None, [1, 2], True, 10**400, float("inf"), float("nan"), {"a": 1}, torch.zeros(2)]
+
+
+@pytest.mark.parametrize("kind", ["no attention", "classifier"])
+@pytest.mark.parametrize("value", FORGED, ids=lambda value: str(value)[:20])
+def test_figures_that_are_no_numbers_are_left_out(export, saved, tmp_path: Path, kind: str, value) -> None:
+    """A checkpoint's metrics may hold anything that a pickle can."""
+    folder, figure = tmp_path / "m", "test_error" if kind == "classifier" else "test_bound"
+    for forged, other in (("test_images", figure), (figure, "test_images")):
+        path = saved(kind, **{forged: value, other: 4.5})
+        code, _, err = export("--ckpt", path, "--hub", folder, "--no-check")
+        assert (code, "wrote" in err) == (0, True), err
+        text = (folder / "README.md").read_text()
+        assert ("| 4.5 |  |" in text, "It has no test figure" in text) == (other == figure, forged == figure)
+        assert all("args" not in metric for metric in _metrics(folder))
+        assert load_checkpoint(folder / "model.safetensors").metrics[other] == 4.5
+
+
+def _metrics(folder: Path) -> list[dict]:
+    index = matter(folder).get("model-index", [{"results": [{"metrics": []}]}])
+    return index[0]["results"][0]["metrics"]
+
+
+def test_a_folder_named_like_a_packaged_model(export, saved, tmp_path: Path, monkeypatch) -> None:
+    """Commands take such a name for the packaged model: the next command must not be given it bare."""
+    monkeypatch.chdir(tmp_path)
+    path = saved("attention")
+    for given, named in (("mnist", "./mnist"), ("sub/mnist", "sub/mnist"), ("mine", "mine")):
+        _, _, err = export("--ckpt", path, "--hub", given, "--no-check", "--graph", "decoder")
+        assert err.splitlines()[-1] == f"wrote {given}; next: draw-gen --onnx {named} --gif out.gif"
+    assert "mnist" in pretrained.packaged_models(".onnx")
+    assert peek("./mnist").hidden_size == 9 != peek("mnist").hidden_size
 
 
 def test_everything_takes_the_folder(export, saved, tmp_path: Path) -> None:
@@ -133,6 +171,7 @@ def test_options(export, saved, tmp_path: Path) -> None:
     lean = tmp_path / "lean"
     assert export("--ckpt", path, "--hub", lean, "--recurrence", "lstm", "--outputs", "image")[0] == 0
     assert {p.name for p in lean.iterdir()} == (DRAWN - {"drawing.gif"}) | ALWAYS
+    assert (lean / "README.md").read_text().count("| pictures within 1e-05 |") == 2
 
 
 def test_a_packaged_model_keeps_its_card(export, saved, tmp_path: Path, monkeypatch) -> None:
@@ -150,7 +189,8 @@ def test_a_packaged_model_keeps_its_card(export, saved, tmp_path: Path, monkeypa
         "---\nx: 1\n---\n\n# tiny\n\nA model, told of on\n[a page](https://x.y).\n\n![Being painted](drawing.gif)\n\nEnd.\n"
     )
     # Which is about other files than these.
-    for others in (("--no-check",), ("--time-steps", "2"), ("--model-license", "CC-BY-4.0")):
+    all_others = ("--no-check",), ("--time-steps", "2"), ("--model-license", "CC-BY-4.0"), ("--atol", "0.001")
+    for others in all_others:
         assert export("--ckpt", saved("attention"), "--hub", tmp_path / "other", *others)[0] == 0
         assert "End." not in (tmp_path / "other" / "README.md").read_text()
 
@@ -208,12 +248,15 @@ def test_links_and_modes_stay(export, saved, tmp_path: Path) -> None:
     (folder / "config.json").rename(kept)
     (folder / "config.json").symlink_to(kept)
     (folder / "model.safetensors").chmod(0o600)
-    (folder / ".draw-onnx-hub-killed").mkdir()
+    for name, age in ((".draw-onnx-hub-killed", 2 * 24 * 3600), (".draw-onnx-hub-writing", 60)):
+        (folder / name).mkdir()
+        os.utime(folder / name, (time.time() - age, time.time() - age))
     assert export("--ckpt", saved("attention"), "--hub", folder, "--time-steps", 2)[0] == 0
     assert (folder / "config.json").is_symlink()
     assert json.loads(kept.read_text())["library_name"] == "draw-onnx"
     assert stat.S_IMODE((folder / "model.safetensors").stat().st_mode) == 0o600
-    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+    hidden = [path.name for path in folder.iterdir() if path.name.startswith(".")]
+    assert hidden == [".draw-onnx-hub-writing"]  # of an export to the same folder that has not ended
 
 
 def test_a_gif_too_long_is_left_out(export, saved, tmp_path: Path, monkeypatch) -> None:

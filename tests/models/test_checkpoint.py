@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import pickle
 import sys
@@ -186,6 +187,35 @@ def test_forged_sizes_take_no_memory(file: Path) -> None:
     rewrite(file, config=config)
     with pytest.raises(DrawError, match="expected float32"):
         load_checkpoint(file)
+
+
+@pytest.mark.parametrize("name", ["data set", "labels"])
+def test_half_letters_are_refused(tmp_path: Path, name: str) -> None:
+    """A pickle holds them, and a JSON header escaped; an ONNX file, the card of a hub and a terminal do not."""
+    checkpoint, half = make(CONFIGS[2]), "cat\udc80"
+    if name == "labels":
+        checkpoint.config = dataclasses.replace(CONFIGS[2], labels=("dog", half))
+        save_weights(tmp_path / "a.safetensors", checkpoint)
+    else:
+        checkpoint.dataset = half
+    save_checkpoint(tmp_path / "a.ckpt", checkpoint)
+    for path in (path for path in tmp_path.iterdir()):
+        with pytest.raises(DrawError, match=f"its {name} cannot be written as text"):
+            load_checkpoint(path)
+
+
+def test_weights_are_shipped_with_what_json_has(tmp_path: Path) -> None:
+    saved = make(CONFIGS[0])
+    saved.metrics = {
+        "a": 1.5,
+        "b": 2,
+        "c": float("nan"),
+        "d": torch.zeros(1),
+        "e": 10**5000,
+        "f": {1: 2, "g": 3},
+    }
+    save_weights(tmp_path / "a.safetensors", dataclasses.replace(saved, metrics={**saved.metrics, 3: 4}))
+    assert load_checkpoint(tmp_path / "a.safetensors").metrics == {"a": 1.5, "b": 2}
 
 
 def test_nan_weights(file: Path) -> None:
