@@ -243,6 +243,10 @@ def _check_facts(checkpoint: Checkpoint) -> None:
 
 
 def _check_weights(checkpoint: Checkpoint) -> None:
+    for name, tensor in checkpoint.weights.items():
+        # Sparse, on no device, or one number shown many times: tensors that a file of any size may declare.
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or not tensor.is_contiguous():
+            raise ValueError(f"weight {name} is no plain array")
     declared = {k: (tensor.dtype, tuple(tensor.shape)) for k, tensor in checkpoint.weights.items()}
     _check_shapes(declared, checkpoint.config)
     for name, tensor in checkpoint.weights.items():

@@ -7,7 +7,7 @@ import io
 import pickle
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,26 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "model.ckpt"
     save_checkpoint(path, make(CONFIGS[0]))
     return path
+
+
+def expanded(tensor: torch.Tensor) -> torch.Tensor:
+    """One number in memory, of the same shape."""
+    return torch.zeros(1, 1).expand(tensor.shape)
+
+
+@pytest.mark.parametrize("forge", [expanded, torch.Tensor.to_sparse, lambda tensor: tensor.to("meta")])
+def test_tensors_that_are_no_plain_arrays(
+    tmp_path: Path, forge: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    """A few bytes that declare any size, or that no operation takes."""
+    path = tmp_path / "x.ckpt"
+    save_checkpoint(path, make(CONFIGS[0]))
+    content = torch.load(path, weights_only=True)
+    name = next(name for name, tensor in content["weights"].items() if tensor.dim() == 2)
+    content["weights"][name] = forge(content["weights"][name])
+    torch.save(content, path)
+    with pytest.raises(DrawError, match=f"weight {name} is no plain array"):
+        load_checkpoint(path)
 
 
 @pytest.mark.parametrize("config", CONFIGS)
