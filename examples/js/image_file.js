@@ -23,11 +23,15 @@ export async function readPicture(file, info, ink = "auto") {
     throw new Error(`${name} is no picture that this browser can read.`);
   }
   const { width, height } = bitmap;
-  if (width * height > MAX_PIXELS) throw new Error(`${name} has more than the 64 megapixels that are read.`);
-  const canvas = Object.assign(document.createElement("canvas"), { width, height });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(bitmap, 0, 0);
-  bitmap.close();
+  let context;
+  try {
+    if (width * height > MAX_PIXELS) throw new Error(`${name} has more than the 64 megapixels that are read.`);
+    const canvas = Object.assign(document.createElement("canvas"), { width, height });
+    context = canvas.getContext("2d", { willReadFrequently: true });
+    context.drawImage(bitmap, 0, 0);
+  } finally {
+    bitmap.close(); // or a refused picture keeps its hundreds of megabytes
+  }
   let pixels;
   try {
     pixels = context.getImageData(0, 0, width, height).data;

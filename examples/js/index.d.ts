@@ -23,6 +23,7 @@ export interface ModelInfo {
   readSize: number;
   /** Pixels of the figures that a classifier knows, 0 where it knows none of one size. */
   figureSize: number;
+  /** Of a classifier: at least two, no two alike. */
   labels: string[];
   /** How the training pictures were made. */
   pictureFit: "pad" | "cover";
@@ -206,7 +207,10 @@ export function fit(image: Levels, shape: PictureShape): Float32Array;
 /** The metadata of an ONNX file, as they stand there. */
 export function readMetadata(bytes: Uint8Array): Record<string, string>;
 
-/** The metadata, checked; throws one line for a file that is not ours, too new, or of another type. */
+/**
+ * The metadata, checked; throws one line for a file that is not ours, too new, of another type, or with something in it
+ * that draw-export never writes: weights in other files, and what could hide them.
+ */
 export function modelInfo(bytes: Uint8Array, wanted?: ModelInfo["modelType"]): ModelInfo;
 
 /** Standard normal noise of pictures start .. start + count - 1 of a seed: [count, T, Z]. */

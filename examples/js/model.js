@@ -1,26 +1,8 @@
 // A model file, opened: checked against its own metadata, ready to run in ONNX Runtime's Node or web package.
 
-import { modelInfo } from "./model_file.js";
+import { MAX_SIZE, modelInfo, product, promised } from "./model_file.js";
 
 const LARGEST_BATCH = 32; // where time per picture stops falling on a CPU
-
-/** Shapes without the batch axis that a file of this metadata has. */
-function promised(info) {
-  const { timeSteps: t, channels: c, height: h, width: w } = info;
-  if (info.modelType === "draw.classifier") {
-    const outputs = { logits: [info.labels.length], probabilities: [info.labels.length] };
-    const n = info.readSize;
-    if (info.steps) Object.assign(outputs, { glimpses: [t, c, n, n], read_attention: [t, 5] });
-    return { inputs: { image: [c, h, w] }, outputs };
-  }
-  const scores = info.modelType === "draw.scorer";
-  const noise = { noise: [t, info.latentSize] };
-  const outputs = scores ? { bound: [], reconstruction: [c, h, w] } : { image: [c, h, w] };
-  if (info.steps) outputs.canvases = [t, c, h, w];
-  if (info.steps && info.attention) outputs.write_attention = [t, 5];
-  if (info.steps && info.attention && scores) outputs.read_attention = [t, 5];
-  return { inputs: scores ? { image: [c, h, w], ...noise } : noise, outputs };
-}
 
 /** Compare the graph with its metadata; returns N of a file exported with --batch N, else null. */
 function checkInterface(session, info) {
@@ -44,7 +26,9 @@ function checkInterface(session, info) {
   }
   if (session.inputNames.length !== Object.keys(inputs).length) throw new Error("it has unknown inputs");
   if (batches.size !== 1) throw new Error("its inputs and outputs disagree on the batch size");
-  return [...batches][0];
+  const [batch] = batches;
+  if (batch > MAX_SIZE) throw new Error(`its batch size is ${batch}`);
+  return batch;
 }
 
 /** What the binding says, on one line. */
@@ -74,12 +58,11 @@ export class OpenedModel {
         : source instanceof ArrayBuffer ? new Uint8Array(source)
         : source instanceof Blob ? new Uint8Array(await source.arrayBuffer())
         : await this.backend.read(source);
-      if (!bytes.length) throw new Error("the file is empty");
-      const info = modelInfo(bytes, this.modelType); // before ONNX Runtime is let near it
+      const info = modelInfo(bytes, this.modelType); // before ONNX Runtime is let near it: it follows references to other files
       const runtime = await (ort ?? this.backend.runtime());
       let session;
       try {
-        // From bytes: given a path, ONNX Runtime would follow references to other files.
+        // The bytes that were looked at, and no path, behind which another file might lie by now.
         session = await runtime.InferenceSession.create(bytes, { ...this.backend.sessionOptions, ...sessionOptions });
       } catch (error) {
         throw new Error(`ONNX Runtime cannot load it: ${firstLine(error)}`);
@@ -91,7 +74,7 @@ export class OpenedModel {
         throw error;
       }
     } catch (error) {
-      throw name ? new Error(`${name}: ${error.message}`) : error;
+      throw name ? new Error(`${name}: ${firstLine(error)}`) : error;
     }
   }
 
@@ -171,10 +154,6 @@ export class OpenedModel {
   release() {
     return (this.#released ??= this.#queue.then(() => this.#session.release()));
   }
-}
-
-function product(shape) {
-  return shape.reduce((total, n) => total * n, 1);
 }
 
 function nameOf(source) {

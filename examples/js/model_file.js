@@ -1,15 +1,30 @@
-// What a file of draw-export says of itself. ONNX Runtime's JavaScript packages do not give a model's
-// metadata, so the few bytes of protobuf around it are read here.
+// What a file of draw-export says of itself, and whether ONNX Runtime may see it. ONNX Runtime's JavaScript packages
+// do not give a model's metadata, so the few bytes of protobuf around it are read here.
 // Plain ES module without dependencies, for Node and for browsers.
 
 const FORMAT_VERSION = 1;
 const NOISE_STREAM = "splitmix64-boxmuller-1";
 const MODEL_TYPES = ["draw.decoder", "draw.classifier", "draw.scorer"];
-const METADATA_PROPS = 14; // field number in onnx.proto's ModelProto; an entry has key = 1, value = 2
-const GRAPH = 7, NODE = 1, ATTRIBUTE = 5, INITIALIZER = 5, EXTERNAL_DATA = 13;
-const TENSORS = [5, 10], GRAPHS = [6, 11], SPARSE = [22, 23], SPARSE_INITIALIZER = 15; // of attributes, and of a graph
+export const MAX_SIZE = 65536; // of anything that a file counts: units, pixels, filters, pictures of a fixed batch
+const MAX_VALUES = 2 ** 28; // of one picture in an input or output: a gigabyte
+// ONNX Runtime's own operators, in files of `dtype` int8 alone. Scorers are never int8.
+const MICROSOFT = "com.microsoft";
+const INT8_OPERATORS = {
+  "draw.decoder": ["DynamicQuantizeMatMul", "DynamicQuantizeLSTM"],
+  "draw.classifier": ["DynamicQuantizeMatMul"],
+};
 
-/** [field number, bytes] of every length-delimited field of a protobuf message; the others are skipped. */
+// Field numbers of onnx.proto, each with what it is a part of.
+const MODEL_GRAPH = 7, MODEL_METADATA = 14, MODEL_FUNCTIONS = 25;
+const ENTRY_KEY = 1, ENTRY_VALUE = 2;
+const GRAPH_NODE = 1, GRAPH_INITIALIZER = 5, GRAPH_SPARSE_INITIALIZER = 15;
+const NODE_OP_TYPE = 4, NODE_ATTRIBUTE = 5, NODE_DOMAIN = 7;
+const ATTRIBUTE_TENSORS = [5, 10], ATTRIBUTE_GRAPHS = [6, 11], ATTRIBUTE_SPARSE = [22, 23];
+const TENSOR_EXTERNAL_DATA = 13, TENSOR_DATA_LOCATION = 14;
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }); // what ONNX Runtime sees, or nothing
+
+/** [field number, value] of a protobuf message: bytes where the field has a length, numbers where it is a varint. */
 function* fields(bytes) {
   let position = 0;
   const damaged = () => new Error("not an ONNX file, or it is damaged");
@@ -24,11 +39,12 @@ function* fields(bytes) {
     throw damaged();
   };
   while (position < bytes.length) {
-    const key = varint();
+    const start = position, key = varint();
     const wire = key % 8, number = Math.floor(key / 8);
-    if (number === 0 || key >= 2 ** 32) throw damaged(); // ONNX Runtime's reader would keep 32 bits of a key
-    if (wire === 0) varint();
-    else if (wire === 1) position += 8;
+    // ONNX Runtime's reader would keep 32 bits of a key.
+    if (number === 0 || key >= 2 ** 32 || position - start > 5) throw damaged();
+    if (wire === 0) yield [number, varint()];
+    else if (wire === 1) position += 8; // nothing that is looked at has a fixed length
     else if (wire === 5) position += 4;
     else if (wire === 2) {
       const length = varint();
@@ -40,57 +56,122 @@ function* fields(bytes) {
   if (position > bytes.length) throw damaged();
 }
 
+/** Those of the fields that are messages, texts or bytes. */
+function* messages(bytes) {
+  for (const field of fields(bytes)) if (typeof field[1] !== "number") yield field;
+}
+
+function text(bytes) {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    throw new Error("its texts are not UTF-8");
+  }
+}
+
 /**
  * The metadata of an ONNX file.
  * @param {Uint8Array} bytes the whole file
  * @returns {Object<string, string>} keys and values of metadata_props; empty for a file without any
  */
 export function readMetadata(bytes) {
-  const text = new TextDecoder();
   const metadata = Object.create(null);
-  for (const [number, content] of fields(bytes)) {
-    if (number !== METADATA_PROPS) continue;
-    const entry = Object.fromEntries(fields(content));
-    metadata[text.decode(entry[1])] = text.decode(entry[2]);
+  for (const [number, content] of messages(bytes)) {
+    if (number !== MODEL_METADATA) continue;
+    const entry = Object.fromEntries(messages(content));
+    metadata[text(entry[ENTRY_KEY])] = text(entry[ENTRY_VALUE]);
   }
   return metadata;
 }
 
-/** Every stored tensor of a graph, also in attributes of its nodes. */
-function* tensors(graph) {
-  for (const [number, content] of fields(graph)) {
-    if (number === INITIALIZER) yield content;
-    else if (number === SPARSE_INITIALIZER) yield* parts(content);
-    else if (number === NODE) {
-      for (const [inner, attribute] of fields(content)) {
-        if (inner !== ATTRIBUTE) continue;
-        for (const [kind, value] of fields(attribute)) {
-          if (TENSORS.includes(kind)) yield value;
-          else if (GRAPHS.includes(kind)) yield* tensors(value);
-          else if (SPARSE.includes(kind)) yield* parts(value);
-        }
-      }
-    }
-  }
-}
+const never = (what) => new Error(`it ${what}, which draw-export never writes`);
 
-/** Values and indices of a sparse tensor. */
-function* parts(sparse) {
-  for (const [, tensor] of fields(sparse)) yield tensor;
-}
-
-/** Throws where a weight is said to lie in another file: in Node ONNX Runtime would read it. */
-function checkWhole(bytes) {
+/**
+ * Throws where a file holds what draw-export never writes: references to other files, which ONNX Runtime would follow in
+ * Node, and all that could hide one. Graphs in attributes are refused and not entered, so that every byte is read a few
+ * times at most.
+ * @param {string[]} allowed operators of com.microsoft
+ */
+function checkGraph(bytes, allowed) {
   // "ORTM": ONNX Runtime would take the bytes for a model in its own format, whatever they are to a reader of ONNX.
   if ([0x4f, 0x52, 0x54, 0x4d].every((byte, i) => bytes[4 + i] === byte)) throw new Error("not an ONNX file, or it is damaged");
-  for (const [number, graph] of fields(bytes)) {
-    if (number !== GRAPH) continue;
-    for (const tensor of tensors(graph)) {
-      for (const [field] of fields(tensor)) {
-        if (field === EXTERNAL_DATA) throw new Error("its weights are said to lie in another file, which is never followed");
+  let graphs = 0;
+  for (const [number, content] of messages(bytes)) {
+    if (number === MODEL_FUNCTIONS) throw never("uses a model-local function");
+    if (number !== MODEL_GRAPH) continue;
+    graphs++;
+    for (const [part, value] of messages(content)) {
+      if (part === GRAPH_NODE) checkNode(value, allowed);
+      else if (part === GRAPH_INITIALIZER) checkTensor(value);
+      else if (part === GRAPH_SPARSE_INITIALIZER) throw never("has a sparse tensor");
+    }
+  }
+  if (graphs !== 1) throw new Error("it has no graph");
+}
+
+function checkNode(node, allowed) {
+  let operator = "", domain = "";
+  for (const [number, content] of messages(node)) {
+    if (number === NODE_OP_TYPE) operator = text(content);
+    else if (number === NODE_DOMAIN) domain = text(content);
+    else if (number === NODE_ATTRIBUTE) {
+      for (const [kind, value] of messages(content)) {
+        if (ATTRIBUTE_TENSORS.includes(kind)) checkTensor(value);
+        else if (ATTRIBUTE_GRAPHS.includes(kind)) throw never("has a graph within the graph, as loops and branches do");
+        else if (ATTRIBUTE_SPARSE.includes(kind)) throw never("has a sparse tensor");
       }
     }
   }
+  if (domain === "" || domain === "ai.onnx" || (domain === MICROSOFT && allowed.includes(operator))) return;
+  throw never(`uses ${domain}.${operator}`);
+}
+
+function checkTensor(tensor) {
+  for (const [number, value] of fields(tensor)) {
+    if (number === TENSOR_EXTERNAL_DATA || (number === TENSOR_DATA_LOCATION && value !== 0)) {
+      throw new Error("its weights are said to lie in another file, which is never followed");
+    }
+  }
+}
+
+/** Shapes without the batch axis of the inputs and outputs that a file of this metadata has, by name. */
+export function promised(info) {
+  const { timeSteps: t, channels: c, height: h, width: w } = info;
+  if (info.modelType === "draw.classifier") {
+    const outputs = { logits: [info.labels.length], probabilities: [info.labels.length] };
+    const n = info.readSize;
+    if (info.steps) Object.assign(outputs, { glimpses: [t, c, n, n], read_attention: [t, 5] });
+    return { inputs: { image: [c, h, w] }, outputs };
+  }
+  const scores = info.modelType === "draw.scorer";
+  const noise = { noise: [t, info.latentSize] };
+  const outputs = scores ? { bound: [], reconstruction: [c, h, w] } : { image: [c, h, w] };
+  if (info.steps) outputs.canvases = [t, c, h, w];
+  if (info.steps && info.attention) outputs.write_attention = [t, 5];
+  if (info.steps && info.attention && scores) outputs.read_attention = [t, 5];
+  return { inputs: scores ? { image: [c, h, w], ...noise } : noise, outputs };
+}
+
+/** Numbers in an array of this shape. */
+export function product(shape) {
+  return shape.reduce((total, n) => total * n, 1);
+}
+
+function checkValues(info) {
+  for (const arrays of Object.values(promised(info))) {
+    for (const [name, shape] of Object.entries(arrays)) {
+      if (product(shape) > MAX_VALUES) {
+        throw new Error(`its ${name} would have ${product(shape)} numbers a picture, more than ${MAX_VALUES}`);
+      }
+    }
+  }
+}
+
+function classNames(list) {
+  const labels = list.split(",");
+  if (labels.length < 2 || labels.includes("")) throw new Error("metadata key labels must list at least two names");
+  if (new Set(labels).size < labels.length) throw new Error("metadata key labels names a class twice");
+  return labels;
 }
 
 /** Pixels of the light figures on black that a classifier reads; 0 where nothing is known of them. */
@@ -111,27 +192,28 @@ function figureSize(modelType, metadata, size) {
  *          latentSize, writeSize, readSize and figureSize are 0 and labels is empty where the model type has none;
  *          steps says whether the file also gives the outputs of every step; pictureFit ("pad" or "cover") and
  *          binaryPictures (0 and 1 only) how the training pictures were made
- * @throws {Error} one line: not ours, too new, or of another type
+ * @throws {Error} one line: not ours, too new, of another type, or with something in it that draw-export never writes
  */
 export function modelInfo(bytes, wanted) {
+  if (!bytes.length) throw new Error("the file is empty");
   const metadata = readMetadata(bytes);
-  const text = (key) => {
+  const said = (key) => {
     if (!(key in metadata)) throw new Error(`the metadata lacks the key ${key}`);
     return metadata[key];
   };
-  const size = (key, least, most = 65536) => {
-    if (!/^(0|[1-9][0-9]{0,4})$/.test(text(key)) || Number(text(key)) < least || Number(text(key)) > most) {
-      throw new Error(`metadata key ${key} is no sensible size: ${text(key)}`);
+  const size = (key, least, most = MAX_SIZE) => {
+    if (!/^(0|[1-9][0-9]{0,4})$/.test(said(key)) || Number(said(key)) < least || Number(said(key)) > most) {
+      throw new Error(`metadata key ${key} is no sensible size: ${said(key)}`);
     }
-    return Number(text(key));
+    return Number(said(key));
   };
   if (!("model_type" in metadata && "format_version" in metadata)) {
     throw new Error("not a file that draw-export wrote: it has no draw-onnx metadata");
   }
   if (size("format_version", 1) > FORMAT_VERSION) {
-    throw new Error(`format_version ${text("format_version")} is newer than this program reads (${FORMAT_VERSION})`);
+    throw new Error(`format_version ${said("format_version")} is newer than this program reads (${FORMAT_VERSION})`);
   }
-  const modelType = text("model_type");
+  const modelType = said("model_type");
   if (!MODEL_TYPES.includes(modelType)) throw new Error(`unknown model_type ${modelType} in the metadata`);
   if (wanted && modelType !== wanted) throw new Error(`this is a ${modelType}, and a ${wanted} is needed`);
   const oneOf = (key, given, ...allowed) => {
@@ -139,28 +221,35 @@ export function modelInfo(bytes, wanted) {
     return given;
   };
   const flag = (key, given) => oneOf(key, given, "true", "false") === "true";
-  checkWhole(bytes);
+  const int8 = oneOf("dtype", metadata.dtype ?? "float32", "float32", "float16", "int8") === "int8";
+  if (int8 && !INT8_OPERATORS[modelType]) throw new Error(`metadata key dtype: there is no ${modelType} in int8`);
+  checkGraph(bytes, int8 ? INT8_OPERATORS[modelType] : []);
   const hasNoise = modelType !== "draw.classifier";
-  if (hasNoise && text("noise_stream") !== NOISE_STREAM) {
-    throw new Error(`unknown noise_stream ${text("noise_stream")}; this program makes ${NOISE_STREAM}`);
+  if (hasNoise && said("noise_stream") !== NOISE_STREAM) {
+    throw new Error(`unknown noise_stream ${said("noise_stream")}; this program makes ${NOISE_STREAM}`);
   }
-  return {
+  const attention = flag("attention", said("attention"));
+  const filters = attention || !hasNoise ? 1 : 0; // at least; a classifier has no other way to read
+  const info = {
     modelType,
-    dataset: text("dataset"),
+    dataset: said("dataset"),
     timeSteps: size("time_steps", 1),
     latentSize: hasNoise ? size("latent_size", 1) : 0,
     channels: size("image_channels", 1),
     height: size("image_height", 1),
     width: size("image_width", 1),
-    attention: flag("attention", text("attention")),
-    steps: oneOf("outputs", text("outputs"), "steps", "image") === "steps",
-    writeSize: hasNoise ? size("write_size", 0) : 0,
-    readSize: modelType === "draw.decoder" ? 0 : size("read_size", 0),
+    attention,
+    steps: oneOf("outputs", said("outputs"), "steps", "image") === "steps",
+    writeSize: hasNoise ? size("write_size", filters) : 0,
+    readSize: modelType === "draw.decoder" ? 0 : size("read_size", filters),
     figureSize: figureSize(modelType, metadata, size),
-    labels: hasNoise ? [] : text("labels").split(","),
+    labels: hasNoise ? [] : classNames(said("labels")),
     // Keys that came later: files from before them read as they always did.
     pictureFit: oneOf("picture_fit", metadata.picture_fit ?? "pad", "pad", "cover"),
-    binaryPictures: "binary" in metadata ? flag("binary", metadata.binary) : text("dataset").includes("mnist"),
+    binaryPictures: "binary" in metadata ? flag("binary", metadata.binary) : said("dataset").includes("mnist"),
     metadata,
   };
+  if (![1, 3].includes(info.channels)) throw new Error(`no pictures of ${info.channels} channels`);
+  checkValues(info);
+  return info;
 }

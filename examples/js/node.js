@@ -10,10 +10,12 @@ export { modelInfo, readMetadata } from "./model_file.js";
 export { prepare as prepareLevels } from "./prepare.js";
 export { CheckLine, checkLine, noise, rawIntegers } from "./noise.js";
 
+// Since 1.29 the official builds report to Microsoft, and keep a device id in ~/.cache, unless told so before the first
+// session: here, and not in `runtime`, for sessions of a module that a caller gives as well. A worker thread has a copy of
+// the environment that ONNX Runtime does not see: the main thread must have loaded this module (README).
+process.env.ORT_DISABLE_TELEMETRY ??= "1";
+
 async function runtime() {
-  // Since 1.29 the official builds report to Microsoft, and keep a device id in ~/.cache, unless told so before
-  // the first session.
-  process.env.ORT_DISABLE_TELEMETRY ??= "1";
   try {
     const ort = await import("onnxruntime-node");
     return ort.default ?? ort;

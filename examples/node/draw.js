@@ -9,18 +9,15 @@
 // docs/embedding.md is the definition of everything here; the package draw-onnx (../js) does it.
 
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
-import { CheckLine, Classifier, Sampler, modelInfo, prepare, prepareLevels } from "draw-onnx";
+import { CheckLine, Classifier, Sampler, prepare, prepareLevels } from "draw-onnx";
 
-async function openModel(kind, path) {
-  let bytes;
-  try {
-    bytes = readFileSync(path);
-    const { channels } = modelInfo(bytes, kind.modelType);
-    if (channels !== 1 && channels !== 3) throw new Error(`no pictures of ${channels} channels`);
-  } catch (error) {
-    throw new Error(`${path}: ${error.message}`);
-  }
-  return kind.open(bytes, { name: path });
+/** What no terminal should be sent, escaped as in Python: labels and messages come from files, and hold anything. */
+function printable(text) {
+  return text.replace(/(?! )[\p{C}\p{Z}]/gu, (character) => {
+    const code = character.codePointAt(0).toString(16);
+    return code.length < 3 ? `\\x${code.padStart(2, "0")}`
+      : code.length < 5 ? `\\u${code.padStart(4, "0")}` : `\\U${code.padStart(8, "0")}`;
+  });
 }
 
 // Pictures: planes [C, H, W] of levels in [0, 1] here, interleaved bytes in PGM and PPM files.
@@ -68,7 +65,7 @@ function readPicture(path, info) {
 }
 
 async function sample(path, seed, start, count, temperature, prefix, noisePath) {
-  const sampler = await openModel(Sampler, path);
+  const sampler = await Sampler.open(path);
   const { info, pixels } = sampler;
   const check = new CheckLine(seed, info.timeSteps, info.latentSize);
   if (noisePath) writeFileSync(noisePath, "");
@@ -87,11 +84,11 @@ async function sample(path, seed, start, count, temperature, prefix, noisePath) 
 }
 
 async function classify(path, pictures) {
-  const classifier = await openModel(Classifier, path);
+  const classifier = await Classifier.open(path);
   for (const picture of pictures) {
     const image = readPicture(picture, classifier.info);
     const { answers, probabilities } = await classifier.classify(image, { steps: false });
-    process.stdout.write(`${picture}: ${answers[0]} ${Math.max(...probabilities).toFixed(6)}\n`);
+    process.stdout.write(`${printable(picture)}: ${printable(answers[0])} ${Math.max(...probabilities).toFixed(6)}\n`);
   }
 }
 
@@ -132,6 +129,6 @@ try {
     process.exitCode = 2;
   }
 } catch (error) {
-  console.error(`draw: error: ${error.message.split(/[\r\n]/)[0]}`);
+  console.error(`draw: error: ${printable(error.message.split(/[\r\n]/)[0])}`);
   process.exitCode = 1;
 }

@@ -13,11 +13,13 @@ import contextlib
 import functools
 import http.server
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parent / "js"
@@ -31,6 +33,7 @@ SHARED_MODULES = (
 ORT_VERSION = "1.30.0"
 # Of the single-threaded CPU build.
 ORT_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+ORT_MARK = "version.txt"  # beside them, written last: these files of npm's are whole, and of this version
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 
 
@@ -66,11 +69,15 @@ def build(out: Path, decoder: str | None, classifier: str | None, ort: Path | No
         raise ValueError("the two models need different file names")
     copy([*PAGE, ROOT / "LICENSE", *filter(None, models.values())], out)
     copy([SHARED / name for name in SHARED_MODULES], out / "js")
-    names = {kind: model and model.name for kind, model in models.items()}
+    # Addresses: a name may hold # and ?, and bytes that are no text.
+    names = {kind: model and quote(os.fsencode(model.name)) for kind, model in models.items()}
     (out / "models.json").write_text(json.dumps(names) + "\n", encoding="utf-8")
+    mark = out / "ort" / ORT_MARK
+    fresh = mark.is_file() and mark.read_bytes() == ORT_VERSION.encode()
     if ort is not None:
+        mark.unlink(missing_ok=True)
         copy([ort / name for name in ORT_FILES], out / "ort")
-    elif not all((out / "ort" / name).exists() for name in ORT_FILES):
+    elif not (fresh and all((out / "ort" / name).exists() for name in ORT_FILES)):
         with tempfile.TemporaryDirectory() as folder:
             npm = shutil.which("npm")
             if npm is None:
@@ -79,7 +86,9 @@ def build(out: Path, decoder: str | None, classifier: str | None, ort: Path | No
             command += ["--prefix", folder, f"onnxruntime-web@{ORT_VERSION}"]
             subprocess.run(command, check=True)
             fetched = Path(folder, "node_modules", "onnxruntime-web", "dist")
+            mark.unlink(missing_ok=True)
             copy([fetched / name for name in ORT_FILES], out / "ort")
+        mark.write_bytes(ORT_VERSION.encode())
 
 
 def find_model(name: str | None) -> Path | None:
@@ -93,10 +102,11 @@ def find_model(name: str | None) -> Path | None:
 
 
 def copy(files: list[Path], folder: Path) -> None:
-    """Into the folder, which is made, under their own names."""
+    """Into the folder, which is made, under their own names; what lies there already stays."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
-        shutil.copyfile(file, folder / file.name)
+        with contextlib.suppress(shutil.SameFileError):
+            shutil.copyfile(file, folder / file.name)
 
 
 def serve(folder: Path, port: int) -> None:

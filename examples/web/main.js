@@ -26,29 +26,28 @@ function readAddress() {
   if (Number.isInteger(picture) && picture >= 0 && picture < 16) writing.chosen = picture;
 }
 
-/** models.json names the files; ?decoder=…&classifier=… names others of this site. */
+/** models.json has the files' addresses; ?decoder=…&classifier=… names others of this site. */
 async function start() {
   const asked = new URLSearchParams(location.search);
-  const names = { decoder: asked.get("decoder"), classifier: asked.get("classifier") };
-  if (!names.decoder || !names.classifier) {
+  const address = (kind) => asked.get(kind)?.split("/").map(encodeURIComponent).join("/"); // # and ? are letters of a name
+  const files = { decoder: address("decoder"), classifier: address("classifier") };
+  let lacking = null;
+  if (!files.decoder || !files.classifier) {
     try {
       const ours = JSON.parse(new TextDecoder().decode(await download("models.json")));
-      for (const kind of Object.keys(names)) names[kind] ??= ours[kind];
+      for (const kind of Object.keys(files)) files[kind] ??= ours[kind];
     } catch (error) {
-      if (names.decoder || names.classifier) return open(names);
-      const message = `models.json: ${error.message}. Assemble the page with build.py, or open a model file here.`;
-      writing.fail(message, "No model came with this page.");
-      reading.fail(message, "No model came with this page.");
-      return;
+      lacking = files.decoder || files.classifier ? null : error.message;
     }
   }
-  await open(names);
-}
+  await Promise.all([open(writing, "decoder"), open(reading, "classifier")]);
 
-async function open(names) {
-  for (const [panel, what] of [[writing, "decoder"], [reading, "classifier"]]) {
-    if (names[what]) await panel.openModel(names[what]);
-    else panel.fail(`draw-export --graph ${what} makes a file that can be opened here.`, `No ${what} came with this page.`);
+  function open(panel, kind) {
+    if (panel.opened) return; // the visitor was quicker
+    if (files[kind]) return panel.openModel(files[kind], 0);
+    if (panel.loading.size) return;
+    if (lacking === null) panel.fail(`draw-export --graph ${kind} makes a file that can be opened here.`, `No ${kind} came with this page.`);
+    else panel.fail(`models.json: ${lacking}. Assemble the page with build.py, or open a model file here.`, "No model came with this page.");
   }
 }
 
@@ -74,11 +73,13 @@ function connect() {
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     reading.root.scrollIntoView({ behavior: still ? "auto" : "smooth" });
     reading.player.button.focus({ preventScroll: true });
+    reading.dismiss();
     await hide(writing.chosen);
   });
   reading.onPuzzle = () => writing.drawings[writing.chosen] && hide(Math.floor(Math.random() * 16));
-  reading.onReady = async () => {
-    if (writing.root.dataset.state === "ready" && writing.drawings[writing.chosen]) await hide(writing.chosen);
+  // Something to look at, as soon as both are there, unless the visitor was quicker.
+  reading.onReady = writing.onDrawn = async () => {
+    if (ready() && reading.fresh && writing.drawings[writing.chosen]) await hide(writing.chosen);
   };
 
   addEventListener("hashchange", () => {

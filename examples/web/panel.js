@@ -5,8 +5,11 @@ import { runtime } from "./runtime.js";
 export class Panel {
   /** @param {Element} root the section; @param {Function} kind of model it needs: Sampler or Classifier */
   constructor(root, kind) {
-    Object.assign(this, { root, kind, model: null, opening: 0 });
+    // Files have numbers in the order in which they are asked for, the page's own 0; `opened` is the open model's.
+    Object.assign(this, { root, kind, model: null, asked: 0, opened: 0, round: 0, said: "" });
+    this.loading = new Map(); // names of files on their way, by their numbers
     this.status = root.querySelector(".status");
+    this.problem = root.querySelector(".problem");
     this.action("open-model", () => this.askForModel());
   }
 
@@ -24,49 +27,87 @@ export class Panel {
 
   /** A line below the pictures, which screen readers speak. */
   say(text) {
+    this.said = text;
     this.status.textContent = text;
   }
 
-  /** Open the model at an address of this site, or a File; then `use` it, or say why not. */
-  async openModel(source) {
-    const opening = ++this.opening;
-    const name = source instanceof File ? source.name : source;
-    this.say(`Loading ${name} …`);
+  /** What a wrong file leaves untouched: the newest that is on its way, else the open one. */
+  get #kept() {
+    return [...this.loading.values()].at(-1) ?? (this.model ? this.name : null);
+  }
+
+  /** The line below says what is on its way, else what was said last. */
+  #showLoading() {
+    this.status.textContent = this.loading.size ? `Loading ${this.#kept} …` : this.said;
+  }
+
+  /**
+   * Open the model at an address of this site, or a File; then `use` it, or say why not. Of several that are on their
+   * way the one that was asked for last stays; a wrong file stops none.
+   */
+  async openModel(source, number = ++this.asked) {
+    const name = source instanceof File ? source.name : unquoted(source);
+    this.dismiss();
+    this.loading.set(number, name);
+    this.#showLoading();
+    let model, mistake;
     try {
-      const model = await this.kind.open(source, { ort: runtime() });
-      if (opening !== this.opening) return model.release(); // another was chosen meanwhile
-      this.model?.release();
-      this.model = model;
-      this.name = name;
-      this.root.querySelector(".problem").hidden = true;
-      this.root.dataset.state = "ready";
+      model = await this.kind.open(source, { name, ort: runtime() });
+    } catch (error) {
+      mistake = error;
+    }
+    this.loading.delete(number);
+    if (number < this.opened) { // a later one was quicker
+      this.#showLoading();
+      return model?.release();
+    }
+    if (mistake) return this.fail(mistake.message, this.#kept && `${name} was not opened; ${this.#kept} stays.`);
+    this.model?.release();
+    Object.assign(this, { model, name, opened: number });
+    this.root.dataset.state = "ready";
+    try {
       this.showFacts();
       this.enable();
       await this.use();
     } catch (error) {
-      if (opening === this.opening) this.fail(error.message);
+      if (this.model === model) this.giveUp(error);
     }
   }
 
   /** The open model failed while it ran. */
   giveUp(error) {
+    this.round++; // what it still computes is dropped
     this.player.pause();
-    this.model.release();
+    this.model?.release();
     this.model = null;
+    this.said = "";
+    this.root.dataset.state = "error";
     this.fail(error.message);
   }
 
-  /** A clear word and a way on; it takes the panel's place unless a model is open already. */
-  fail(message, heading = "This model cannot be used.") {
-    if (!this.model) this.root.dataset.state = "error";
-    this.say("");
-    const box = this.root.querySelector(".problem");
-    const title = Object.assign(document.createElement("strong"), { textContent: heading });
-    const text = Object.assign(document.createElement("p"), { textContent: message });
-    const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Open a model file…" });
-    button.addEventListener("click", () => this.askForModel());
-    box.replaceChildren(title, text, button);
-    box.hidden = false;
+  /** A clear word and a way on; it takes the panel's place unless a model is open or on its way. */
+  fail(message, heading) {
+    const kept = this.#kept;
+    if (!kept) this.root.dataset.state = "error";
+    this.#showLoading();
+    const [title, text, choices] = ["strong", "p", "div"].map((kind) => document.createElement(kind));
+    title.textContent = heading ?? "This model cannot be used.";
+    text.textContent = message;
+    if (kept) choices.append(button("Close", () => this.#close()));
+    choices.append(button("Open a model file…", () => this.askForModel()));
+    this.problem.replaceChildren(title, text, choices);
+    this.problem.hidden = false;
+  }
+
+  /** The visitor goes on: what was wrong with a file is no matter any more. */
+  dismiss() {
+    this.problem.hidden = true;
+  }
+
+  #close() {
+    this.dismiss();
+    this.root.querySelector("details").open = true; // what is folded away takes no focus
+    this.root.querySelector('[data-action="open-model"]').focus();
   }
 
   async askForModel() {
@@ -104,6 +145,21 @@ export class Panel {
   get windowSize() {
     const { info } = this.model;
     return info.attention ? info.writeSize || info.readSize : 0;
+  }
+}
+
+function button(text, run) {
+  const element = Object.assign(document.createElement("button"), { type: "button", textContent: text });
+  element.addEventListener("click", run);
+  return element;
+}
+
+/** The file name of an address. */
+function unquoted(address) {
+  try {
+    return decodeURIComponent(address);
+  } catch {
+    return address; // no UTF-8
   }
 }
 

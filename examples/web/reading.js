@@ -11,10 +11,13 @@ export class Reading extends Panel {
     super(root, Classifier);
     this.scene = null; // [C, H, W] in [0, 1]
     this.result = null; // {logits, probabilities, glimpses, windows}
-    this.round = 0;
+    this.fresh = false; // nothing has been read or drawn since the model was opened
     this.player = new Player(root.querySelector(".viewer"), () => this.paint(), (step, count) => `glimpse ${step} of ${count}`);
     this.action("clear", () => this.clear());
-    this.action("puzzle", () => this.onPuzzle?.());
+    this.action("puzzle", () => {
+      this.dismiss();
+      this.onPuzzle?.();
+    });
     this.action("choose", async () => {
       const [file] = await askForFile("image/*");
       if (file) this.readFile(file);
@@ -40,7 +43,8 @@ export class Reading extends Panel {
     this.#bars(info.labels);
     this.#listenToPen();
     this.fit();
-    this.clear();
+    this.#blank();
+    this.fresh = true;
     await this.onReady?.();
   }
 
@@ -64,8 +68,14 @@ export class Reading extends Panel {
     );
   }
 
-  /** An empty scene to draw in. */
+  /** The visitor wants an empty scene to draw in. */
   clear() {
+    this.dismiss();
+    this.fresh = false;
+    this.#blank();
+  }
+
+  #blank() {
     this.file = null;
     this.round++;
     this.scene = new Float32Array(this.model.info.channels * this.model.info.height * this.model.info.width);
@@ -79,6 +89,7 @@ export class Reading extends Panel {
 
   /** Classify a scene [C, H, W] and play its glimpses. */
   async look(scene, text = "") {
+    this.fresh = false;
     this.part("stage").classList.remove("blank");
     this.scene = scene;
     if (!(await this.#classify())) return;
@@ -90,6 +101,7 @@ export class Reading extends Panel {
 
   /** @returns {Promise<boolean>} whether this is still the scene that is wanted */
   async #classify() {
+    if (!this.model) return false; // it has failed, with the pen still down
     const round = ++this.round;
     const { info } = this.model;
     try {
@@ -162,7 +174,9 @@ export class Reading extends Panel {
   /** A picture file, a Blob of the clipboard, or whatever was dropped. */
   async readFile(file) {
     const { model } = this;
-    if (!model) return;
+    if (!model) return this.say(`${file.name ?? "The picture"} was not read: no model is open yet.`);
+    this.dismiss();
+    this.fresh = false;
     const round = ++this.round; // whatever the visitor does meanwhile counts more
     const wanted = () => round === this.round && model === this.model;
     this.say(`Reading ${file.name ?? "the picture"} …`);
@@ -213,13 +227,15 @@ export class Reading extends Panel {
       if (waiting) return;
       waiting = true;
       requestAnimationFrame(async () => {
-        await this.#classify();
+        if (last) await this.#classify(); // once the pen is lifted the glimpses play
         waiting = false;
       });
     };
     canvas.addEventListener("pointerdown", (event) => {
       if (event.button !== 0 || !event.isPrimary) return; // one finger draws: a palm that rests does not
       canvas.setPointerCapture(event.pointerId);
+      this.dismiss();
+      this.fresh = false;
       this.part("stage").classList.remove("blank");
       this.scene = this.scene.slice(); // a run may still be reading the old one
       last = place(event);

@@ -15,7 +15,7 @@ export class Writing extends Panel {
     this.temperature = 1; // what the noise is multiplied by
     this.chosen = 0; // number of the picture on the stage
     this.drawings = []; // of this seed: {image, canvases, windows}, where they are done
-    this.round = 0; // grows with every seed: results of an older one are dropped
+    this.presented = null; // number of the one that command and check line are of
     this.player = new Player(root.querySelector(".viewer"), () => this.paint(), (step) => this.stepName(step));
     this.input = root.querySelector("#seed");
     this.warmth = root.querySelector("#temperature");
@@ -113,7 +113,7 @@ export class Writing extends Panel {
     const patch = this.#hasWindows ? `, each a patch of ${info.writeSize} × ${info.writeSize} painted through the red window` : "";
     this.root.querySelector(".about").textContent = `Noise in, picture out, in ${info.timeSteps} steps${patch}.`;
     this.fit();
-    await this.draw(this.seed);
+    await this.#drawAll(this.seed);
   }
 
   get #hasWindows() {
@@ -141,32 +141,45 @@ export class Writing extends Panel {
     return position > timeSteps ? "finished" : `step ${position} of ${timeSteps}`;
   }
 
-  /** Draw the sixteen pictures of a seed, the chosen one first. */
+  /** The visitor wants another seed, or temperature. */
   async draw(seed) {
-    const round = ++this.round;
+    if (!this.model) return; // it has failed meanwhile
+    this.dismiss();
+    await this.#drawAll(seed);
+  }
+
+  /** Draw the sixteen pictures of a seed, the chosen one first. */
+  async #drawAll(seed) {
+    const round = ++this.round; // results of an older one are dropped
     clearTimeout(this.typing);
     this.seed = seed;
     this.drawings = [];
+    this.presented = null;
     if (document.activeElement !== this.input || this.input.value !== String(seed)) this.input.value = seed;
     this.#typedSeed(); // takes back a complaint
     this.#showTemperature(this.temperature);
     this.#remember();
     try {
-      const begin = performance.now();
-      await this.#compute(this.chosen, 1, round);
+      const first = this.chosen, begin = performance.now();
+      await this.#compute(first, 1, round);
       const taken = performance.now() - begin;
       if (round !== this.round) return;
-      this.#present(taken);
+      if (this.chosen === first) this.#present(taken); // another may have been chosen meanwhile
       // In portions of some 40 ms, so that the page stays responsive.
       const portion = Math.max(1, Math.min(SHEET, Math.floor(40 / Math.max(taken, 1))));
-      for (let first = 0; first < SHEET && round === this.round; first += portion) {
-        await this.#compute(first, Math.min(portion, SHEET - first), round);
-        this.paint();
+      for (let next = 0; next < SHEET; next += portion) {
+        await this.#compute(next, Math.min(portion, SHEET - next), round);
+        if (round !== this.round) return;
+        if (this.presented !== this.chosen && this.drawings[this.chosen]) this.#present();
+        else this.paint();
         await new Promise((resolve) => setTimeout(resolve));
+        if (round !== this.round) return;
       }
     } catch (error) {
       if (round === this.round) this.giveUp(error);
+      return;
     }
+    await this.onDrawn?.();
   }
 
   /** Pictures first .. first + count - 1 of the seed; those that are there already stay as they are. */
@@ -185,12 +198,14 @@ export class Writing extends Panel {
 
   /** Another of the sixteen goes on the stage. */
   choose(k) {
+    this.dismiss();
     this.chosen = k;
     this.#remember();
-    if (this.drawings[k]) this.#present();
+    if (this.drawings[k]) this.#present(); // else as soon as it is there
   }
 
   #present(milliseconds) {
+    this.presented = this.chosen;
     const { info } = this.model;
     const { image } = this.drawings[this.chosen];
     const count = this.#positions;
@@ -203,7 +218,7 @@ export class Writing extends Panel {
     const output = info.steps ? "--png" : "--grid";
     this.say(`Seed ${this.seed}, picture ${this.chosen}${taken}.${steps}`);
     this.root.querySelector(".command").textContent =
-      `draw-gen --onnx ${this.name.split("/").at(-1)} --seed ${this.seed} --start ${this.chosen} -n 1${warmth} ${output} picture.png --check`;
+      `draw-gen --onnx ${quoted(this.name.split("/").at(-1))} --seed ${this.seed} --start ${this.chosen} -n 1${warmth} ${output} picture.png --check`;
     this.root.querySelector(".check-line").textContent =
       this.model.checkLine({ images: image, seed: this.seed, start: BigInt(this.chosen), count: 1 });
   }
@@ -260,4 +275,9 @@ export class Writing extends Panel {
       picture.showWindows(rows, this.model.info.writeSize);
     });
   }
+}
+
+/** A file name as a shell takes it for one word. */
+function quoted(name) {
+  return /^[\w%+=:,.@-]+$/.test(name) ? name : `'${name.replaceAll("'", `'\\''`)}'`;
 }

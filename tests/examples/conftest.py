@@ -7,6 +7,7 @@ what is not on the machine into failures.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -147,6 +148,26 @@ def compile_port(
         return Port((str(program),), library)
 
     return compile_
+
+
+@pytest.fixture(scope="session")
+def javascript() -> Callable[..., Any]:
+    """(code, input) -> what the code returns; modules of examples/js are at hand. Needs no packages."""
+    node = tool("node", "node")
+    modules = {"noise": "noise.js", "pictures": "prepare.js", "model": "model_file.js"}
+    head = "".join(
+        f'import * as {name} from "{(EXAMPLES / "js" / file).as_uri()}";' for name, file in modules.items()
+    )
+    head += 'import { readFileSync } from "node:fs"; const given = JSON.parse(readFileSync(0, "utf8"));'
+
+    def run(code: str, given: object = None) -> Any:
+        program = f"{head} console.log(JSON.stringify(await (async () => {{ {code} }})()));"
+        command = [node, "--input-type=module", "-e", program]
+        done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
 
 
 def npm_install(folder: Path, *packages: str) -> None:

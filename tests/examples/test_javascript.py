@@ -1,62 +1,23 @@
-"""examples/js, which Node and the web page share: the golden noise, the hash, the reading of metadata."""
+"""examples/js, which Node and the web page share: the golden noise, the hash, the preparing of pictures."""
 
 from __future__ import annotations
 
 import base64
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from draw_onnx.runtime.check_line import fnv1a64
 from draw_onnx.runtime.noise import raw
 from draw_onnx.runtime.pictures.prepare import prepare
-from draw_onnx.runtime.session import peek
 
 pytestmark = pytest.mark.examples
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-
-
-@pytest.fixture(scope="module")
-def javascript(request: pytest.FixtureRequest):
-    """(code, input) -> what the code prints as JSON; the modules' exports are at hand. Needs no packages."""
-    from shutil import which
-
-    node = which("node")
-    if node is None:
-        import os
-
-        if "node" in os.environ.get("DRAW_REQUIRE", "").split(","):
-            pytest.fail("node is not installed")
-        pytest.skip("node is not installed")
-
-    def run(code: str, given: object = None):
-        program = (
-            f'import * as noise from "{(EXAMPLES / "js" / "noise.js").as_uri()}";'
-            f'import * as pictures from "{(EXAMPLES / "js" / "prepare.js").as_uri()}";'
-            f'import * as model from "{(EXAMPLES / "js" / "model_file.js").as_uri()}";'
-            'import { readFileSync } from "node:fs";'
-            'const given = JSON.parse(readFileSync(0, "utf8"));'
-            f"console.log(JSON.stringify((() => {{ {code} }})()));"
-        )
-        done = subprocess.run(
-            [node, "--input-type=module", "-e", program],
-            input=json.dumps(given),
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
 
 
 def test_golden_integers(javascript, golden: Path) -> None:
@@ -96,58 +57,6 @@ def test_a_number_is_no_seed(javascript) -> None:
         try { noise.noise(seed, 0n, 1, 2, 2); return "accepted"; } catch (error) { return error.name; }
     });"""
     assert javascript(code) == ["RangeError"] * 4
-
-
-def test_metadata_is_what_onnx_reads(javascript, fake: Path) -> None:
-    paths = sorted(fake.glob("*.onnx"))
-    code = "return given.map((path) => model.readMetadata(readFileSync(path)));"
-    for path, got in zip(paths, javascript(code, [str(path) for path in paths]), strict=True):
-        assert got == {entry.key: entry.value for entry in onnx.load(path).metadata_props}
-
-
-def test_metadata_of_damaged_files(javascript, fake: Path) -> None:
-    """Every cut and every changed byte: metadata or one plain error, and it comes to an end."""
-    code = """
-        const whole = readFileSync(given);
-        const outcomes = new Set();
-        const attempt = (bytes) => {
-            try { model.modelInfo(bytes); outcomes.add("read"); }
-            catch (error) { outcomes.add(error.constructor.name); if (/\\n/.test(error.message)) outcomes.add("lines"); }
-        };
-        for (let end = 0; end < whole.length; end++) attempt(whole.subarray(0, end));
-        for (let at = 0; at < whole.length; at++) {
-            for (const byte of [0, 127, 128, 255]) { const bytes = new Uint8Array(whole); bytes[at] = byte; attempt(bytes); }
-        }
-        return [...outcomes].sort();"""
-    assert javascript(code, str(fake / "decoder.onnx")) == ["Error", "read"]
-
-
-def test_weights_in_other_files_are_refused(javascript, fake: Path, tmp_path: Path) -> None:
-    """In an initialiser, in an attribute of a node, and in a sparse tensor; in Node ONNX Runtime would read them."""
-    entry = [onnx.StringStringEntryProto(key="location", value="secret.bin")]
-    stolen = onnx.TensorProto(name="stolen", dims=[1], data_type=1, external_data=entry)
-    sparse = onnx.SparseTensorProto(values=stolen, dims=[4])
-    constant = onnx.NodeProto(op_type="Constant", output=["c"])
-    constant.attribute.add(name="value", type=onnx.AttributeProto.TENSOR).t.CopyFrom(stolen)
-    inner = onnx.NodeProto(op_type="If", output=["i"])
-    inner.attribute.add(name="then_branch", type=onnx.AttributeProto.GRAPH).g.node.append(constant)
-    extras: tuple[dict[str, Any], ...] = (
-        {"initializer": [stolen]},
-        {"sparse_initializer": [sparse]},
-        {"node": [constant]},
-        {"node": [inner]},
-    )
-    paths = [fake / "decoder.onnx"]
-    for k, extra in enumerate(extras):
-        model = onnx.load(fake / "decoder.onnx")
-        model.graph.MergeFrom(onnx.GraphProto(**extra))
-        paths.append(tmp_path / f"{k}.onnx")
-        paths[-1].write_bytes(model.SerializeToString())
-    code = """return given.map((path) => {
-        try { model.modelInfo(readFileSync(path)); return "read"; } catch (error) { return error.message; }
-    });"""
-    said = javascript(code, [str(path) for path in paths])
-    assert said == ["read"] + ["its weights are said to lie in another file, which is never followed"] * 4
 
 
 def test_the_version_is_pinned_and_no_lock_file_names_a_host() -> None:
@@ -256,14 +165,13 @@ def test_pictures_are_prepared_as_in_python(javascript) -> None:
     }
 
 
-def test_the_figures_size_is_read(javascript, fake: Path, tmp_path: Path) -> None:
-    code = "return given.map((path) => model.modelInfo(readFileSync(path)).figureSize);"
-    paths = [fake / "classifier-figures.onnx", fake / "classifier.onnx", fake / "scorer.onnx"]
-    old = onnx.load(fake / "classifier.onnx")  # of the data set alone it is known that its digits are MNIST's
-    for entry in old.metadata_props:
-        if entry.key == "dataset":
-            entry.value = "cluttered-mnist"
-    paths.append(tmp_path / "old.onnx")
-    paths[-1].write_bytes(old.SerializeToString())
-    assert javascript(code, [str(path) for path in paths]) == [12, 0, 0, 20]
-    assert [peek(str(path)).known_figure_size for path in paths] == [12, None, None, 20]
+def test_a_refused_picture_is_given_back(javascript) -> None:
+    """Decoded it takes hundreds of megabytes."""
+    code = """
+        const { readPicture } = await import(given);
+        let closed = 0;
+        globalThis.createImageBitmap = async () => ({ width: 9000, height: 8000, close: () => closed++ });
+        const said = await readPicture({ name: "x.png" }, {}).catch((error) => error.message);
+        return [said, closed];"""
+    module = (EXAMPLES / "js" / "image_file.js").as_uri()
+    assert javascript(code, module) == ["x.png has more than the 64 megapixels that are read.", 1]

@@ -167,22 +167,24 @@ def test_preparation(run, tmp_path: Path, rng: np.random.Generator, picture_fit:
     """RGBA bytes of any size as the Python runtime reads the same file."""
     cases = []
     for channels in (1, 3):
-        for width, height, mode in (
-            (9, 12, "L"),
-            (61, 75, "L"),
-            (212, 333, "RGB"),
-            (333, 90, "RGB"),
-            (3, 2, "RGB"),
-            (21, 17, "RGBA"),
-            (333, 290, "RGBA"),
+        for width, height, mode, frame in (
+            (9, 12, "L", (20, 24)),
+            (61, 75, "L", (20, 24)),
+            (45, 80, "L", (32, 32)),  # a telephone's: where it is rounded shows
+            (212, 333, "RGB", (20, 24)),
+            (333, 90, "RGB", (20, 24)),
+            (3, 2, "RGB", (20, 24)),
+            (21, 17, "RGBA", (20, 24)),
+            (333, 290, "RGBA", (20, 24)),
         ):
             planes = {"L": (), "RGB": (3,), "RGBA": (4,)}[mode]
             picture = Image.fromarray(rng.integers(0, 256, (height, width, *planes), np.uint8))
             picture.save(tmp_path / "p.png")
             for invert in (False, True):
-                shape = {"channels": channels, "height": 20, "width": 24, "pictureFit": picture_fit}
+                shape = {"channels": channels, "height": frame[0], "width": frame[1]}
+                shape |= {"pictureFit": picture_fit}
                 rgba = np.asarray(picture.convert("RGBA")).ravel().tolist()
-                expected = read_picture(tmp_path / "p.png", (channels, 20, 24), invert, picture_fit)
+                expected = read_picture(tmp_path / "p.png", (channels, *frame), invert, picture_fit)
                 cases.append(([rgba, width, height, shape, invert], expected))
     code = """return given.map(([rgba, width, height, shape, invert]) =>
         draw.prepare(Uint8Array.from(rgba), width, height, shape, invert ? "dark" : "light").image);"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -45,6 +46,33 @@ def test_without_a_runtime(packed: Path, fake: Path, tmp_path: Path) -> None:
     assert done.stdout.strip() == (
         f"{path}: onnxruntime-node is not installed: npm install --ignore-scripts onnxruntime-node"
     )
+
+
+@pytest.mark.parametrize("where", ["given", "worker"])
+def test_telemetry_is_off(packed: Path, fake: Path, tmp_path: Path, where: str) -> None:
+    """With a runtime of the caller's, and in a worker where the main thread has loaded the package: nothing is left."""
+    opened = f"await Sampler.open({str(fake / 'decoder.onnx')!r}, {{ ort }}).then((s) => s.sample(1));\n"
+    loaded = (
+        'const { Sampler } = await import("draw-onnx"), ort = (await import("onnxruntime-node")).default;\n'
+    )
+    if where == "worker":
+        (packed / "worker.mjs").write_text(loaded + opened)
+        loaded = 'import "draw-onnx";\nimport { Worker } from "node:worker_threads";\n'
+        opened = 'new Worker(new URL("worker.mjs", import.meta.url));\n'
+    (packed / "program.mjs").write_text(loaded + opened)
+    places = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME"), str(tmp_path))
+    # These two variables would switch it off without the package's doing.
+    bare = {key: value for key, value in os.environ.items() if key not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    done = subprocess.run(
+        ["node", "program.mjs"],
+        cwd=packed,
+        env=bare | places,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def blocks(language: str) -> list[str]:

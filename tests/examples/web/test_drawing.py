@@ -177,6 +177,54 @@ def test_player_and_sheet_keys(visit: Callable[..., Any], fake: Path) -> None:
     assert np.abs(page.values("writing").astype(int) - to_rgb(expected.images[0])).max() <= 1
 
 
+SLOW = """(() => {
+    const { model } = draw.writing, sample = model.sample.bind(model);
+    model.sample = async (...given) => {
+        await new Promise((resolve) => setTimeout(resolve, 80));
+        return sample(...given);
+    };
+})()"""  # every portion is of one picture then
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_picture_chosen_before_it_is_there(visit: Callable[..., Any], fake: Path, early: bool) -> None:
+    """While the first one is computed, or one of those after it: command and check line are the chosen picture's."""
+    page = visit(reduced_motion="reduce").open()
+    page.wait_drawn(0)
+    page.get(SLOW)
+    if early:
+        page.get("(draw.writing.draw(5n), draw.writing.choose(9))")
+    else:
+        page.get("void draw.writing.draw(5n)")
+        page.wait("draw.writing.drawings[0]")
+        page.get("draw.writing.choose(9)")
+    page.wait("draw.writing.drawings[9]")
+    page.wait("draw.writing.status.textContent.startsWith('Seed 5, picture 9')")
+    page.wait_drawn(5)
+    page.page.locator("#drawing summary").click()
+    assert "--seed 5 --start 9 -n 1" in page.text(".command")
+    line = CheckLine()
+    line.add(Sampler(fake / "decoder.onnx", "cpu").sample(1, 5, 9))
+    assert page.text(".check-line").split()[1] == str(line).split()[1]
+    page.compare_drawings(fake / "decoder.onnx", 5)
+
+
+def test_a_model_that_fails_while_it_draws(visit: Callable[..., Any], site: Any) -> None:
+    """The panel says so once, whatever was on its way, and takes another file."""
+    page = visit(reduced_motion="reduce").open()
+    page.wait_drawn()
+    page.get("void (draw.writing.model.sample = async () => { throw new Error('x.onnx: no memory'); })")
+    page.get("void draw.writing.draw(1n)")
+    page.wait("draw.writing.root.dataset.state === 'error'")
+    page.get("draw.writing.giveUp(new Error('x.onnx: again'))")
+    page.get("draw.writing.draw(2n)")
+    assert "x.onnx: again" in page.text("#drawing .problem")
+    assert page.get("draw.writing.model === null")
+    page.choose("#drawing .problem button", site.folder / "models" / "decoder-colour.onnx")
+    page.wait_drawn()
+    assert not page.page.locator("#drawing .problem").is_visible()
+
+
 def test_saved_png(visit: Callable[..., Any], fake: Path) -> None:
     page = visit(reduced_motion="reduce").open("?decoder=models/decoder-colour.onnx#seed=2&picture=1")
     page.wait_drawn()

@@ -120,14 +120,21 @@ def test_what_a_visitor_does_meanwhile_counts_more(
     page = visit(reduced_motion="reduce").open()
     page.wait_drawn()
     page.wait_read()
-    Image.fromarray(np.zeros((2000, 2000), np.uint8)).save(tmp_path / "big.png")
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "slow.png")
     Image.fromarray(np.full((9, 9), 200, np.uint8)).save(tmp_path / "small.png")
-    page.choose("text=Choose a picture", tmp_path / "big.png")
-    page.wait("draw.reading.status.textContent.startsWith('Reading big.png')")
+    page.get(
+        "void (window.decode = createImageBitmap, window.createImageBitmap = async (...given) =>"
+        " { await new Promise((run) => { window.goOn = run; }); return decode(...given); })"
+    )
+    page.choose("text=Choose a picture", tmp_path / "slow.png")
+    page.wait("Boolean(window.goOn)")
+    assert page.text("#looking .status") == "Reading slow.png …"
     page.page.get_by_text("Clear and draw").click()
+    page.get("void (window.createImageBitmap = decode)")
     page.choose("text=Choose a picture", tmp_path / "small.png")
     page.wait("draw.reading.status.textContent.startsWith('small.png is read.')")
-    page.page.wait_for_timeout(1500)
+    page.get("goOn()")
+    page.page.wait_for_timeout(300)
     assert page.get("draw.reading.status.textContent").startswith("small.png is read.")
     page.compare_answer(fake / "classifier.onnx")
 
@@ -189,3 +196,25 @@ def test_pen(visit: Callable[..., Any], fake: Path) -> None:
     assert scene[4, 5:16].min() > 0.9  # a line from pixel (5, 4) to (15, 4)
     assert scene[:3].max() == scene[7:].max() == scene[:, :3].max() == scene[:, 18:].max() == 0
     page.compare_answer(fake / "classifier.onnx")
+
+
+def test_a_lifted_pen_lets_the_glimpses_play(visit: Callable[..., Any]) -> None:
+    """What the last stroke asked for came after the answer, and stopped them."""
+    page = visit(reduced_motion="no-preference").open()
+    page.wait_drawn()
+    page.wait_read()
+    page.page.get_by_text("Clear and draw").click()
+    canvas = page.page.locator("#looking .stage canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    # The browser's next frame comes when the test says so, after the pen is lifted.
+    page.get("void (window.held = [], window.requestAnimationFrame = (run) => held.push(run))")
+    mouse = page.page.mouse
+    mouse.move(box["x"] + box["width"] / 3, box["y"] + box["height"] / 3)
+    mouse.down()
+    mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 3)
+    mouse.up()
+    page.wait("held.length > 0 && draw.reading.status.textContent.startsWith('Your drawing.')")
+    page.get("(draw.reading.player.play(1), held.forEach((run) => run()))")
+    page.page.wait_for_timeout(50)
+    assert page.get("draw.reading.player.playing")

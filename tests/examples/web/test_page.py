@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.examples
 
@@ -141,6 +143,10 @@ def test_themes_and_phone(visit: Callable[..., Any], tmp_path: Path) -> None:
         " Math.min(e.offsetHeight, e.offsetWidth) < 24).map((e) => e.outerHTML.slice(0, 80))"
     )
     assert small == []  # fingers hit them
+    assert phone.get(
+        "[...document.querySelectorAll('select, input:not([type=range], [type=checkbox])')].every((e) =>"
+        " parseFloat(getComputedStyle(e).fontSize) >= 16)"
+    )  # else an iPhone zooms in
     phone.page.screenshot(path=tmp_path / "phone.png", full_page=True)
 
 
@@ -153,15 +159,15 @@ def test_reduced_motion(visit: Callable[..., Any]) -> None:
     moving.wait_drawn()
 
 
-def test_build_errors(build_page: Callable[..., Any], fake: Path, tmp_path: Path) -> None:
-    for arguments, says in (
-        ((), "give --decoder, --classifier or both"),
-        (("--decoder", "no-such-model"), "no model no-such-model"),
-        (("--decoder", fake / "decoder.onnx", "--classifier", fake / "decoder.onnx"), "different file names"),
-        (("--decoder", fake / "decoder.onnx", "--ort", tmp_path), "ort.wasm.min.mjs"),
-    ):
-        done = build_page(*arguments, "--out", tmp_path / "site")
-        assert done.returncode == 1
-        assert done.stderr.startswith("build.py: error: ")
-        assert says in done.stderr
-        assert done.stderr.count("\n") == 1
+def test_forced_colours(visit: Callable[..., Any], tmp_path: Path) -> None:
+    """The system's high contrast takes the backgrounds that the sliders are drawn with: it draws them itself."""
+    page = visit(forced_colors="active", reduced_motion="reduce").open()
+    page.wait_drawn()
+    page.wait_read()
+    looks = page.get(
+        "[...document.querySelectorAll('input[type=range]')].map((e) => getComputedStyle(e).appearance)"
+    )
+    assert looks == ["auto"] * 3
+    slider = page.page.locator("#drawing .steps")
+    pixels = np.asarray(Image.open(io.BytesIO(slider.screenshot(path=tmp_path / "slider.png"))).convert("L"))
+    assert np.ptp(pixels.astype(int)) > 100
