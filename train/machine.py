@@ -136,8 +136,8 @@ def is_about_compiling(error: Exception) -> bool:
 
 
 def bfloat16_pays(device: torch.device) -> bool:
-    """Whether bfloat16 products are faster here than float32's: measured on AMD's AVX-512 and Intel's AMX, taken for granted on
-    GPUs and on Arm.
+    """Whether bfloat16 products are faster here than float32's: measured on AMD's AVX-512 and Intel's AMX, taken
+    for granted on GPUs and on Arm.
 
     Where they are emulated they take many times as long, and twice as long on an Intel CPU with AVX-512's instructions for
     them alone (docs/training.md).

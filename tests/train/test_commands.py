@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +14,8 @@ from PIL import Image
 
 from draw_onnx.__main__ import main as draw_onnx_main
 from draw_onnx.errors import DrawError
-from draw_onnx.models import checkpoint
 from draw_onnx.models.checkpoint import load_checkpoint
-from draw_onnx.train import cli, launch
-from draw_onnx.train.data.dataset import Dataset, Split
-from draw_onnx.train.data.registry import load_dataset
+from draw_onnx.train import cli
 from draw_onnx.train.settings import TrainSettings
 
 Command = Callable[..., tuple[int, str, str]]
@@ -305,59 +300,3 @@ def test_a_file_where_the_folder_should_be(command: Command, tmp_path: Path) -> 
     assert code == 1
     assert "draw-train: error:" in error
     assert "Traceback" not in error
-
-
-@pytest.mark.parametrize("option", ["--resume", "--init-from"])
-def test_weights_are_read_when_subnormals_are_flushed(
-    command: Command, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
-) -> None:
-    """Looking at large ones starts PyTorch's threads, which keep the mode that they are started in."""
-    seen = []
-
-    def read(path: Path) -> None:
-        seen.append(int((torch.full((4,), 1e-30) * 1e-10).count_nonzero()))
-        raise DrawError("read")
-
-    monkeypatch.setattr(checkpoint, "load_checkpoint", read)
-    arguments = {"--resume": ["--out", finished], "--init-from": [finished / "best.ckpt", "--out", tmp_path]}
-    code, _, error = command(cli.main, option, *arguments[option])
-    assert (code, error.splitlines()[-1]) == (1, "draw-train: error: read")
-    assert seen == [0]
-
-
-@pytest.mark.parametrize("split", ["valid", "test"])
-def test_missing_pictures_are_found_before_the_training(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str
-) -> None:
-    def load(*arguments: Any, **options: Any) -> Dataset:
-        def missing() -> Split:
-            raise DrawError("nothing to see")
-
-        data = load_dataset("digits", None, "cpu")
-        return replace(data, evaluations={**data.evaluations, split: missing})
-
-    monkeypatch.setattr(launch, "load_dataset", load)
-    code, _, error = command(cli.main, "--out", tmp_path / "run", "--iterations", 2)
-    assert (code, error.splitlines()[-1]) == (1, "draw-train: error: nothing to see")
-    assert not (tmp_path / "run").exists()
-
-
-def test_without_a_compiler(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(*_: object) -> None:
-        raise type("TorchDynamoException", (RuntimeError,), {})("no C++ compiler\nand how it came to that")
-
-    monkeypatch.setattr(launch.Trainer, "run", run)
-    code, _, error = command(cli.main, "--out", tmp_path / "run", "--iterations", 2, "--compile")
-    assert code == 1
-    assert error.endswith(
-        "draw-train: error: torch.compile does not work here (no C++ compiler and how it came to that): give --no-compile\n"
-    )
-
-
-def test_a_fresh_run_keeps_no_rows_of_a_dead_one(command: Command, tmp_path: Path) -> None:
-    """It was killed before its first checkpoint."""
-    (tmp_path / "metrics.csv").write_text("iteration,stage,seconds\n0,1,1.0\n")
-    sizes = ("--hidden", 4, "--time-steps", 1, "--latent", 1, "--eval-every", 1)
-    assert command(cli.main, "--out", tmp_path, "--iterations", 1, *sizes)[0] == 0
-    rows = (tmp_path / "metrics.csv").read_text().splitlines()[1:]
-    assert [row.split(",")[0] for row in rows] == ["1"]

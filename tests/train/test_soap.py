@@ -117,6 +117,6 @@ def test_no_finite_gradient_is_told_by_the_loss(make_trainer: Callable[..., Trai
     """A basis of infinities does not converge."""
     trainer = make_trainer("draw", optimizer="soap")
     with torch.no_grad():
-        trainer.model.mu.weight.fill_(torch.inf)
+        cast(Draw, trainer.model).mu.weight.fill_(torch.inf)
     with pytest.raises(DrawError, match="the loss is no longer a finite number"):
         trainer.run(lambda _: None)
