@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -27,10 +28,23 @@ def fresh_compiler() -> Iterator[None]:
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize("kind", ["attention", "prior", "whole", "classifier"])
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
-def test_compiled_chunks_train_alike(kind: str, backend: str, dtype: torch.dtype | None) -> None:
+KINDS = ("attention", "prior", "whole", "classifier")
+# Of the two that take seconds one in each precision; the compiler proper, and all others, with the slow tests.
+FAST = {
+    ("attention", None),
+    ("prior", torch.bfloat16),
+    *product(("whole", "classifier"), (None, torch.bfloat16)),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "backend"),
+    [
+        pytest.param(*case, marks=() if case[2] == "aot_eager" and case[:2] in FAST else pytest.mark.slow)
+        for case in product(KINDS, (None, torch.bfloat16), ("aot_eager", "inductor"))
+    ],
+)
+def test_compiled_chunks_train_alike(kind: str, dtype: torch.dtype | None, backend: str) -> None:
     """Two chunks, the second shorter: the loss and every gradient are the loop's."""
     torch.manual_seed(0)
     x = torch.rand(2, 1, 7, 9)
@@ -61,7 +75,7 @@ def test_compiled_chunks_train_alike(kind: str, backend: str, dtype: torch.dtype
         assert error < (1e-5 if dtype is None else 1e-2), f"{error:.1e}"
 
 
-@pytest.mark.parametrize("kind", ["attention", "prior", "whole", "classifier"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_all_chunks_share_one_graph(kind: str) -> None:
     """The first chunk's states are laid out as the later ones': nothing is compiled twice."""
     graphs = []
