@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import VersionOption, check_outputs, make_app, note, option, progress, run_app
+from ..console import VersionOption, check_outputs, command_line, make_app, note, option, progress, run_app
 from ..errors import DrawError
 from ..runtime.onnx_file import OPSETS
 from ..streams import printable
@@ -174,7 +173,7 @@ def command(
         written.append(f"wrote {target}; {_next_command(resolved, target)}")
     if exported.passed and triton is not None:
         folder = write_repository(triton, target.stem, exported.data)
-        written.append(f"wrote {folder}; next: tritonserver --model-repository {shlex.quote(str(triton))}")
+        written.append(f"wrote {folder}; next: tritonserver --model-repository {command_line([str(triton)])}")
     print_report(exported)
     exported.require_parity()
     if not check:
@@ -256,7 +255,7 @@ def _next_command(graph: str, target: Path) -> str:
 
     # Of a folder with a packaged model's name the command would take the packaged model.
     text = f"./{target}" if str(target) in packaged_models(".onnx") else str(target)
-    file = printable(shlex.quote(text))
+    file = printable(command_line([text]))
     return {
         "decoder": f"next: draw-gen --onnx {file} --gif out.gif",
         "classifier": f"next: draw-classify --onnx {file} IMAGE",

@@ -21,7 +21,7 @@ from ..streams import printable
 from .data.dataset import Dataset
 from .data.registry import load_dataset
 from .evaluation.figures import as_metrics, evaluate
-from .machine import bfloat16_pays, decide_compile, flushed_subnormals, is_about_compiling, make_fabric
+from .machine import bfloat16_pays, decide_compile, is_about_compiling, make_fabric
 from .ranks import Crew, Rank, is_about_others
 from .run_lock import RunLock
 from .settings import Hardware, RunFolder, TrainSettings
@@ -47,7 +47,7 @@ def train(
         if hardware.cuda_graph and stage.settings.optimizer == "soap":
             raise DrawError("--cuda-graph records Adam's updates, not SOAP's: leave it out")
     try:
-        with flushed_subnormals(), Crew(rank) as crew:
+        with Crew(rank) as crew:
             try:
                 return _train(start, folder, hardware, data_dir, lock, rank, crew)
             except RuntimeError as error:
