@@ -50,8 +50,10 @@ types: install-test
 
 test: lint types test-fast
 
+# A worker for each core, eight at most; WORKERS=0 runs all in one process, as a debugger wants it.
+WORKERS ?= auto
 test-fast: install-test
-	$(BIN)/python -m pytest -m "not slow and not cuda and not examples"
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal -m "not slow and not cuda and not examples"
 
 # The oldest release of everything that pyproject.toml admits: the runtime; training and export too, whose PyTorch
 # brings 3 GB of CUDA libraries on Linux.

@@ -2,7 +2,7 @@
 
 For all pictures: the first frame of an animation; rotated as EXIF says; transparent parts over black; grey by
 Rec. 601 (0.299 R + 0.587 G + 0.114 B) for a model of one channel; 16-bit values divided by 65535, 12-bit ones of
-a TIFF by 4095.
+a TIFF by 4095; 0 is white where a TIFF says so.
 
 Then ``pad``: shrunk, aspect kept, only if larger than the model's picture; centred on black. Never enlarged: a
 classifier trained on 28-pixel digits in a 100-pixel scene would not know a digit of 100 pixels.
@@ -21,7 +21,7 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +45,7 @@ FORMATS = (*_COMMON, "JPEG2000", "DIB", "PCX", "SGI", "DDS", "ICO", "ICNS", "QOI
 # Without a signature: believed where the file is called so.
 NAMED_FORMATS = ("TGA",)
 
-_BITS_PER_SAMPLE = 258  # tag of a TIFF
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # two tags of a TIFF, and a value of the second
 _REC601 = np.array([0.299, 0.587, 0.114], np.float32)
 
 Shape = tuple[int, int, int]  # channels, height, width
@@ -207,8 +207,7 @@ def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
                 raise DrawError(f"{path} has {width} x {height} pixels, {limit}")
             picture.load()
             upright = ImageOps.exif_transpose(_with_alpha(picture))
-            twelve_bits = getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE) == (12,)
-            yield _of_twelve_bits(upright) if twelve_bits else upright
+            yield _deep_tiff(upright, getattr(picture, "tag_v2", {}))
     except (DrawError, MemoryError):
         raise
     except Image.UnidentifiedImageError:
@@ -294,11 +293,18 @@ def _with_alpha(picture: Image.Image) -> Image.Image:
     return plain
 
 
-def _of_twelve_bits(picture: Image.Image) -> Image.Image:
-    """Levels in [0, 1]: Pillow takes them for some of sixteen bits, of which white would be nearly black."""
+def _deep_tiff(picture: Image.Image, tags: Mapping[int, object]) -> Image.Image:
+    """What Pillow does for eight bits and not for deeper ones: levels of twelve bits, and those of which 0 is white."""
     from PIL import Image
 
-    return Image.fromarray(np.asarray(picture).astype(np.float32) / np.float32(4095))
+    twelve_bits = tags.get(_BITS_PER_SAMPLE) == (12,)
+    white_is_zero = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and picture.mode[0] in "IF"
+    if not (twelve_bits or white_is_zero):
+        return picture
+    levels = (
+        np.asarray(picture).astype(np.float32) / np.float32(4095) if twelve_bits else _channels(picture)[0][0]
+    )
+    return Image.fromarray(1 - levels if white_is_zero else levels)
 
 
 def _in_plain_mode(picture: Image.Image) -> Image.Image:

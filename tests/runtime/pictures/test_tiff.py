@@ -1,4 +1,4 @@
-"""TIFFs whose levels have twelve bits, as cameras of microscopes write them."""
+"""TIFFs whose levels are deeper than bytes, as cameras of microscopes write them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from draw_onnx.runtime.pictures.reading import open_picture, read_levels, read_picture
 
@@ -54,3 +55,16 @@ def test_white_is_white(tmp_path: Path) -> None:
 def test_upright_all_the_same(tmp_path: Path, orientation: int, turned: np.ndarray) -> None:
     path = twelve_bits(tmp_path / "x.tif", LEVELS, orientation)
     np.testing.assert_allclose(read_picture(path, (1, *turned.shape))[0], turned / 4095, atol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint16, 65535), (np.float32, 1), (np.uint8, 255)])
+def test_zero_may_be_white(tmp_path: Path, dtype: type, white: int) -> None:
+    light = np.linspace(0, 1, 12).reshape(3, 4)
+    for photometric in (0, 1):
+        # Pillow turns bytes around as it writes them.
+        written = 1 - light if photometric == 0 and dtype is not np.uint8 else light
+        Image.fromarray((written * white).astype(dtype)).save(tmp_path / "x.tif", tiffinfo={262: photometric})
+        levels = read_picture(tmp_path / "x.tif", (1, 3, 4))[0]
+        np.testing.assert_allclose(levels, light, atol=1.01 / 255 if white == 255 else 2e-5)
+        whole = np.asarray(open_picture(tmp_path / "x.tif", 1))
+        np.testing.assert_allclose(whole / 255, light, atol=1.01 / 255)
