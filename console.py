@@ -6,14 +6,17 @@ Results go to stdout, everything else to stderr.
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import typer
@@ -21,18 +24,25 @@ import typer
 from . import __version__
 from .errors import DrawError, first_line
 from .files import check_writable
-from .streams import drain_stdout, prepare_streams, printable
+from .streams import drain_stdout, give_up_stdout, prepare_streams, printable
 
-# Typer carries its own copy of click since 0.26 and used the real one before: the classes are
-# reached through the one that Typer exports in both.
-_CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+# click's base of all errors in usage, of which Typer carries a copy of its own and exports this class alone.
+_CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
 # Of what options write; the others write PNG.
 _SUFFIXES = {"--gif": ".gif", "--npz": ".npz", "--output": ".onnx"}
 # What the extras [train] and [export] bring.
 _EXTRA_PACKAGES = (
-    *("torch", "safetensors", "lightning_fabric", "tensorboard", "sklearn", "scipy", "h5py", "pooch"),
+    "torch",
+    "safetensors",
+    "lightning_fabric",
+    "tensorboard",
+    "sklearn",
+    "scipy",
+    "h5py",
+    "pooch",
     "matplotlib",
-    *("onnx", "onnx_ir"),
+    "onnx",
+    "onnx_ir",
 )
 _FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 # How libraries say that memory, or the number of threads, is at its end: PyTorch on a CPU (two ways) and a GPU, Python.
@@ -70,29 +80,37 @@ VersionOption: Any = typer.Option(
 
 
 def run_app(app: typer.Typer, name: str, arguments: list[str] | None = None) -> None:
-    """Run a command and exit: 0, 1 for errors (one line), 2 for wrong usage, 130 for Ctrl-C.
+    """Run a command and exit: 0, 1 for errors (one line), 2 for wrong usage, 128 + n after signal n (130 for Ctrl-C).
 
     ``arguments`` are those of ``sys.argv`` unless given.
 
     With ``DRAW_DEBUG=1`` in the environment errors keep their traceback.
     """
     prepare_streams()
+    for known in app.registered_commands:
+        known.help = _flowing(known.help or inspect.getdoc(known.callback) or "")
     _check_surroundings(name, sys.argv[1:] if arguments is None else arguments)
     debug = os.environ.get("DRAW_DEBUG", "") not in ("", "0")
     try:
-        code = app(arguments, prog_name=name, standalone_mode=False)
-        drain_stdout()
+        with _stopped_by_signals():
+            code = app(arguments, prog_name=name, standalone_mode=False)
+            drain_stdout()
     except _CLICK_ERROR as error:
-        message = error.format_message() if hasattr(error, "format_message") else str(error)  # type: ignore[attr-defined]
+        message = error.format_message().removeprefix(
+            "Invalid value: "
+        )  # click's, before whole sentences of ours
         message = message.replace(": Value error, ", ": ")  # Typer's, before what a Literal may be
         stop = "" if message.endswith("?") else "."  # after "Did you mean 'gen'?"
-        _fail(name, f"{message.rstrip('.')}{stop} Try '{name} --help'.", getattr(error, "exit_code", 2))
+        _fail(name, f"{message.rstrip('.')}{stop} Try '{name} --help'.", error.exit_code)
     except BrokenPipeError:
         with suppress(OSError):
             drain_stdout()
         sys.exit(1)  # the reader of our output went away (`draw-gen … | head`): not an error worth a word
     except KeyboardInterrupt:
         _fail(name, "interrupted", 130)
+    except _Stopped as stop:
+        give_up_stdout()  # whose reader may be in no hurry
+        _fail(name, str(stop), 128 + stop.number)
     except SystemExit:  # of a command that has said why
         with suppress(OSError):
             drain_stdout()
@@ -108,6 +126,12 @@ def run_app(app: typer.Typer, name: str, arguments: list[str] | None = None) -> 
         sys.exit(code if isinstance(code, int) else 0)
 
 
+def _flowing(text: str) -> str:
+    """A docstring whose sentences break where the terminal ends. What is indented, or has click's mark, keeps its lines."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(p if p.startswith((" ", "\b")) else p.replace("\n", " ") for p in paragraphs)
+
+
 def _in_one_line(error: Exception, name: str) -> tuple[str | None, int]:
     """What is said of an error, and the exit code; None for one that nobody can mend: it keeps its traceback."""
     message = None
@@ -119,9 +143,9 @@ def _in_one_line(error: Exception, name: str) -> tuple[str | None, int]:
         if package in _EXTRA_PACKAGES:
             extra = "export" if name.endswith("export") else "train"
             message = f"{package} is not installed: pip install 'draw-onnx[cpu,{extra}]' (or [gpu,{extra}])"
-    elif isinstance(error, ImportError) and _was_interrupted(error):
-        # What Ctrl-C ended an import with: NumPy and others make an ImportError of whatever happens in theirs.
-        return "interrupted", 130
+    elif isinstance(error, ImportError) and (stop := _what_interrupted(error)) is not None:
+        # NumPy and others make an ImportError of whatever happens in theirs.
+        return (str(stop), 128 + stop.number) if isinstance(stop, _Stopped) else ("interrupted", 130)
     elif isinstance(error, MemoryError):
         message = f"out of memory: {error}" if str(error) else "out of memory"
     elif isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_ROOM):
@@ -138,10 +162,50 @@ def _in_one_line(error: Exception, name: str) -> tuple[str | None, int]:
     return message, 1
 
 
-def _was_interrupted(error: BaseException | None) -> bool:
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+def _what_interrupted(error: BaseException | None) -> BaseException | None:
+    while error is not None and not isinstance(error, KeyboardInterrupt | _Stopped):
         error = error.__cause__ or error.__context__
-    return error is not None
+    return error
+
+
+class _Stopped(SystemExit):
+    """What a signal that ends a command is here, so that files which are half written are removed on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.number = number
+
+    def __str__(self) -> str:
+        return f"stopped by {signal.Signals(self.number).name}"
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Within it, signals that would end the process at once raise :class:`_Stopped` instead.
+
+    What is ignored, as SIGHUP under nohup, stays ignored, and what has a handler keeps it; draw-train has its own
+    while it trains.
+    """
+    quiet_until = 0.0
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal quiet_until
+        if time.monotonic() >= quiet_until:  # terminals and schedulers send several at once
+            quiet_until = time.monotonic() + 1
+            raise _Stopped(number)
+
+    ours = []
+    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):  # the last is Windows' Ctrl-Break
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            with suppress(ValueError):  # not the main thread: its owner handles signals
+                signal.signal(number, stop)
+                ours.append(number)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _check_surroundings(name: str, arguments: list[str]) -> None:

@@ -67,9 +67,14 @@ def drain_stdout() -> None:
         sys.stdout.flush()
     except OSError as error:
         error.filename = error.filename or "stdout"
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_stdout()
         raise
+
+
+def give_up_stdout() -> None:
+    """What is still to be written goes nowhere: Python would try, and may wait, at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_missing() -> None:

@@ -34,19 +34,29 @@ def thread_count(asked: int | None, provider: str) -> int:
 
 
 def map_in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """``map`` on several threads: results in order, at most ``threads`` + 1 items in flight."""
+    """``map`` on several threads: results and errors in order, at most ``threads`` + 1 items in flight."""
     if threads == 1:
         yield from map(function, items)
         return
     pending: deque[Future[R]] = deque()
     executor = ThreadPoolExecutor(threads)
+    source, failure = iter(items), None
     try:
-        for item in items:
+        while True:
+            try:
+                item = next(source)
+            except StopIteration:
+                break
+            except Exception as error:  # said in its place: after the results of what came before it
+                failure = error
+                break
             pending.append(executor.submit(function, item))
             if len(pending) > threads:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+        if failure is not None:
+            raise failure
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 

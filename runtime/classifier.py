@@ -14,7 +14,7 @@ from .batches import join, map_in_order
 from .metadata import CLASSIFIER, IMAGE
 from .pictures.ink import AUTO, DARK, LIGHT
 from .pictures.prepare import Prepared, prepare_file
-from .pictures.reading import check_images
+from .pictures.reading import check_images, image_array
 from .session import Floats, OpenedModel, Source
 
 
@@ -78,7 +78,7 @@ class Classifier(OpenedModel):
         Raises:
             DrawError: images of another shape or range, or ONNX Runtime fails.
         """
-        array, size = check_images(images, self.metadata.image_shape), self.batch_size(batch)
+        array, size = image_array(images, self.metadata.image_shape), self.batch_size(batch)
         return join(list(self.stream((array[i : i + size] for i in range(0, len(array), size)), steps)))
 
     def prepare(self, path: str | os.PathLike[str], ink: str = AUTO) -> Prepared:
@@ -92,13 +92,19 @@ class Classifier(OpenedModel):
         """
         if ink not in (AUTO, LIGHT, DARK):
             raise DrawError(f"ink is auto, light or dark, not {ink!r}")
-        known = self.metadata
-        return prepare_file(path, known.image_shape, known.known_figure_size, ink, known.picture_fit)
+        return prepare_file(path, self.metadata.picture_rule, ink)
 
-    def stream(self, batches: Iterable[Floats], steps: bool = True) -> Iterator[Classification]:
-        """Classify batches [n, C, H, W] in [0, 1] one after the other: memory does not grow with their number."""
+    def stream(self, batches: Iterable[ArrayLike], steps: bool = True) -> Iterator[Classification]:
+        """Classify batches one after the other, each as the call takes it: memory does not grow with their number.
 
-        def classify(images: Floats) -> Classification:
-            return Classification(**self._run({IMAGE: images}, steps), labels=self.metadata.labels)
+        Some are asked for before the first is answered: each is an array of its own, not one filled anew.
+
+        Raises:
+            DrawError: as the call does, at the batch that is at fault.
+        """
+        shape, labels = self.metadata.image_shape, self.metadata.labels
+
+        def classify(images: ArrayLike) -> Classification:
+            return Classification(**self._run({IMAGE: check_images(images, shape)}, steps), labels=labels)
 
         return map_in_order(classify, batches, self.threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,19 +49,28 @@ class Confusion:
             (self.labels[i], self.labels[j], int(wrong[i, j])) for i, j in zip(rows, columns, strict=True)
         ]
 
-    def lines(self) -> list[str]:
-        """A table, rows the right classes, columns the answers; of many classes the commonest mistakes."""
+    def lines(self, cells: Callable[[str], int] = len) -> list[str]:
+        """A table, rows the right classes, columns the answers; of many classes the commonest mistakes.
+
+        Args:
+            cells: how wide a text is: ``rich.cells.cell_len`` on a terminal, where some letters take two places.
+        """
         if len(self.labels) > MAX_TABLE:
             mistakes = self.mistakes()
             listed = [f"  {right} taken for {answer}: {n:,}" for right, answer, n in mistakes[:_WORST]]
             return ["commonest mistakes:", *listed] if listed else ["no mistakes"]
         names = [short(label) for label in self.labels]
-        width = max(3, *map(len, names), len(f"{self.counts.max():,}"))
-        head = max(len("right"), *map(len, names))
-        rows = [f"{'right':<{head}}  answer: " + " ".join(f"{name:>{width}}" for name in names)]
+        width = max(3, *map(cells, names), len(f"{self.counts.max():,}"))
+        head = max(len("right"), *map(cells, names))
+
+        def line(first: str, middle: str, rest: Iterable[str]) -> str:
+            padded = (" " * (width - cells(text)) + text for text in rest)
+            return f"{first}{' ' * (head - cells(first))}{middle}{' '.join(padded)}"
+
+        rows = [line("right", "  answer: ", names)]
         for k, row in enumerate(self.counts):
-            cells = (f"{n:,}" if n or i == k else "." for i, n in enumerate(row))
-            rows.append(f"{names[k]:<{head}}          " + " ".join(f"{cell:>{width}}" for cell in cells))
+            counts = (f"{n:,}" if n or i == k else "." for i, n in enumerate(row))
+            rows.append(line(names[k], "          ", counts))
         return rows
 
 

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import DrawError
 
@@ -43,6 +43,16 @@ PAD, COVER = "pad", "cover"
 MAX_SIZE = 65536  # of anything that a file counts: units, pixels, filters, pictures of a fixed batch
 MAX_VALUES = 1 << 28  # of one picture in an input or output: a gigabyte
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
+
+
+class PictureRule(NamedTuple):
+    """How picture files become a model's input."""
+
+    shape: tuple[int, int, int]  # channels, height, width of the input
+    figure_size: (
+        int | None
+    )  # longer side of a figure's ink in pixels, for models of figures; None: nothing is cropped
+    picture_fit: str = PAD  # where there is no figure_size: PAD or COVER
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,11 @@ class Metadata:
         """Pixels of the figures that it reads, for models of light figures on black; None where nothing is known."""
         # Files from before the key: MNIST's digits fill 20 x 20 pixels.
         return 20 if self.figure_size is None and "mnist" in self.dataset else self.figure_size
+
+    @property
+    def picture_rule(self) -> PictureRule:
+        """How picture files become its input."""
+        return PictureRule(self.image_shape, self.known_figure_size, self.picture_fit)
 
     def to_props(self) -> dict[str, str]:
         """``metadata_props``, in the order of the design."""

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from .batches import join, map_in_order
 from .metadata import IMAGE, NOISE, SCORER
 from .noise import check_range, check_seed, noise
-from .pictures.reading import check_images
+from .pictures.reading import check_images, image_array
 from .session import Floats, OpenedModel
 
 
@@ -71,7 +71,7 @@ class Scorer(OpenedModel):
         Raises:
             DrawError: images of another shape or range, numbers out of range, or ONNX Runtime fails.
         """
-        array = check_images(images, self.metadata.image_shape)
+        array = image_array(images, self.metadata.image_shape)
         check_range(start, len(array))
         size = self.batch_size(batch)
         batches = (array[begin : begin + size] for begin in range(0, len(array), size))
@@ -79,18 +79,26 @@ class Scorer(OpenedModel):
 
     def stream(
         self,
-        batches: Iterable[Floats],
+        batches: Iterable[ArrayLike],
         seed: SupportsIndex = 0,
         start: SupportsIndex = 0,
         steps: bool = True,
     ) -> Iterator[Scores]:
-        """Score batches [n, C, H, W] in [0, 1] one after the other: memory does not grow with their number."""
+        """Score batches one after the other, each as the call takes it: memory does not grow with their number.
+
+        Some are asked for before the first is answered: each is an array of its own, not one filled anew.
+
+        Raises:
+            DrawError: as the call does, at the batch that is at fault.
+        """
         s, first = check_seed(seed), check_seed(start, "start")
+        shape = self.metadata.image_shape
         t, z = self.metadata.time_steps, self.metadata.latent_size
 
         def numbered() -> Iterator[tuple[int, Floats]]:
             begin = first
-            for images in batches:
+            for batch in batches:
+                images = check_images(batch, shape)
                 yield begin, images
                 begin += len(images)
 

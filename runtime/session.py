@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -43,6 +44,16 @@ class Model:
     session: Any  # onnxruntime.InferenceSession
     fixed_batch: int | None  # N of a file exported with --batch N
 
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the outputs, by their names, without the batch axis."""
+        return interface(self.metadata)[1]
+
+    @cached_property
+    def results(self) -> tuple[str, ...]:
+        """Names of the outputs but for those that tell what happened at every step."""
+        return tuple(interface(replace(self.metadata, outputs=names.LEAN))[1])
+
     def run(self, inputs: Mapping[str, Floats], outputs: Sequence[str]) -> dict[str, Floats]:
         """One batch through the graph; first axes are the batch.
 
@@ -73,10 +84,9 @@ class Model:
             if "bad_alloc" in str(error):
                 raise MemoryError from error
             raise DrawError(f"{self.name}: running it failed: {first_line(error)}") from error
-        shapes = interface(self.metadata)[1]
         for key, value in zip(outputs, results, strict=True):
             # ONNX Runtime warns of another shape than the declared one, and gives it.
-            if value.shape != (wanted, *shapes[key]):
+            if value.shape != (wanted, *self.shapes[key]):
                 raise DrawError(
                     f"{self.name}: its {key} came out as {list(value.shape)}: the file is damaged"
                 )
@@ -135,8 +145,7 @@ class OpenedModel:
 
     def _run(self, inputs: Mapping[str, Floats], steps: bool) -> dict[str, Any]:
         """One batch: its results and, where asked for and given, what happened at every step."""
-        wanted = self.metadata if steps else replace(self.metadata, outputs=names.LEAN)
-        return self._model.run(inputs, list(interface(wanted)[1]))
+        return self._model.run(inputs, tuple(self._model.shapes) if steps else self._model.results)
 
 
 def open_model(path: Source, model_type: str, provider: str = "auto") -> Model:

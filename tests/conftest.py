@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,13 +11,80 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import hypothesis
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-GOLDEN = Path(__file__).resolve().parent / "golden"
+GOLDEN = ROOT / "tests" / "golden"
+TINY = ("--hidden", 8, "--time-steps", 2, "--latent", 2, "--batch-size", 20, "--threads", 1)  # for draw-train
+
+# The same examples every time, however long one takes; every example may write into the same tmp_path.
+hypothesis.settings.register_profile(
+    "tests",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("tests")
+
+
+class Ran(NamedTuple):
+    """What a program answered."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ran]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """(main, *arguments) -> what the program of that ``main`` answers, run in this process."""
+
+    def run(main: Callable[[], None], *arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
+        capsys.readouterr()  # of what ran before
+        with pytest.raises(SystemExit) as stop:
+            main()
+        code = stop.value.code or 0
+        assert isinstance(code, int)
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def script() -> Callable[[str], str]:
+    """(name) -> where an installed program is."""
+
+    def find(name: str) -> str:
+        found = shutil.which(name, path=str(Path(sys.executable).parent))
+        assert found is not None, f"{name} is not installed"
+        return found
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def repository_files() -> list[str]:
+    """Names of the files that git tracks or would add; skips where this is no checkout."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("no git checkout")
+    return [name for name in listed.stdout.rstrip("\0").split("\0") if (ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="session")
+def fake() -> Path:
+    """Folder of the fake models, see make_fake_models.py there."""
+    return ROOT / "tests" / "fake"
 
 
 @pytest.fixture(scope="session")
@@ -52,12 +120,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def start_training() -> Callable[..., subprocess.Popen[str]]:
+def start_training(script: Callable[[str], str]) -> Callable[..., subprocess.Popen[str]]:
     """draw-train in a process of its own, on one thread; ``until`` waits for a file that it writes."""
 
     def start(*arguments: object, until: Path | None = None) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "draw-train"), *map(str, arguments)],
+            [script("draw-train"), *map(str, arguments)],
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -71,6 +139,19 @@ def start_training() -> Callable[..., subprocess.Popen[str]]:
         return process
 
     return start
+
+
+@pytest.fixture(scope="session")
+def whole_run(start_training: Callable[..., subprocess.Popen[str]]) -> Callable[..., Path]:
+    """(folder, *options) -> the folder, with a run of draw-train that came to its end."""
+
+    def train(folder: Path, *options: object) -> Path:
+        process = start_training("--out", folder, *options)
+        _, error = process.communicate(timeout=300)
+        assert process.returncode == 0, error
+        return folder
+
+    return train
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Arrows between the rooms run as docs/architecture.md says."""
+"""Arrows between the rooms run as docs/architecture.md says, and no file is too long to be read at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+CODE = {".py", ".mjs", ".js", ".cpp", ".hpp", ".c", ".h"}
+MOST_LINES = 350
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 ROWS = PAGE.split("| room | imports | and from outside |\n")[1].split("\n\n")[0].splitlines()[1:]
@@ -47,3 +49,11 @@ def test_rooms_import_what_the_page_says(room: str) -> None:
     assert files
     arrows = {(f.name, room_of(target)) for f in files for target in imports(f)}
     assert {(name, target) for name, target in arrows if target not in {"", room} | ALLOWED[room]} == set()
+
+
+def test_no_file_is_too_long(repository_files: list[str]) -> None:
+    """Tests are files as well."""
+    code = [name for name in repository_files if Path(name).suffix in CODE]
+    assert code
+    lines = {name: (ROOT / name).read_bytes().count(b"\n") for name in code}
+    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}

@@ -19,7 +19,6 @@ from draw_onnx.console import make_app
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
 PROGRAM = str(Path(sys.executable).parent / "draw-onnx")
-FAKE = ROOT / "tests" / "fake"
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -66,8 +65,8 @@ def test_a_command_answers_as_under_its_own_name(name: str) -> None:
     assert got.stdout.splitlines()[3:] == own.stdout.splitlines()[3:]
 
 
-def test_it_runs_and_fails_like_the_command(tmp_path: Path) -> None:
-    got = run("gen", "--onnx", FAKE / "decoder.onnx", "--check", "--seed", 7, "--start", 2, "-n", 6)
+def test_it_runs_and_fails_like_the_command(fake: Path, tmp_path: Path) -> None:
+    got = run("gen", "--onnx", fake / "decoder.onnx", "--check", "--seed", 7, "--start", 2, "-n", 6)
     assert got.returncode == 0
     assert got.stdout.startswith("check 8c3c93831bc510bf ")
     got = run("gen", "--onnx", tmp_path / "absent.onnx", "--check")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -16,10 +16,6 @@ from draw_onnx import files
 from draw_onnx.errors import DrawError
 from draw_onnx.files import write_bytes
 from draw_onnx.train.interrupt import Interrupt
-
-ROOT = Path(__file__).resolve().parent.parent
-FAKE = ROOT / "tests" / "fake"
-BIN = Path(sys.executable).parent
 
 
 @pytest.fixture
@@ -72,9 +68,11 @@ def test_a_new_file_that_cannot_take_its_place(held, tmp_path: Path, windows: bo
 
 
 @pytest.mark.parametrize("code_page", ["cp437", "cp1252", "ascii"])
-def test_characters_that_the_code_page_lacks(code_page: str, tmp_path: Path) -> None:
+def test_characters_that_the_code_page_lacks(
+    fake: Path, script: Callable[[str], str], code_page: str, tmp_path: Path
+) -> None:
     """Output that goes to a file on Windows is in its code page: results come out, whatever letters they have."""
-    model = onnx.load(FAKE / "classifier.onnx")
+    model = onnx.load(fake / "classifier.onnx")
     for entry in model.metadata_props:
         if entry.key == "labels":
             entry.value = "круг,正方形,\N{WHITE UP-POINTING TRIANGLE}"
@@ -83,7 +81,7 @@ def test_characters_that_the_code_page_lacks(code_page: str, tmp_path: Path) -> 
     environment = {**os.environ, "PYTHONIOENCODING": code_page}
     for arguments in (("picture.pgm",), ("picture.pgm", "--json"), ("picture.pgm", "--csv"), ("--help",)):
         got = subprocess.run(
-            [BIN / "draw-classify", "--onnx", "model.onnx", *arguments],
+            [script("draw-classify"), "--onnx", "model.onnx", *arguments],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
@@ -105,15 +103,11 @@ def test_ctrl_break_ends_a_step_like_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> 
     assert signal.getsignal(number) == before
 
 
-def test_every_file_has_a_name_that_windows_can_have() -> None:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode != 0:
-        pytest.skip("no git checkout")
-    names = listed.stdout.rstrip("\0").split("\0")
+def test_every_file_has_a_name_that_windows_can_have(repository_files: list[str]) -> None:
     reserved = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
-    for name in names:
+    for name in repository_files:
         assert not set(name) & set('<>:"|?*\\'), name
         for part in Path(name).parts:
             assert part.split(".")[0].lower() not in reserved, name
             assert not part.endswith((" ", ".")), name
-    assert len({name.lower() for name in names}) == len(names)
+    assert len({name.lower() for name in repository_files}) == len(repository_files)

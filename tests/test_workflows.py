@@ -34,6 +34,23 @@ def test_steps_are_make_targets(path: Path) -> None:
             assert set(targets) <= TARGETS, command
 
 
+def test_the_bare_machine_installs_the_package_twice() -> None:
+    """Each call of make builds and installs it: all that needs no system package is one call, the examples another."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    calls = re.findall(r"\bmake +([^#\n]+)", script)
+    goals = [[word for word in call.split() if "=" not in word] for call in calls]
+    assert goals == [["test", "test-kill", "fuzz"], ["test-examples"]]
+    assert {goal for call in goals for goal in call} <= TARGETS
+
+
+def test_what_no_push_waits_for_runs_every_week() -> None:
+    workflow = load(ROOT / ".github" / "workflows" / "weekly.yml")
+    assert workflow[True].keys() == {"schedule", "workflow_dispatch"}  # YAML takes `on` for true
+    commands = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
+    targets = {word for command in commands for word in command.split()}
+    assert {"test-slow", "audit", "test-oldest", "test-oldest-training"} <= targets
+
+
 def test_the_matrix_is_what_the_project_promises() -> None:
     matrix = load(ROOT / ".github" / "workflows" / "tests.yml")["jobs"]["fast"]["strategy"]["matrix"]
     assert PROJECT["requires-python"] == f">={matrix['python'][0]}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...console import note
 from ...streams import as_data, printable
+from .columns import columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +74,8 @@ class Answers:
             error = confusion.error_rate
             answered = error.images if error else 0
             figures = {
-                "images": answered,
+                "images": len(self.names),
+                "answered": answered,  # what the errors and their rate are of
                 "errors": error.wrong if error else 0,
                 "error_rate": error.rate if error else None,
                 "interval": list(error.interval) if error else None,
@@ -118,6 +120,8 @@ class Answers:
             write([name, *known, answer, *mark, f"{probability:.6f}", *row, _shown(self.done[k])])
 
     def print_table(self) -> None:
+        from rich.cells import cell_len
+
         if (confusion := self.confusion()) is not None:
             error = confusion.error_rate
             if error is not None:
@@ -126,21 +130,25 @@ class Answers:
                 left = len(self.names) - (error.images if error else 0)
                 print(f"{left:,} of {len(self.names):,} left open")
             if error is not None and error.wrong:
-                print("\n".join(map(printable, confusion.lines())))
+                shown = replace(confusion, labels=tuple(map(printable, self.labels)))
+                print("\n".join(shown.lines(cell_len)))
             return
         names, labels = ([printable(text) for text in texts] for texts in (self.names, self.labels))
-        width = max(len("picture"), *map(len, names))
-        column = max(len("answer"), *map(len, labels))
-        second = 8 + max(map(len, labels))
-        print(f"{'picture':<{width}}  {'answer':<{column}}  probability  {'runner-up':<{second}}  prepared")
+        rows = [["picture", "answer", "probability", "runner-up", "prepared"]]
         for name, row, done in zip(names, self.probabilities, map(_shown, self.done), strict=True):
             best, next_ = (int(k) for k in (-row).argsort(kind="stable")[:2])  # of a tie the first, as argmax
             is_open = self.is_open(float(row[best]))
-            answer = OPEN if is_open else labels[best]
             likeliest = f"{labels[best]} " if is_open else ""
-            runner_up = f"{labels[next_]} {row[next_]:.2%}"
-            probability = f"{likeliest}{row[best]:.2%}"
-            print(f"{name:<{width}}  {answer:<{column}}  {probability:>11}  {runner_up:<{second}}  {done}")
+            rows.append(
+                [
+                    name,
+                    OPEN if is_open else labels[best],
+                    f"{likeliest}{row[best]:.2%}",
+                    f"{labels[next_]} {row[next_]:.2%}",
+                    done,
+                ]
+            )
+        print("\n".join(columns(rows, right=(2,))))
 
 
 def _shown(done: Prepared) -> str:

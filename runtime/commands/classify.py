@@ -57,7 +57,7 @@ def command(
         Path | None, option("With known classes: write a PNG of which are taken for which.", OUTPUTS)
     ] = None,
     ink: options.Ink = None,
-    invert: Annotated[bool, option("The old name of --ink dark.", None, "--invert")] = False,
+    invert: Annotated[bool, option("Short for --ink dark.", None, "--invert")] = False,
     min_confidence: Annotated[
         float | None,
         option("Leave an answer open where no class has this probability.", None, min=0, max=1, metavar="P"),
@@ -65,7 +65,7 @@ def command(
     fps: options.Fps = None,
     scale: options.Scale = None,
     provider: options.Provider = "auto",
-    threads: options.Threads = None,
+    threads: options.PictureThreads = None,
     batch: options.Batch = None,
     version: Annotated[bool, VersionOption] = False,
 ) -> None:
@@ -80,59 +80,25 @@ def command(
 
         draw-classify --onnx classifier.onnx test.npz
     """
-    if as_json and as_csv:
-        raise typer.BadParameter("--json and --csv exclude each other.")
-    if invert and ink not in (None, "dark"):
-        raise typer.BadParameter(f"--invert is the old name of --ink dark, and --ink {ink} contradicts it.")
-    if min_confidence is not None and math.isnan(min_confidence):  # older releases of Typer let it pass
-        raise typer.BadParameter("--min-confidence must be a number from 0 to 1.")
+    _check_usage(context, as_json, as_csv, invert, ink, min_confidence)
     check_used(context, {"fps": {"--gif": gif}, "scale": {"--gif": gif}})
     check_outputs({"--gif": gif, "--confusion": confusion})
 
-    import numpy as np
-
     from ..classifier import Classifier
-    from ..pictures.attention_gifs import MAX_PICTURES, looks_layout
     from ..pictures.gif import check_fps
 
     check_fps(fps)
     classifier = Classifier(onnx, provider, threads)
     if gif is not None and not classifier.has_steps:
         raise DrawError(f"{onnx} gives answers only, no glimpses for --gif: export it with --outputs steps")
-    metadata = classifier.metadata
-    source = _source(images, metadata.labels)
+    source = _source(images, classifier)
     check_not_read((gif, confusion), (onnx, *source.names, *images))
-    if confusion is not None and source.labels is None:
-        raise DrawError("--confusion needs known classes: an .npz with labels, or a folder for each class")
-    if gif is not None:
-        shown, (_, height, width) = min(len(source.names), MAX_PICTURES), metadata.image_shape
-        looks_layout(shown, width, height, metadata.time_steps, scale)
-    first: list[NDArray[np.float32]] = []  # what a GIF shows
-    done: list[Prepared] = []
-    nothing = np.empty(0, np.float32)
-
-    def batches() -> Iterator[NDArray[np.float32]]:
-        wanted = "dark" if invert else ink or "auto"
-        size, shape = classifier.batch_size(batch), metadata.image_shape
-        known = metadata.known_figure_size, wanted, metadata.picture_fit
-        for part in source.prepared(size, shape, *known):
-            pictures = np.stack([prepared.image for prepared in part])
-            done.extend(replace(prepared, image=nothing) for prepared in part)
-            if gif is not None and sum(map(len, first)) < MAX_PICTURES:
-                first.append(pictures)
-            yield pictures
-
-    started, probabilities = time.perf_counter(), []
-    with progress("classifying", len(source.names)) as bar:
-        for part in classifier.stream(batches(), steps=False):
-            probabilities.append(part.probabilities)
-            bar.advance(len(part))
-    together = np.concatenate(probabilities)
-    result = Answers(source.names, together, metadata.labels, source.labels, done, min_confidence)
-    note(summary(len(result.names), time.perf_counter() - started, classifier))
+    _check_outputs(classifier, source, gif, confusion, scale)
+    wanted = "dark" if invert else ink or "auto"
+    result, first = _classify(classifier, source, wanted, classifier.batch_size(batch), min_confidence)
     result.note_warnings()
     if gif is not None:
-        _write_gif(gif, classifier, np.concatenate(first), result, scale, fps or 2)
+        _write_gif(gif, classifier, first, result, scale, fps or 2)
     if confusion is not None:
         _write_confusion(confusion, result)
     if as_json:
@@ -143,13 +109,83 @@ def command(
         result.print_table()
 
 
-def _source(arguments: list[Path], classes: tuple[str, ...]) -> PictureFiles | LabelledPictures:
+def _check_usage(
+    context: typer.Context,
+    as_json: bool,
+    as_csv: bool,
+    invert: bool,
+    ink: str | None,
+    min_confidence: float | None,
+) -> None:
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv exclude each other.")
+    if invert and ink not in (None, "dark"):
+        raise typer.BadParameter(f"--invert is short for --ink dark, and --ink {ink} contradicts it.")
+    if min_confidence is not None and math.isnan(min_confidence):  # older releases of Typer let it pass
+        raise typer.BadParameter("--min-confidence must be a number from 0 to 1.")
+
+
+def _source(arguments: list[Path], classifier: Classifier) -> PictureFiles | LabelledPictures:
     from ..pictures.labelled import read_labelled
 
     archives = [path for path in arguments if path.suffix.lower() == ".npz"]
     if archives and len(arguments) > 1:
         raise DrawError(f"{archives[0]} must be the only argument: its pictures are counted on their own")
-    return read_labelled(archives[0], classes) if archives else PictureFiles(arguments, classes)
+    classes = classifier.metadata.labels
+    if archives:
+        return read_labelled(archives[0], classes)
+    return PictureFiles(arguments, classes, classifier.threads)
+
+
+def _check_outputs(
+    classifier: Classifier,
+    source: PictureFiles | LabelledPictures,
+    gif: Path | None,
+    confusion: Path | None,
+    scale: int | None,
+) -> None:
+    """Refuse what cannot be drawn before the work, not after it."""
+    from ..pictures.attention_gifs import MAX_PICTURES, looks_layout
+
+    if confusion is not None and source.labels is None:
+        raise DrawError("--confusion needs known classes: an .npz with labels, or a folder for each class")
+    if gif is not None:
+        shown, (_, height, width) = min(len(source.names), MAX_PICTURES), classifier.metadata.image_shape
+        looks_layout(shown, width, height, classifier.metadata.time_steps, scale)
+
+
+def _classify(
+    classifier: Classifier,
+    source: PictureFiles | LabelledPictures,
+    ink: str,
+    size: int,
+    least: float | None,
+) -> tuple[Answers, NDArray[np.float32]]:
+    """The answers, in batches of ``size``, and the first pictures, [up to 16, C, H, W], which a GIF shows."""
+    import numpy as np
+
+    from ..pictures.attention_gifs import MAX_PICTURES
+
+    metadata = classifier.metadata
+    first: list[NDArray[np.float32]] = []
+    done: list[Prepared] = []
+    nothing = np.empty(0, np.float32)
+
+    def batches() -> Iterator[NDArray[np.float32]]:
+        for part in source.prepared(size, metadata.picture_rule, ink):
+            first.extend(prepared.image for prepared in part[: MAX_PICTURES - len(first)])
+            done.extend(replace(prepared, image=nothing) for prepared in part)
+            yield np.stack([prepared.image for prepared in part])
+
+    started, probabilities = time.perf_counter(), []
+    with progress("classifying", len(source.names)) as bar:
+        for part in classifier.stream(batches(), steps=False):
+            probabilities.append(part.probabilities)
+            bar.advance(len(part))
+    together = np.concatenate(probabilities)
+    result = Answers(source.names, together, metadata.labels, source.labels, done, least)
+    note(summary(len(result.names), time.perf_counter() - started, classifier))
+    return result, np.stack(first)
 
 
 def _write_confusion(path: Path, result: Answers) -> None:
@@ -171,7 +207,7 @@ def _write_gif(
 ) -> None:
     from ..pictures.attention_gifs import write_glimpse_gif
 
-    images = images[: shown_in(gif, len(result.names))]
+    shown_in(gif, len(result.names))
     look = classifier(images)
     assert look.glimpses is not None
     assert look.read_attention is not None

@@ -14,7 +14,7 @@ import typer
 from ...console import VersionOption, check_outputs, make_app, note, option, progress, run_app
 from ...errors import DrawError
 from ...files import check_not_read
-from ...streams import printable
+from ...streams import as_data
 from . import options
 from .options import APPEARANCE, OUTPUTS, SEED_MAX, WHICH, check_used, given, summary
 
@@ -145,8 +145,21 @@ def command(
 
     check_fps(fps)
     sampler = Sampler(onnx, provider, threads)
-    columns = _parse_steps(steps, sampler.metadata.time_steps)
-    job = _Job(count, seed, start, temperature, batch, gif, png, grid, npz, columns, boxes, fps, scale)
+    job = _Job(
+        count=count,
+        seed=seed,
+        start=start,
+        temperature=temperature,
+        batch=batch,
+        gif=gif,
+        png=png,
+        grid=grid,
+        npz=npz,
+        columns=_parse_steps(steps, sampler.metadata.time_steps),
+        boxes=boxes,
+        fps=fps,
+        scale=scale,
+    )
     if interpolate is not None:
         _interpolate(sampler, job, interpolate, frames)
         return
@@ -171,7 +184,7 @@ def command(
         print(line)
     for path in (npz, gif, png, grid):
         if path is not None:
-            print(printable(str(path)))
+            print(as_data(str(path)))
 
 
 def _check_usage(context: typer.Context, outputs: dict[str, Path | None], check: bool) -> None:
@@ -309,7 +322,7 @@ def _interpolate(sampler: Sampler, job: _Job, seeds: tuple[int, int], frames: in
     note(summary(job.count * frames, time.perf_counter() - started, sampler))
     with progress("writing the GIF", len(path)) as bar:
         write_images_gif(job.gif, [images[index] for index in path], job.scale, fps, 0, bar.advance)
-    print(printable(str(job.gif)))
+    print(as_data(str(job.gif)))
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,10 +23,14 @@ Provider = Annotated[
         RUNNING,
     ),
 ]
-Threads = Annotated[
-    int | None,
-    option("Batches run at the same time. The CPUs at hand unless given.", RUNNING, min=1, max=1024),
-]
+
+
+def _threads(what: str) -> Any:
+    return option(f"{what} at the same time. The CPUs at hand unless given.", RUNNING, min=1, max=1024)
+
+
+Threads = Annotated[int | None, _threads("Batches run")]
+PictureThreads = Annotated[int | None, _threads("Batches run, and picture files prepared,")]
 Batch = Annotated[
     int | None,
     option(

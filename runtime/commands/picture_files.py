@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ..metadata import PictureRule
     from ..pictures.prepare import Prepared
-    from ..pictures.reading import Shape
 
 
 class PictureFiles:
@@ -26,9 +26,10 @@ class PictureFiles:
 
     Args:
         classes: of the model. Folders of pictures in a folder for each class say what is in them.
+        threads: pictures prepared at the same time, a few before they are asked for.
     """
 
-    def __init__(self, arguments: list[Path], classes: tuple[str, ...] = ()) -> None:
+    def __init__(self, arguments: list[Path], classes: tuple[str, ...] = (), threads: int = 1) -> None:
         from ..pictures.walk import walks
 
         self._paths: list[Path] = []
@@ -39,7 +40,7 @@ class PictureFiles:
             if part.passed_over:
                 note(part.line())
         self._numbers = _class_numbers(folders, classes)
-        self._must = set(arguments)
+        self._must, self._threads = set(arguments), threads
         self.names = [str(path) for path in self._paths]
         self._read_rows: list[int] = []
 
@@ -50,25 +51,30 @@ class PictureFiles:
 
         return None if self._numbers is None else np.array(self._numbers, np.int64)[self._read_rows]
 
-    def prepared(
-        self, size: int, shape: Shape, figure_size: int | None, ink: str, picture_fit: str
-    ) -> Iterator[list[Prepared]]:
+    def prepared(self, size: int, rule: PictureRule, ink: str) -> Iterator[list[Prepared]]:
         """Up to ``size`` pictures each as a model of figures reads them, and what was done to them.
 
         Raises:
             DrawError: none of the pictures could be read.
         """
+        from ..batches import map_in_order
         from ..pictures.prepare import prepare_file
 
-        ready: list[Prepared] = []
-        for row, path in enumerate(self._paths):
+        def prepare(path: Path) -> Prepared | DrawError:
             try:
-                ready.append(prepare_file(path, shape, figure_size, ink, picture_fit))
+                return prepare_file(path, rule, ink)
             except DrawError as error:
-                if path in self._must:
-                    raise
-                note(f"skipped: {error}")
+                return error
+
+        ready: list[Prepared] = []
+        # A photograph takes most of its time here, in Pillow, which leaves the interpreter to other threads.
+        for row, done in enumerate(map_in_order(prepare, self._paths, self._threads)):
+            if isinstance(done, DrawError):
+                if self._paths[row] in self._must:
+                    raise done
+                note(f"skipped: {done}")
                 continue
+            ready.append(done)
             self._read_rows.append(row)
             if len(ready) == size:
                 yield ready

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,12 +19,15 @@ from ...files import check_not_read
 from ...streams import print_json, printable
 from ..metadata import COVER, PAD
 from . import options
+from .columns import columns
 from .options import OUTPUTS, SEED_MAX, check_used, shown_in, summary
 from .picture_files import PictureFiles
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from ..scorer import Scorer
 
 app = make_app()
 
@@ -71,7 +75,7 @@ def command(
     fps: options.Fps = None,
     scale: options.Scale = None,
     provider: options.Provider = "auto",
-    threads: options.Threads = None,
+    threads: options.PictureThreads = None,
     batch: options.Batch = None,
     version: Annotated[bool, VersionOption] = False,
 ) -> None:
@@ -84,35 +88,87 @@ def command(
     check_used(context, {"fps": {"--gif": gif}, "scale": {"--gif": gif, "--png": png}})
     check_outputs({"--gif": gif, "--png": png, "--npz": npz})
 
-    import numpy as np
-
-    from ..pictures.attention_gifs import MAX_PICTURES, looks_layout, write_score_gif
-    from ..pictures.drawing import pairs, pairs_layout, write_png
     from ..pictures.gif import check_fps
     from ..scorer import Scorer
-    from .npz import NpzWriter
 
     check_fps(fps)
     scorer = Scorer(onnx, provider, threads)
-    metadata = scorer.metadata
     if gif is not None and not scorer.has_steps:
         raise DrawError(f"{onnx} gives results only, no steps for --gif: export it with --outputs steps")
-    fit = metadata.picture_fit if cover is None else COVER if cover else PAD
-    files = PictureFiles(images)
+    files = PictureFiles(images, threads=scorer.threads)
     check_not_read((gif, png, npz), (onnx, *files.names))
-    count, (_, height, width) = len(files.names), metadata.image_shape
-    if png is not None:
-        pairs_layout(count, width, height, scale)
-    if gif is not None:
-        looks_layout(min(count, MAX_PICTURES), width, height, metadata.time_steps, scale)
-    made_binary = metadata.binary_pictures if binarise is None else binarise
+    job = _Job(
+        seed=seed,
+        binarise=binarise,
+        picture_fit=scorer.metadata.picture_fit if cover is None else COVER if cover else PAD,
+        ink="dark" if invert else "light",
+        batch=batch,
+        gif=gif,
+        png=png,
+        npz=npz,
+        fps=fps,
+        scale=scale,
+    )
+    _check_sizes(scorer, job, len(files.names))
+    scored = _score(scorer, files, job)
+    _write(scorer, job, scored)
+    _print(files.names, scored.bound, as_json, math.prod(scorer.metadata.image_shape))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What was asked for."""
+
+    seed: int
+    binarise: bool | None
+    picture_fit: str
+    ink: str
+    batch: int | None
+    gif: Path | None
+    png: Path | None
+    npz: Path | None
+    fps: float | None
+    scale: int | None
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What came of it; pictures and reconstructions as far as they will be drawn."""
+
+    bound: NDArray[np.float32]  # [n]
+    pictures: list[NDArray[np.float32]]  # [C, H, W] each
+    reconstructions: list[NDArray[np.float32]]
+
+
+def _check_sizes(scorer: Scorer, job: _Job, count: int) -> None:
+    """Refuse pictures beyond use before the work, not after it."""
+    from ..pictures.attention_gifs import MAX_PICTURES, looks_layout
+    from ..pictures.drawing import pairs_layout
+
+    _, height, width = scorer.metadata.image_shape
+    if job.png is not None:
+        pairs_layout(count, width, height, job.scale)
+    if job.gif is not None:
+        looks_layout(min(count, MAX_PICTURES), width, height, scorer.metadata.time_steps, job.scale)
+
+
+def _score(scorer: Scorer, files: PictureFiles, job: _Job) -> _Scored:
+    """The bounds; the numbers go into the npz as they come."""
+    import numpy as np
+
+    from ..pictures.attention_gifs import MAX_PICTURES
+    from .npz import NpzWriter
+
+    metadata = scorer.metadata
+    # No figure is looked for: what is scored is the picture.
+    rule = metadata.picture_rule._replace(figure_size=None, picture_fit=job.picture_fit)
+    made_binary = metadata.binary_pictures if job.binarise is None else job.binarise
     grey = False  # whether a picture was made binary that was not
     waiting: deque[NDArray[np.float32]] = deque()  # pictures that are being scored
 
     def batches() -> Iterator[NDArray[np.float32]]:
         nonlocal grey
-        ink = "dark" if invert else "light"
-        for part in files.prepared(scorer.batch_size(batch), metadata.image_shape, None, ink, fit):
+        for part in files.prepared(scorer.batch_size(job.batch), rule, job.ink):
             pictures = np.stack([prepared.image for prepared in part])
             if made_binary:
                 grey |= bool(((pictures > 0) & (pictures < 1)).any())
@@ -120,43 +176,54 @@ def command(
             waiting.append(pictures)
             yield pictures
 
-    started, bounds = time.perf_counter(), []
-    first: list[NDArray[np.float32]] = []  # what a GIF shows
-    both: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []  # what a PNG shows
+    started, count = time.perf_counter(), len(files.names)
+    bounds: list[NDArray[np.float32]] = []
+    drawn = count if job.png is not None else MAX_PICTURES if job.gif is not None else 0
+    first: list[NDArray[np.float32]] = []
+    reconstructions: list[NDArray[np.float32]] = []
     with ExitStack() as stack:
-        writer = stack.enter_context(NpzWriter(npz)) if npz is not None else None
+        writer = stack.enter_context(NpzWriter(job.npz)) if job.npz is not None else None
         bar = stack.enter_context(progress("scoring", count))
-        for scores in scorer.stream(batches(), seed, steps=False):
+        for scores in scorer.stream(batches(), job.seed, steps=False):
             pictures = waiting.popleft()
             bounds.append(scores.bound)
             if writer is not None:
                 writer.append("images", pictures)
                 writer.append("bound", scores.bound)
                 writer.append("reconstruction", scores.reconstruction)
-            if png is not None:
-                both.append((pictures, scores.reconstruction))
-            if gif is not None and sum(map(len, first)) < MAX_PICTURES:
-                first.append(pictures)
+            left = drawn - len(first)
+            first.extend(pictures[:left])
+            reconstructions.extend(scores.reconstruction[:left])
             bar.advance(len(scores))
     bound = np.concatenate(bounds)
-    if grey and binarise is None:
+    if grey and job.binarise is None:
         note(f"pixels made 0 or 1 at one half, as in {metadata.dataset}; --no-binarise leaves them grey")
     note(summary(len(bound), time.perf_counter() - started, scorer))
-    if npz is not None:
-        note(f"wrote {npz}")
-    if png is not None:
-        left, right = (np.concatenate(side) for side in zip(*both, strict=True))
-        write_png(png, pairs(left, right, scale=scale))
-        note(f"wrote {png}")
-    if gif is not None:
-        shown = np.concatenate(first)[: shown_in(gif, len(bound))]
-        steps = scorer(shown, seed, batch=batch)
+    return _Scored(bound, first, reconstructions)
+
+
+def _write(scorer: Scorer, job: _Job, scored: _Scored) -> None:
+    import numpy as np
+
+    from ..pictures.attention_gifs import write_score_gif
+    from ..pictures.drawing import pairs, write_png
+
+    if job.npz is not None:
+        note(f"wrote {job.npz}")
+    if job.png is not None:
+        write_png(
+            job.png, pairs(np.stack(scored.pictures), np.stack(scored.reconstructions), scale=job.scale)
+        )
+        note(f"wrote {job.png}")
+    if job.gif is not None:
+        shown = np.stack(scored.pictures[: shown_in(job.gif, len(scored.bound))])
+        steps = scorer(shown, job.seed, batch=job.batch)
         assert steps.canvases is not None
         windows = steps.read_attention, steps.write_attention
-        sizes = metadata.read_size, metadata.write_size
-        write_score_gif(gif, shown, steps.canvases, *windows, *sizes, steps.bound.tolist(), scale, fps or 10)
-        note(f"wrote {gif}")
-    _print(files.names, bound, as_json, math.prod(metadata.image_shape))
+        sizes = scorer.metadata.read_size, scorer.metadata.write_size
+        bounds = steps.bound.tolist()
+        write_score_gif(job.gif, shown, steps.canvases, *windows, *sizes, bounds, job.scale, job.fps or 10)
+        note(f"wrote {job.gif}")
 
 
 def _print(names: list[str], bounds: NDArray[np.float32], as_json: bool, values: int) -> None:
@@ -168,11 +235,10 @@ def _print(names: list[str], bounds: NDArray[np.float32], as_json: bool, values:
         ]
         print_json(rows)
         return
-    names = [printable(name) for name in names]
-    width = max(len("picture"), *map(len, names))
-    print(f"{'picture':<{width}}  bound (nats)  nats per value")
+    table = [["picture", "bound (nats)", "nats per value"]]
     for name, bound in zip(names, bounds, strict=True):
-        print(f"{name:<{width}}  {bound:>12.2f}  {bound / values:>14.4f}")
+        table.append([printable(name), f"{bound:.2f}", f"{bound / values:.4f}"])
+    print("\n".join(columns(table, right=(1, 2))))
 
 
 def main() -> None:

@@ -18,8 +18,9 @@ from ...console import note
 from ...errors import DrawError, first_line
 from ...files import check_ordinary
 from ...streams import printable
+from ..metadata import PictureRule
 from .prepare import WORK, Prepared, prepare
-from .reading import Shape, check_images
+from .reading import check_images
 
 MAX_BYTES = 4 << 30  # of an array, unpacked
 
@@ -37,9 +38,7 @@ class LabelledPictures:
         """Their numbers."""
         return [str(k) for k in range(len(self.pictures))]
 
-    def prepared(
-        self, size: int, shape: Shape, figure_size: int | None, ink: str, picture_fit: str
-    ) -> Iterator[list[Prepared]]:
+    def prepared(self, size: int, rule: PictureRule, ink: str) -> Iterator[list[Prepared]]:
         """Up to ``size`` pictures each as the input of a model, as :func:`prepare` makes them.
 
         Raises:
@@ -47,15 +46,18 @@ class LabelledPictures:
         """
         for begin in range(0, len(self.pictures), size):
             part = self.pictures[begin : begin + size]
-            if figure_size is not None and part.dtype == np.uint8:  # whole bytes, as those of a file
+            if rule.figure_size is not None and part.dtype == np.uint8:  # whole bytes, as those of a file
                 part = _averaged(part)
             try:
                 images = check_images(part, part.shape[1:])
             except DrawError as error:
                 raise DrawError(f"{self.path}: {error}") from error
-            if figure_size is not None:
+            if rule.figure_size is not None:
                 images = _averaged(images)
-            yield [prepare(levels, None, shape, figure_size, ink, picture_fit) for levels in images]
+            yield [
+                prepare(levels, None, rule.shape, rule.figure_size, ink, rule.picture_fit)
+                for levels in images
+            ]
 
 
 def _averaged(images: NDArray[Any]) -> NDArray[Any]:

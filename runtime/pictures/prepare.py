@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..metadata import COVER, PAD
+from ..metadata import COVER, PAD, PictureRule
 from .cover import cover_levels
 from .figure import Figure, connected_parts, find_figure
 from .ink import AUTO, DARK, LIGHT, Floats, Ink, dilated, find_ink
@@ -41,21 +41,15 @@ class Prepared:
         return ", ".join(self.steps) or "as it is"
 
 
-def prepare_file(
-    path: str | os.PathLike[str],
-    shape: Shape,
-    figure_size: int | None,
-    ink: str = AUTO,
-    picture_fit: str = PAD,
-) -> Prepared:
+def prepare_file(path: str | os.PathLike[str], rule: PictureRule, ink: str = AUTO) -> Prepared:
     """A picture file as the input of a model, by :func:`prepare`; as :func:`read_picture` where figures have no known size.
 
     Raises:
         DrawError: as :func:`read_picture` does.
     """
-    if figure_size is None:
-        return _plain(read_picture(path, shape, ink == DARK, picture_fit), ink)
-    return prepare(*read_levels(path, WORK), shape, figure_size, ink)
+    if rule.figure_size is None:
+        return _plain(read_picture(path, rule.shape, ink == DARK, rule.picture_fit), ink)
+    return prepare(*read_levels(path, WORK), rule.shape, rule.figure_size, ink)
 
 
 def prepare(

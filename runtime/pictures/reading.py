@@ -14,17 +14,11 @@ resized to its size, whether that shrinks or enlarges. Training prepares its pic
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import io
-import logging
 import os
-import threading
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,11 +27,10 @@ from ...errors import DrawError, first_line
 from ...files import check_ordinary, reading
 from ..metadata import COVER, PAD
 from .cover import cover
+from .decoders import MAX_PIXELS, QUIET, ROOM, Whole, hush_decoders
 
 if TYPE_CHECKING:
     from PIL import Image
-
-MAX_PIXELS = 64_000_000
 
 # Formats that Pillow decodes itself: it would hand an EPS file to an interpreter.
 _COMMON = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")
@@ -123,64 +116,6 @@ def open_picture(path: str | os.PathLike[str], channels: int, invert: bool = Fal
         return picture.convert("RGB" if channels == 3 else "L")
 
 
-@functools.cache
-def _hush_decoders() -> None:
-    """libtiff writes on stderr what Pillow raises as an error, and some of what it does not even mind; Pillow logs more.
-
-    libtiff's two handlers belong to the process; where Pillow does not show them (Windows) they stay.
-    """
-    from PIL import _imaging
-
-    logging.getLogger("PIL").addHandler(logging.NullHandler())  # who sets logging up still hears it
-    with suppress(Exception):
-        library = ctypes.CDLL(_imaging.__file__)
-        library.TIFFSetWarningHandler(None)
-        library.TIFFSetErrorHandler(None)
-
-
-class _Quiet:
-    """Ignores Pillow's warnings, which come where this module raises.
-
-    Python's filters belong to the process, and ``catch_warnings`` in two threads at once can leave them changed for
-    good: the first thread that decodes sets them, the last one puts them back.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._filters: warnings.catch_warnings[None] | None = None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._filters = warnings.catch_warnings()
-                self._filters.__enter__()
-                warnings.filterwarnings("ignore", module=r"PIL\.")
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0 and self._filters is not None:
-                self._filters.__exit__(None, None, None)
-
-
-_QUIET = _Quiet()
-
-
-class _Whole(io.BufferedReader):
-    """A file that gives no room to bytes which it does not hold: damaged lengths ask for gigabytes of them."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path))
-        self._size = os.fstat(self.fileno()).st_size
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > io.DEFAULT_BUFFER_SIZE:
-            size = min(size, max(0, self._size - self.tell()))
-        return super().read(size)
-
-
 @contextmanager
 def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """A file's first frame, upright. What goes wrong in the block is the file's fault as well."""
@@ -194,20 +129,24 @@ def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
             raise DrawError(f"no picture at {path}")
         check_ordinary(path)
     Image.init()
-    _hush_decoders()
+    hush_decoders()
     formats = [name for name in FORMATS if name in Image.OPEN]
     named = Image.EXTENSION.get(path.suffix.lower(), "")
     if named in NAMED_FORMATS:
         formats.append(named)
     limit = f"more than the {MAX_PIXELS // 10**6} megapixels that are read"
     try:
-        with _QUIET, _Whole(path) as file, Image.open(file, formats=formats) as picture:  # reads the header
+        with QUIET, Whole(path) as file, Image.open(file, formats=formats) as picture:  # reads the header
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise DrawError(f"{path} has {width} x {height} pixels, {limit}")
-            picture.load()
-            upright = ImageOps.exif_transpose(_with_alpha(picture))
-            yield _deep_tiff(upright, getattr(picture, "tag_v2", {}))
+            with ROOM.taken(width * height):
+                picture.load()
+                upright = _with_alpha(picture)
+                ImageOps.exif_transpose(
+                    upright, in_place=True
+                )  # else what is upright already would be copied
+                yield _deep_tiff(upright, getattr(picture, "tag_v2", {}))
     except (DrawError, MemoryError):
         raise
     except Image.UnidentifiedImageError:
@@ -239,11 +178,11 @@ def fit(image: ArrayLike, shape: Shape) -> NDArray[np.float32]:
     return out
 
 
-def check_images(images: ArrayLike, shape: Shape) -> NDArray[np.float32]:
-    """Arrays given through the API: [n, C, H, W], or [n, H, W] for one channel; uint8, or floats in [0, 1].
+def image_array(images: ArrayLike, shape: Shape) -> NDArray[Any]:
+    """Numbers of any kind and range as [n, C, H, W], from that or, for one channel, from [n, H, W].
 
     Raises:
-        DrawError: another shape or range, or not finite.
+        DrawError: another shape, or no numbers.
     """
     try:
         array = np.asarray(images)
@@ -254,11 +193,24 @@ def check_images(images: ArrayLike, shape: Shape) -> NDArray[np.float32]:
         array = array[:, None]
     if array.ndim != 4 or array.shape[1:] != shape or len(array) < 1:
         raise DrawError(f"images must have shape [n, {channels}, {height}, {width}], not {list(array.shape)}")
-    if array.dtype == np.uint8:
-        return array.astype(np.float32) / np.float32(255)
     if array.dtype.kind not in "fbiu":
         raise DrawError(f"images must be numbers, not {array.dtype}")
-    array = array.astype(np.float32)
+    return array
+
+
+def check_images(images: ArrayLike, shape: Shape) -> NDArray[np.float32]:
+    """Arrays given through the API: [n, C, H, W], or [n, H, W] for one channel; uint8, or floats in [0, 1].
+
+    What is float32 already is not copied: who writes into the result may write into ``images``.
+
+    Raises:
+        DrawError: another shape or range, or not finite.
+    """
+    array = image_array(images, shape)
+    if array.dtype == np.uint8:
+        return array.astype(np.float32) / np.float32(255)
+    with np.errstate(over="ignore"):  # beyond float32: infinite, and refused
+        array = array.astype(np.float32, copy=False)
     if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
         raise DrawError(
             "images must be uint8, or numbers from 0 to 1 (divide others by the largest they can be)"
@@ -311,11 +263,11 @@ def _in_plain_mode(picture: Image.Image) -> Image.Image:
     """As L, LA, RGB or RGBA; deeper ones as they are."""
     if picture.mode[0] in "IF":
         return picture
-    if picture.mode == "P" or "transparency" in picture.info:
-        return picture.convert("RGBA")
-    if picture.mode in ("L", "LA", "RGB", "RGBA"):
+    if picture.mode in ("L", "LA", "RGB", "RGBA") and "transparency" not in picture.info:
         return picture
-    return picture.convert({"1": "L", "La": "LA", "RGBa": "RGBA"}.get(picture.mode, "RGB"))
+    if picture.mode in ("1", "La") and "transparency" not in picture.info:
+        return picture.convert({"1": "L", "La": "LA"}[picture.mode])
+    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
 
 
 def _channels(picture: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:

@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-FAKE = Path(__file__).resolve().parent.parent / "fake"
 Spawn = Callable[..., subprocess.CompletedProcess[bytes]]
-
-
-@pytest.fixture(scope="session")
-def fake() -> Path:
-    """Folder of the fake models, see make_fake_models.py there."""
-    return FAKE
-
-
-@pytest.fixture(scope="session")
-def script() -> Callable[[str], str]:
-    """Where an installed command is."""
-
-    def find(name: str) -> str:
-        found = shutil.which(name, path=str(Path(sys.executable).parent))
-        assert found is not None, f"{name} is not installed"
-        return found
-
-    return find
 
 
 @pytest.fixture

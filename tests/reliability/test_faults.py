@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ..conftest import TINY
+
 # In a namespace of its own: a disk of a few kilobytes, a folder nobody can write, a network without a cable.
 _INSIDE = """
 set -e
@@ -123,9 +125,6 @@ def test_draw_eval(on_disk, checkpoint: Path) -> None:
     assert got[0] == 1
     assert "No space left on device" in one_error(got[1])
     assert got[2:] == (["x.png"], "old")
-
-
-TINY = ("--hidden", 8, "--time-steps", 2, "--latent", 2, "--batch-size", 20, "--threads", 1)
 
 
 def test_draw_train(on_disk) -> None:

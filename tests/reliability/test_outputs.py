@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from draw_onnx.console import make_app, run_app
 from draw_onnx.errors import DrawError
 from draw_onnx.files import check_not_read
 
@@ -118,3 +121,100 @@ def test_a_pipe_is_not_waited_for(spawn, tmp_path: Path, arguments: tuple[str, .
     assert got.returncode == 1
     assert got.stderr.endswith(b" is a pipe or a device: give an ordinary file\n"), got.stderr
     assert got.stderr.count(b"\n") == 1
+
+
+STOPPED = """
+import os, signal, sys, time
+from draw_onnx.console import make_app, run_app
+from draw_onnx.files import atomic_write
+
+app = make_app()
+
+@app.command()
+def command() -> None:
+    with atomic_write("big.npz") as file:
+        file.write(b"half of it")
+        file.flush()
+        for name in sys.argv[1:]:
+            os.kill(os.getpid(), getattr(signal, name))
+            time.sleep(0.1)
+
+run_app(app, "draw-x", [])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.usefixtures("heard_signals")
+@pytest.mark.parametrize(
+    ("before", "sent", "heard"),
+    [
+        ("", ["SIGTERM"], "SIGTERM"),
+        ("", ["SIGHUP"], "SIGHUP"),
+        ("trap '' HUP;", ["SIGHUP", "SIGTERM"], "SIGTERM"),  # what is ignored, as under nohup, goes on being
+        ("trap '' HUP TERM;", ["SIGHUP", "SIGTERM"], ""),
+    ],
+)
+def test_what_a_signal_stops_leaves_no_half_file(
+    tmp_path: Path, before: str, sent: list[str], heard: str
+) -> None:
+    (tmp_path / "big.npz").write_bytes(b"old")
+    got = subprocess.run(
+        ["sh", "-c", f'{before} exec "$@"', "sh", sys.executable, "-c", STOPPED, *sent],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert got.returncode == (128 + getattr(signal, heard) if heard else 0)
+    assert got.stderr == (f"draw-x: error: stopped by {heard}\n" if heard else "")
+    assert [path.name for path in tmp_path.iterdir()] == ["big.npz"]
+    assert (tmp_path / "big.npz").read_bytes() == (b"old" if heard else b"half of it")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.usefixtures("heard_signals")
+def test_a_signal_is_not_kept_waiting_by_a_reader(tmp_path: Path) -> None:
+    """Of our output, which takes none of it."""
+    script = """
+import os, signal
+from draw_onnx.console import make_app, run_app
+app = make_app()
+@app.command()
+def command() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    print("x" * 1_000_000)
+run_app(app, "draw-x", [])
+"""
+    read, write = os.pipe()
+    try:
+        got = subprocess.run(
+            [sys.executable, "-c", script], stdout=write, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    finally:
+        os.close(read)
+        os.close(write)
+    assert (got.returncode, got.stderr) == (143, b"draw-x: error: stopped by SIGTERM\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.usefixtures("heard_signals")
+def test_handlers_are_lent(capsys: pytest.CaptureFixture[str]) -> None:
+    """A program that runs a command in its own process has its handlers, and gets the others back as they were."""
+    app, heard = make_app(), []
+
+    @app.command()
+    def command() -> None:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGHUP)
+
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        with pytest.raises(SystemExit) as stop:
+            run_app(app, "draw-x", [])
+        assert (stop.value.code, heard) == (129, [signal.SIGTERM])
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capsys.readouterr().err == "draw-x: error: stopped by SIGHUP\n"

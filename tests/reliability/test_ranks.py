@@ -33,19 +33,30 @@ def test_who_is_whose_child(monkeypatch: pytest.MonkeyPatch) -> None:
         this_rank(3)
 
 
+# The variables, named as arguments, are as they were: for what a program that imports this starts.
+LEFT_OVER = """
+import os, sys
+before = dict(os.environ)
+import draw_onnx.train.launch
+from draw_onnx.train.ranks import Rank, this_rank
+assert this_rank(1) == Rank()
+assert dict(os.environ) == before
+from draw_onnx.train.machine import launch_fabric, make_fabric
+from draw_onnx.train.settings import Hardware
+fabric = make_fabric(Hardware("cpu"), Rank())
+launch_fabric(fabric)
+assert (fabric.world_size, fabric.global_rank, fabric.device.type) == (1, 0, "cpu")
+assert {name: os.environ[name] for name in sys.argv[1:]} == {name: before[name] for name in sys.argv[1:]}
+"""
+
+
 @pytest.mark.parametrize("value", ["", "x", "-1", "1,2"])
 def test_left_over_variables_that_are_no_numbers(value: str) -> None:
     """Fabric reads them as it is imported: a process of its own."""
     names = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK", "WORLD_SIZE", "SLURM_NTASKS")
-    program = (
-        "import draw_onnx.train.launch; from draw_onnx.train.ranks import *; assert this_rank(1) == Rank()"
-    )
-    program += (
-        "\nfrom draw_onnx.train.machine import *; assert make_fabric(Hardware('cpu'), Rank()).world_size == 1"
-    )
-    environment = {**os.environ, **dict.fromkeys(names, value)}
-    environment |= {"LT_CLI_USED": "1", "LT_DEVICES": "3", "LT_ACCELERATOR": "tpu", "LT_PRECISION": "16"}
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    left = {**dict.fromkeys(names, value), "LT_CLI_USED": "1", "LT_DEVICES": "3"}
+    left |= {"LT_ACCELERATOR": "tpu", "LT_PRECISION": "16"}
+    subprocess.run([sys.executable, "-c", LEFT_OVER, *left], env={**os.environ, **left}, check=True)
 
 
 @pytest.mark.parametrize(

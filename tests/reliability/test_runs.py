@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +23,17 @@ from draw_onnx.train import cli, launch
 from draw_onnx.train.interrupt import Interrupt
 from draw_onnx.train.run_lock import RunLock
 
-TINY = ("--hidden", "8", "--time-steps", "2", "--latent", "2", "--batch-size", "20", "--threads", "1")
+from ..conftest import TINY, Command
+
 SHORT = ("--iterations", "6", "--save-every", "2", *TINY)
 ENDLESS = ("--iterations", "1000000", "--save-every", "5", *TINY)
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 
 
 @pytest.fixture
-def train(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str]]:
-    """draw-train in this process: (exit code, stderr)."""
-
-    def run(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["draw-train", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        return int(stop.value.code or 0), capsys.readouterr().err
-
-    return run
+def train(command: Command) -> Command:
+    """(*arguments) -> what draw-train answers, in this process."""
+    return partial(command, cli.main)
 
 
 def test_left_over_variables_change_nothing(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,14 +42,14 @@ def test_left_over_variables_change_nothing(train, tmp_path: Path, monkeypatch: 
     left |= {"SLURM_NTASKS_PER_NODE": "8", "SLURM_JOB_NAME": "train", "OMPI_COMM_WORLD_RANK": "1"}
     for name, value in (left | {"LOCAL_RANK": "0", "WORLD_SIZE": "4", "NODE_RANK": "1"}).items():
         monkeypatch.setenv(name, value)
-    code, error = train("--out", tmp_path / "run", *SHORT)
+    code, _, error = train("--out", tmp_path / "run", *SHORT)
     assert code == 0, error
     before = (tmp_path / "run" / "last.ckpt").read_bytes()
     for rank in ("0", "1"):
         monkeypatch.setenv("LOCAL_RANK", rank)
         monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
         monkeypatch.setenv("WORLD_SIZE", "1")
-        code, error = train("--out", tmp_path / "run", *SHORT)
+        code, _, error = train("--out", tmp_path / "run", *SHORT)
         assert (code, error.count("\n")) == (1, 1)
         assert "already holds a run" in error
     assert (tmp_path / "run" / "last.ckpt").read_bytes() == before
@@ -70,15 +62,21 @@ def test_a_run_whose_best_weights_are_gone(train, tmp_path: Path) -> None:
     figure = (folder / "test.txt").read_text()
     for name in ("best.ckpt", "best.safetensors", "test.txt"):
         (folder / name).unlink()
-    code, error = train("--resume", "--preset", "mnist", "--out", folder)
+    code, _, error = train("--resume", "--preset", "mnist", "--out", folder)
     assert (code, error.splitlines()[-1].endswith("is a run of digits")) == (1, True)
-    code, error = train("--resume", "--out", folder)
+    code, _, error = train("--resume", "--out", folder)
     assert code == 0, error
     assert (folder / "test.txt").read_text() == figure
     (folder / "best.ckpt").unlink()
-    code, error = train("--resume", "--out", folder, "--iterations", 8)
+    code, _, error = train("--resume", "--out", folder, "--iterations", 8)
     assert code == 0, error
     assert load_checkpoint(folder / "best.ckpt").iteration == 8
+    figure = (folder / "test.txt").read_text()
+    (folder / "best.ckpt").unlink()  # and of a finished run, whose test figure is there
+    code, _, error = train("--resume", "--out", folder)
+    assert code == 0, error
+    assert load_checkpoint(folder / "best.ckpt").iteration == 8
+    assert (folder / "test.txt").read_text() == figure
 
 
 def test_damaged_training_states_are_one_line(train, tmp_path: Path) -> None:
@@ -96,7 +94,7 @@ def test_damaged_training_states_are_one_line(train, tmp_path: Path) -> None:
     ):
         whole.training = {**state, **change}
         save_checkpoint(folder / "last.ckpt", whole)
-        code, error = train("--resume", "--out", folder, "--iterations", 9)
+        code, _, error = train("--resume", "--out", folder, "--iterations", 9)
         last = error.splitlines()[-1]
         assert (code, f"{folder / 'last.ckpt'}: its training state is damaged: " in last) == (1, True), error
 
@@ -111,12 +109,12 @@ def test_a_folder_in_use(train, tmp_path: Path) -> None:
         lock.take()
         lock.take()
         assert [part.name for part in folder.glob(".*.part")] == [".draw.onnx.0123abcd.part"]
-        code, error = train("--resume", "--out", folder, "--iterations", 9)
+        code, _, error = train("--resume", "--out", folder, "--iterations", 9)
         assert (code, error.count("\n")) == (1, 1)
         assert f"in use by another draw-train (process {os.getpid()} on " in error
     kept = [path for path in before if path.suffix != ".part" and path.name != ".lock"]
     assert all(path.read_bytes() == before[path] for path in kept)
-    code, error = train("--resume", "--out", folder, "--iterations", 9)
+    code, _, error = train("--resume", "--out", folder, "--iterations", 9)
     assert code == 0, error
 
 
@@ -137,7 +135,7 @@ def test_a_new_folder_in_use(train, tmp_path: Path) -> None:
     """Of two that start at once the second finds the first one's lock, before there is a checkpoint."""
     with RunLock(tmp_path / "run") as lock:
         lock.take()
-        code, error = train("--out", tmp_path / "run", *SHORT)
+        code, _, error = train("--out", tmp_path / "run", *SHORT)
     assert code == 1
     assert "in use by another" in error
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
@@ -176,7 +174,7 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
 
 
 def test_shares_that_differ_are_refused(train, tmp_path: Path) -> None:
-    code, error = train("--out", tmp_path / "run", "--devices", 3, *SHORT)
+    code, _, error = train("--out", tmp_path / "run", "--devices", 3, *SHORT)
     assert (code, error.count("\n")) == (1, 1)
     assert "a batch of 20 does not divide among 3 devices" in error
     assert not (tmp_path / "run").exists()
@@ -185,11 +183,11 @@ def test_shares_that_differ_are_refused(train, tmp_path: Path) -> None:
 def test_resuming_with_another_batch_size_names_the_way(train, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert train("--out", folder, *SHORT)[0] == 0
-    code, error = train("--resume", "--out", folder, "--batch-size", 10)
+    code, _, error = train("--resume", "--out", folder, "--batch-size", 10)
     assert (code, error.count("\n")) == (1, 1)
     assert "--batch-size" in error
     assert f"--init-from {folder / 'last.ckpt'}" in error
-    code, error = train(
+    code, _, error = train(
         "--init-from", folder / "last.ckpt", "--out", tmp_path / "new", "--batch-size", 10, "--iterations", 2
     )
     assert code == 0, error
@@ -200,10 +198,10 @@ def test_killed_before_the_test_figure(train, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert train("--out", folder, *SHORT)[0] == 0
     figure, last = (folder / "test.txt").read_text(), (folder / "last.ckpt").read_bytes()
-    code, error = train("--resume", "--out", folder)
+    code, _, error = train("--resume", "--out", folder)
     assert (code, "already reached iteration 6 of 6" in error) == (1, True)
     (folder / "test.txt").unlink()
-    code, error = train("--resume", "--out", folder)
+    code, _, error = train("--resume", "--out", folder)
     assert code == 0, error
     assert (folder / "test.txt").read_text() == figure
     assert (folder / "last.ckpt").read_bytes() == last
@@ -222,7 +220,7 @@ def test_a_test_figure_says_that_everything_is_written(
         patched.setattr(launch, "save_weights", full)
         assert train("--out", folder, *SHORT)[0] == 1
     assert not (folder / "test.txt").exists()
-    code, error = train("--resume", "--out", folder)
+    code, _, error = train("--resume", "--out", folder)
     assert code == 0, error
     figures = [
         load_checkpoint(folder / name).metrics["test_bound"] for name in ("best.ckpt", "best.safetensors")
@@ -239,18 +237,18 @@ def test_other_data_than_the_run_began_with(train, tmp_path: Path) -> None:
         Image.fromarray(np.full((4, 5), 8 * k, np.uint8)).save(pictures / f"{k:02}.png")
     sizes = ("--image-size", 4, 5, "--channels", 1, "--read-size", 2, "--write-size", 2)
     images = ("--preset", "images", "--image-dir", pictures, *sizes)
-    code, error = train("--out", tmp_path / "run", *images, *SHORT)
+    code, _, error = train("--out", tmp_path / "run", *images, *SHORT)
     assert code == 0, error
     resume = ("--resume", "--out", tmp_path / "run", "--iterations")
-    _, error = train(*resume, 8)
+    error = train(*resume, 8).err
     assert "not quite those" not in error
     for k in range(30):
         Image.fromarray(np.full((4, 5), 8 * k + 1, np.uint8)).save(pictures / f"{k:02}.png")
-    code, error = train(*resume, 10)
+    code, _, error = train(*resume, 10)
     assert code == 0
     assert "the training pictures are not quite those that this run began with" in error
     (pictures / "00.png").unlink()
-    code, error = train(*resume, 12)
+    code, _, error = train(*resume, 12)
     assert code == 1
     assert "error: this run has trained on 28 pictures, and now there are 27" in error.splitlines()[-1]
 

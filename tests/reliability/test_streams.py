@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
 from draw_onnx.console import make_app, run_app
@@ -114,6 +116,64 @@ def test_names_that_are_not_utf8(spawn, fake: Path, tmp_path: Path) -> None:
 def test_what_a_terminal_is_not_sent() -> None:
     assert printable("97 % of 1×28 µ 絵 é") == "97 % of 1×28 µ 絵 é"
     assert printable("a\udce9\x1b[2J\n\x00\u202e") == r"a\udce9\x1b[2J\n\x00\u202e"
+
+
+@pytest.mark.parametrize("columns", [80, 90, 100, 120])
+def test_help_breaks_its_lines_where_the_terminal_ends(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """And not where the source does too; examples keep theirs."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    sentence = (
+        "Every word of it is said in turn, and no line ends before there is no more room for the next one. "
+    )
+    app = make_app()
+
+    @app.command()
+    def command() -> None:
+        pass
+
+    command.__doc__ = f"""Do it.
+
+    {sentence.replace("room ", "room" + chr(10) + "    ") * 3}
+
+        draw-x --one \\
+            --two
+    """
+    with pytest.raises(SystemExit):
+        run_app(app, "draw-x", ["--help"])
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    begin = next(k for k, line in enumerate(lines) if line.startswith("Every"))
+    text = lines[begin : lines.index("", begin)]
+    assert " ".join(text) == (sentence * 3).strip()
+    for line, following in itertools.pairwise(text):
+        assert len(line) + 1 + len(following.split()[0]) > columns - 2
+    assert "--two" in lines
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (typer.BadParameter("nothing to write: give --gif FILE."), "nothing to write: give --gif FILE."),
+        (typer.BadParameter("no.", param_hint="--gif"), "Invalid value for --gif: no."),
+    ],
+)
+def test_a_sentence_of_ours_is_said_as_it_is(
+    capsys: pytest.CaptureFixture[str], error: Exception, said: str
+) -> None:
+    app = make_app()
+
+    @app.command()
+    def command(number: int = 0) -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as stop:
+        run_app(app, "draw-x", [])
+    assert (stop.value.code, capsys.readouterr().err) == (2, f"draw-x: error: {said} Try 'draw-x --help'.\n")
+    with pytest.raises(SystemExit) as stop:
+        run_app(app, "draw-x", ["--number", "one"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("draw-x: error: Invalid value for '--number': ")
 
 
 @pytest.mark.parametrize("chained", [False, True])

@@ -13,8 +13,6 @@ import numpy as np
 import onnxruntime
 import pytest
 
-FAKE = Path(__file__).resolve().parent.parent / "fake"
-
 
 def run(command: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     script = Path(sys.executable).parent / command
@@ -37,8 +35,8 @@ def test_the_trap_is_there() -> None:
     assert "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
-def test_auto_falls_back_and_says_why(tmp_path: Path) -> None:
-    result = run("draw-gen", "--onnx", FAKE / "decoder.onnx", "-n", 3, "--npz", "a.npz", cwd=tmp_path)
+def test_auto_falls_back_and_says_why(fake: Path, tmp_path: Path) -> None:
+    result = run("draw-gen", "--onnx", fake / "decoder.onnx", "-n", 3, "--npz", "a.npz", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "CPU" in result.stderr
     assert "CUDA" in result.stderr
@@ -46,9 +44,9 @@ def test_auto_falls_back_and_says_why(tmp_path: Path) -> None:
         assert numbers["images"].shape[0] == 3
 
 
-def test_cuda_fails_with_the_reason(tmp_path: Path) -> None:
+def test_cuda_fails_with_the_reason(fake: Path, tmp_path: Path) -> None:
     result = run(
-        "draw-gen", "--onnx", FAKE / "decoder.onnx", "--npz", "a.npz", "--provider", "cuda", cwd=tmp_path
+        "draw-gen", "--onnx", fake / "decoder.onnx", "--npz", "a.npz", "--provider", "cuda", cwd=tmp_path
     )
     assert result.returncode == 1
     assert result.stderr.startswith("draw-gen: error: ")

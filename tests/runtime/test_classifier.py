@@ -1,30 +1,21 @@
-"""Classifier and draw-classify on the fake models."""
+"""Classifier on the fake models."""
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import io
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from draw_onnx import Classifier
 from draw_onnx.errors import DrawError
-from draw_onnx.runtime.confusion import Confusion
-from draw_onnx.runtime.error_rate import ErrorRate
+from draw_onnx.runtime.pictures.reading import check_images
+
+from .conftest import SCENES
 
 RNG = np.random.default_rng(3)
-SCENES = RNG.integers(0, 256, (11, 20, 24), dtype=np.uint8)
-
-
-@pytest.fixture(scope="module")
-def classifier(fake: Path) -> Classifier:
-    return Classifier(fake / "classifier.onnx", "cpu", threads=2)
 
 
 def test_shapes_and_identities(classifier: Classifier) -> None:
@@ -69,315 +60,45 @@ def test_colour(fake: Path) -> None:
         model(SCENES)
 
 
-@pytest.fixture
-def scenes(tmp_path: Path) -> list[Path]:
-    paths = [tmp_path / f"scene{k}.png" for k in range(3)]
-    for path, scene in zip(paths, SCENES, strict=False):
-        Image.fromarray(scene).save(path)
-    return paths
-
-
-def test_table_json_and_csv_agree_with_the_api(
-    run, fake: Path, classifier: Classifier, scenes: list[Path], tmp_path: Path
-) -> None:
-    expected = classifier(SCENES[:3])
-    base = ("classify", "--onnx", fake / "classifier.onnx", *scenes)
-    table = run(*base)
-    assert table.code == 0, table.err
-    assert "3 pictures in" in table.err
-    lines = table.out.splitlines()
-    assert len(lines) == 4
-    for line, path, answer in zip(lines[1:], scenes, expected.answers, strict=True):
-        assert line.startswith(str(path))
-        assert line.split()[1] == answer
-    rows = json.loads(run(*base, "--json").out)
-    np.testing.assert_allclose(
-        [list(r["probabilities"].values()) for r in rows], expected.probabilities, atol=1e-7
-    )
-    assert [r["answer"] for r in rows] == expected.answers
-    assert [r["picture"] for r in rows] == list(map(str, scenes))
-    parsed = list(csv.DictReader(io.StringIO(run(*base, "--csv", "--batch", 2).out)))
-    assert [r["answer"] for r in parsed] == expected.answers
-    np.testing.assert_allclose(
-        [float(r["p_circle"]) for r in parsed], expected.probabilities[:, 0], atol=1e-6
-    )
-
-
-def test_gif_of_glimpses(run, fake: Path, scenes: list[Path], tmp_path: Path) -> None:
-    got = run("classify", "--onnx", fake / "classifier.onnx", *scenes, "--gif", tmp_path / "x.gif")
-    assert got.code == 0, got.err
-    with Image.open(tmp_path / "x.gif") as picture:
-        assert getattr(picture, "n_frames", 1) == 3 + 1
-    got = run("classify", "--onnx", fake / "classifier-lean.onnx", *scenes, "--gif", tmp_path / "y.gif")
-    assert got.code == 1
-    assert "--outputs steps" in got.err
-    assert not (tmp_path / "y.gif").exists()
-
-
-def test_a_folder_with_a_bad_file_goes_on_without_it(
-    run, fake: Path, scenes: list[Path], tmp_path: Path
-) -> None:
-    (tmp_path / "scene1.png").write_text("no picture")
-    got = run("classify", "--onnx", fake / "classifier.onnx", tmp_path, "--csv")
-    assert got.code == 0
-    assert "skipped: " in got.err
-    assert [line.split(",")[0] for line in got.out.splitlines()[1:]] == [str(scenes[0]), str(scenes[2])]
-    got = run("classify", "--onnx", fake / "classifier.onnx", *scenes)
-    assert got.code == 1  # named by the user: an error
-    assert "scene1.png is no picture" in got.err
-    assert got.out == ""
-
-
-def test_error_rate_of_an_npz(run, fake: Path, classifier: Classifier, tmp_path: Path) -> None:
-    truth = classifier(SCENES).classes.copy()
-    truth[:2] = (truth[:2] + 1) % 3  # two wrong answers of eleven
-    rate = ErrorRate(11, 2)
-    for labels in (truth, np.array(["circle", "cross", "line"])[truth]):
-        np.savez(tmp_path / "x.npz", images=SCENES, labels=labels)
-        got = run("classify", "--onnx", fake / "classifier.onnx", tmp_path / "x.npz", "--batch", 3)
-        assert got.code == 0, got.err
-        first, *table = got.out.splitlines()
-        assert first == str(rate)
-        assert table == Confusion.of(classifier.metadata.labels, truth, classifier(SCENES).classes).lines()
-    figures = json.loads(
-        run("classify", "--onnx", fake / "classifier.onnx", tmp_path / "x.npz", "--json").out
-    )
-    matrix = figures.pop("confusion")
-    assert [sum(row) for row in matrix] == np.bincount(truth, minlength=3).tolist()
-    assert sum(matrix[k][k] for k in range(3)) == 9
-    assert figures.pop("labels") == ["circle", "cross", "line"]
-    assert figures == {"images": 11, "errors": 2, "error_rate": 2 / 11, "interval": list(rate.interval)}
-
-
-def test_an_npz_without_labels_lists_answers(run, fake: Path, classifier: Classifier, tmp_path: Path) -> None:
-    np.savez_compressed(tmp_path / "x.npz", images=SCENES[:, :, :, None] / 255.0)  # channels last, floats
-    got = run("classify", "--onnx", fake / "classifier.onnx", tmp_path / "x.npz", "--csv")
-    assert [line.split(",")[1] for line in got.out.splitlines()[1:]] == classifier(SCENES).answers
-
-
-def test_usage(run, fake: Path, scenes: list[Path], tmp_path: Path) -> None:
-    base = ("classify", "--onnx", fake / "classifier.onnx")
-    assert run(*base).code == 2
-    assert run(*base, *scenes, "--json", "--csv").code == 2
-    assert run(*base, tmp_path / "nothing.png").code == 1
-    got = run("classify", "--onnx", fake / "decoder.onnx", *scenes)
-    assert got.code == 1
-    assert "use draw-gen" in got.err
-    np.savez(tmp_path / "x.npz", images=SCENES)
-    assert "only argument" in run(*base, tmp_path / "x.npz", scenes[0]).err
+def test_a_stream_takes_what_the_call_takes(classifier: Classifier) -> None:
+    """Bytes are divided by 255, and lists are arrays."""
+    expected = classifier(SCENES).logits
+    bytes_, floats = [SCENES[:4], SCENES[4:]], SCENES / 255
+    for batches in (bytes_, [floats[:4, None], floats[4:]], [floats[:4].tolist(), floats[4:].tolist()]):
+        parts = list(classifier.stream(batches, steps=False))
+        assert [len(part) for part in parts] == [4, 7]
+        assert np.array_equal(np.concatenate([part.logits for part in parts]), expected)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("batch", "words"),
     [
-        (["--confusion", "x.png"], "--confusion needs known classes"),
-        (["--gif", "x.gif", "--scale", "64"], "too much for a GIF"),
-        (["--scale", "4"], "--scale is for --gif"),
-        (["--json", "--fps", "4"], "--fps is for --gif"),
+        (np.full((2, 20, 24), 2.0), "from 0 to 1"),
+        (np.full((2, 20, 24), np.nan, np.float32), "from 0 to 1"),
+        (np.full((2, 20, 24), 1e39), "from 0 to 1"),
+        (SCENES[:, :0], r"shape \[n, 1, 20, 24\], not \[11, 0, 24\]"),
+        (SCENES[:0], r"shape \[n, 1, 20, 24\], not \[0, 1, 20, 24\]"),
+        ([[1, 2], [3]], "one array"),
+        (SCENES.astype(str), "must be numbers"),
     ],
 )
-def test_what_cannot_be_written_is_said_before_the_work(
-    run, fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+def test_a_stream_refuses_what_the_call_refuses(
+    classifier: Classifier, batch: Any, words: str, recwarn: pytest.WarningsRecorder
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    for k in range(16):
-        Image.fromarray(SCENES[k % len(SCENES)]).save(tmp_path / f"{k}.png")
-    got = run("classify", "--onnx", fake / "classifier.onnx", tmp_path, *arguments)
-    assert got.code in (1, 2)
-    assert words in got.err
-    assert "pictures in" not in got.err
-    assert not list(tmp_path.glob("x.*"))
+    with pytest.raises(DrawError, match=words):
+        classifier(batch)
+    parts = classifier.stream([SCENES, batch])
+    assert len(next(parts)) == len(SCENES)  # what came before it is answered
+    with pytest.raises(DrawError, match=words):
+        next(parts)
+    assert not recwarn.list
 
 
-def test_labels_that_command_a_terminal_are_shown_escaped(
-    run, fake: Path, scenes: list[Path], tmp_path: Path, with_metadata
-) -> None:
-    labels = ",".join(f"\x1b[31m{k}" for k in range(3))
-    path = tmp_path / "x.onnx"
-    path.write_bytes(with_metadata((fake / "classifier.onnx").read_bytes(), {"labels": labels}))
-    got = run("classify", "--onnx", path, *scenes)
-    assert got.code == 0, got.err
-    assert "\x1b" not in got.out
-    assert "\\x1b[31m" in got.out
-
-
-def test_a_label_of_two_lines(run, fake: Path, scenes: list[Path], tmp_path: Path, with_metadata) -> None:
-    path = tmp_path / "x.onnx"
-    path.write_bytes(
-        with_metadata((fake / "classifier.onnx").read_bytes(), {"labels": "cir\ncle,line,cross"})
-    )
-    folder = tmp_path / "classes" / "line"
-    folder.mkdir(parents=True)
-    scenes[0].rename(folder / "a.png")
-    for arguments in (
-        [*scenes[1:], "--gif", tmp_path / "x.gif"],
-        [folder.parent, "--confusion", tmp_path / "x.png"],
-    ):
-        got = run("classify", "--onnx", path, *arguments)
-        assert (got.code, arguments[-1].exists()) == (0, True), got.err
-
-
-def test_of_two_equal_classes_all_name_the_first(
-    run, fake: Path, scenes: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    call = Classifier.stream
-
-    def even(self, batches, steps=True):
-        for got in call(self, batches, steps):
-            yield dataclasses.replace(got, probabilities=np.full_like(got.probabilities, 1 / 3))
-
-    monkeypatch.setattr(Classifier, "stream", even)
-    table, rows = (
-        run("classify", "--onnx", fake / "classifier.onnx", scenes[0], *option)
-        for option in ((), ("--json",))
-    )
-    first = json.loads(rows.out)[0]["answer"]
-    assert table.out.splitlines()[1].split()[1] == first
-
-
-# --- pictures of ink: classifier-figures.onnx reads figures of 12 pixels
-
-
-@pytest.fixture
-def letters(tmp_path: Path) -> list[Path]:
-    """The same figure in four ways, and a blank sheet."""
-    ink = np.zeros((200, 150), np.uint8)
-    ink[40:160, 60:75] = ink[40:55, 60:110] = ink[95:110, 60:100] = 255
-    small = np.zeros((20, 24), np.uint8)
-    small[4:16, 6:8] = small[4:6, 6:11] = small[9:11, 6:10] = 255
-    pictures = {
-        "0-input.png": small,
-        "1-paper.png": 255 - small,
-        "2-large.png": 250 - ink // 5 * 4,
-        "3-clear.png": np.dstack([np.zeros((*ink.shape, 3), np.uint8), ink]),
-        "4-blank.png": np.full((60, 60), 255, np.uint8),
-    }
-    for name, picture in pictures.items():
-        Image.fromarray(picture).save(tmp_path / name)
-    return [tmp_path / name for name in pictures]
-
-
-def test_what_was_done_is_printed(run, fake: Path, letters: list[Path]) -> None:
-    base = ("classify", "--onnx", fake / "classifier-figures.onnx", *letters)
-    table = run(*base)
-    assert table.code == 0, table.err
-    assert table.out.splitlines()[0].endswith("prepared")
-    for line, end in zip(
-        table.out.splitlines()[1:],
-        [
-            "  as it is",
-            "  dark ink",
-            "  dark ink, cropped, scaled from 120 to 12 pixels",
-            "  ink from alpha, cropped, scaled from 120 to 12 pixels",
-            "  as it is; blank: no ink was found",
-        ],
-        strict=True,
-    ):
-        assert line.endswith(end), line
-    assert f"{letters[4]}: blank: no ink was found" in table.err.splitlines()
-    rows = json.loads(run(*base, "--json").out)
-    assert rows[2]["prepared"] == {
-        "ink": "dark",
-        "steps": ["dark ink", "cropped", "scaled from 120 to 12 pixels"],
-        "warning": None,
-    }
-    assert rows[4]["prepared"]["warning"] == "blank: no ink was found"
-    parsed = list(csv.DictReader(io.StringIO(run(*base, "--csv").out)))
-    assert parsed[1]["prepared"] == "dark ink"
-
-
-def test_prepared_pictures_are_read_alike(run, fake: Path, letters: list[Path]) -> None:
-    model = Classifier(fake / "classifier-figures.onnx", "cpu")
-    first, second, *large = (model.prepare(path).image for path in letters[:4])
-    np.testing.assert_array_equal(
-        first, np.asarray(Image.open(letters[0]), np.float32)[None] / np.float32(255)
-    )
-    np.testing.assert_array_equal(second, first)
-    for image in large:  # in the middle, where the first one is not
-        assert image[0].sum() == pytest.approx(first[0].sum(), rel=0.3)
-    with pytest.raises(DrawError, match="ink is auto, light or dark, not 'black'"):
-        model.prepare(letters[0], "black")
-
-
-def test_the_gif_shows_the_prepared_picture(run, fake: Path, letters: list[Path], tmp_path: Path) -> None:
-    base = ("classify", "--onnx", fake / "classifier-figures.onnx", "--scale", 4)
-    for path, gif in ((letters[0], "0.gif"), (letters[1], "1.gif")):
-        assert run(*base, path, "--gif", tmp_path / gif).code == 0
-    assert (tmp_path / "0.gif").read_bytes() == (tmp_path / "1.gif").read_bytes()
-
-
-def test_ink_can_be_said(run, fake: Path, letters: list[Path]) -> None:
-    base = ("classify", "--onnx", fake / "classifier-figures.onnx", letters[1], "--csv")
-    assert run(*base, "--ink", "dark").out == run(*base).out == run(*base, "--invert").out
-    assert run(*base, "--ink", "light").out != run(*base).out
-    assert run(*base, "--invert", "--ink", "dark").code == 0
-    wrong = run(*base, "--invert", "--ink", "light")
-    assert wrong.code == 2
-    assert "contradicts" in wrong.err
-    assert run(*base, "--ink", "red").code == 2
-
-
-def test_pictures_of_an_npz_are_prepared_too(run, fake: Path, letters: list[Path], tmp_path: Path) -> None:
-    page = np.asarray(Image.open(letters[2]))
-    np.savez(tmp_path / "x.npz", images=np.stack([page, page]))
-    base = ("classify", "--onnx", fake / "classifier-figures.onnx", "--csv")
-    one, two = (
-        list(csv.DictReader(io.StringIO(run(*base, path).out))) for path in (letters[2], tmp_path / "x.npz")
-    )
-    assert two[0]["p_line"] == two[1]["p_line"] == one[0]["p_line"]
-    np.savez(tmp_path / "y.npz", images=np.full((15, 30, 30), 255, np.uint8))
-    lines = run(*base, tmp_path / "y.npz").err.splitlines()
-    assert sum("blank: no ink" in line for line in lines) == 10
-    assert "picture 0: blank: no ink was found" in lines
-    assert any("and 5 more" in line for line in lines)
-
-
-def test_answers_are_left_open(run, fake: Path, classifier: Classifier, tmp_path: Path) -> None:
-    unsure = classifier(SCENES).probabilities.max(1).argsort()[:3]
-    expected = classifier(SCENES[unsure])
-    probabilities = expected.probabilities.max(1)
-    least = float(probabilities[1:].mean())
-    scenes = [tmp_path / f"{k}.png" for k in unsure]
-    for path, k in zip(scenes, unsure, strict=True):
-        Image.fromarray(SCENES[k]).save(path)
-    base = ("classify", "--onnx", fake / "classifier.onnx", *scenes, "--min-confidence", least)
-    is_open = probabilities < least
-    assert is_open.sum() == 2
-    rows = json.loads(run(*base, "--json").out)
-    assert [row["open"] for row in rows] == is_open.tolist()
-    assert [row["answer"] for row in rows] == [
-        None if o else a for o, a in zip(is_open, expected.answers, strict=True)
-    ]
-    assert [row["likeliest"] for row in rows] == expected.answers
-    parsed = list(csv.DictReader(io.StringIO(run(*base, "--csv").out)))
-    assert [row["open"] for row in parsed] == [str(bool(o)).lower() for o in is_open]
-    assert [row["answer"] for row in parsed] == [
-        "" if o else a for o, a in zip(is_open, expected.answers, strict=True)
-    ]
-    lines = run(*base).out.splitlines()[1:]
-    assert [line.split()[1] for line in lines] == [
-        "open" if o else a for o, a in zip(is_open, expected.answers, strict=True)
-    ]
-    np.savez(tmp_path / "x.npz", images=SCENES[unsure], labels=expected.classes)
-    base = (
-        "classify",
-        "--onnx",
-        fake / "classifier.onnx",
-        tmp_path / "x.npz",
-        "--min-confidence",
-        least,
-    )
-    figures = json.loads(run(*base, "--json").out)
-    assert np.sum(figures.pop("confusion")) == 1
-    del figures["labels"]
-    assert figures == {
-        "images": 1,
-        "errors": 0,
-        "error_rate": 0.0,
-        "interval": list(ErrorRate(1, 0).interval),
-        "open": 2,
-    }
-    assert run(*base).out.splitlines()[1] == "2 of 3 left open"
-    assert run(*base[:-1], 1).out == "3 of 3 left open\n"
-    assert json.loads(run(*base[:-1], 1, "--json").out)["error_rate"] is None
-    assert run(*base[:-1], 1.5).code == 2
+def test_the_callers_pictures_are_only_read(classifier: Classifier) -> None:
+    images = np.ascontiguousarray(SCENES[:, None] / np.float32(255))
+    before = images.copy()
+    images.flags.writeable = False
+    classifier(images, batch=4)
+    assert len(list(classifier.stream([images]))) == 1
+    assert np.array_equal(images, before)
+    assert np.shares_memory(check_images(images, (1, 20, 24)), images)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,26 +11,24 @@ from draw_onnx.errors import DrawError
 from draw_onnx.runtime import onnx_file
 from draw_onnx.runtime.onnx_file import parse
 
-Message = Callable[[int, bytes], bytes]
+from ..onnx_bytes import proto, with_graph_field
 
 
-def with_attribute(
-    fake: Path, with_graph_field: Callable[[bytes, bytes], bytes], proto: Message, content: bytes
-) -> bytes:
+def with_attribute(fake: Path, content: bytes) -> bytes:
     node = proto(2, b"out") + proto(4, b"Transpose") + proto(5, proto(1, b"perm") + content)
     return with_graph_field((fake / "decoder.onnx").read_bytes(), proto(1, node))
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_numbers_that_are_looked_at(fake: Path, with_graph_field, proto: Message, packed: bool) -> None:
+def test_numbers_that_are_looked_at(fake: Path, packed: bool) -> None:
     for perm in ((1, 0, 2), tuple(range(15))):
         content = proto(8, bytes(perm)) if packed else b"".join(bytes([8 << 3, n]) for n in perm)
-        declared = parse(with_attribute(fake, with_graph_field, proto, content))
+        declared = parse(with_attribute(fake, content))
         assert declared.transposes["out"].attributes == {"perm": perm}
 
 
-def test_a_long_list_is_not_kept(fake: Path, with_graph_field, proto: Message) -> None:
-    data = with_attribute(fake, with_graph_field, proto, proto(8, bytes(1_000_000)))
+def test_a_long_list_is_not_kept(fake: Path) -> None:
+    data = with_attribute(fake, proto(8, bytes(1_000_000)))
     shape = with_graph_field(data, proto(5, proto(1, bytes(1_000_000)) + proto(8, b"long")))
     tracemalloc.start()
     try:
@@ -43,14 +40,12 @@ def test_a_long_list_is_not_kept(fake: Path, with_graph_field, proto: Message) -
     assert len(declared.shapes["long"] or ()) == 16
 
 
-def test_too_many_parts(
-    fake: Path, with_graph_field, proto: Message, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_parts(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever they are: numbers of a list, names of a node, nodes."""
     monkeypatch.setattr(onnx_file, "_MAX_FIELDS", 5000)
     data = (fake / "decoder.onnx").read_bytes()
     assert parse(data).fields < 1000
-    long_list = with_attribute(fake, with_graph_field, proto, b"\x40\x01" * 5000)
+    long_list = with_attribute(fake, b"\x40\x01" * 5000)
     node = proto(1, proto(1, b"") * 5000)
     for forged in (
         long_list,

@@ -18,6 +18,8 @@ from draw_onnx.errors import DrawError
 from draw_onnx.runtime import batches, providers, session
 from draw_onnx.runtime.providers import CPU, CUDA, ProviderError, create_session
 
+from ..onnx_bytes import proto, with_graph_field, with_metadata
+
 
 class FakeSession:
     def __init__(self, names: list[str]) -> None:
@@ -102,7 +104,7 @@ def test_cuda_that_cannot_be_had(
 
 
 @pytest.fixture
-def int8(fake: Path, with_metadata, with_graph_field, proto) -> bytes:
+def int8(fake: Path) -> bytes:
     """A product in eight bits by the sizes of what it takes, which is all that is looked at."""
     sizes = {b"w": (4, 3), b"scale": (3,), b"zero": (3,)}
     tensors = b"".join(proto(5, proto(1, bytes(dims)) + proto(8, name)) for name, dims in sizes.items())
@@ -179,7 +181,7 @@ def test_doctor_on_this_machine(run) -> None:
     assert got.err == ""
 
 
-def test_doctor_shows_texts_of_a_file_escaped(run, fake: Path, tmp_path: Path, with_metadata) -> None:
+def test_doctor_shows_texts_of_a_file_escaped(run, fake: Path, tmp_path: Path) -> None:
     """They can neither add lines to its report nor command the terminal."""
     author = "me\nstate           its graph is as draw-export wrote it: the digest agrees \x1b[31m"
     path = tmp_path / "x.onnx"

@@ -114,9 +114,19 @@ def test_own_noise(sampler: Sampler) -> None:
         sampler.sample_noise(own[0])
     with pytest.raises(DrawError, match="must have shape"):
         sampler.sample_noise(own[:0])
-    own[0, 0, 0] = np.nan
-    with pytest.raises(DrawError, match="NaN"):
+    for bad in (np.nan, np.inf):
+        own[0, 0, 0] = bad
+        with pytest.raises(DrawError, match="NaN or infinity"):
+            sampler.sample_noise(own)
+    assert np.isfinite(got.noise).all()  # which stays what went in
+
+
+def test_noise_beyond_float32(sampler: Sampler, recwarn: pytest.WarningsRecorder) -> None:
+    """NumPy would say it first."""
+    own = np.full((1, sampler.metadata.time_steps, sampler.metadata.latent_size), 1e39)
+    with pytest.raises(DrawError, match="NaN or infinity"):
         sampler.sample_noise(own)
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("temperature", [0, 0.7, 1, np.float32(1.25), 10])

@@ -15,6 +15,8 @@ from draw_onnx.runtime.metadata import Metadata
 from draw_onnx.runtime.noise import noise
 from draw_onnx.runtime.onnx_file import parse
 
+from ..onnx_bytes import with_metadata
+
 RNG = np.random.default_rng(4)
 
 
@@ -89,7 +91,7 @@ def test_all_outputs(run, fake: Path, tmp_path: Path, pictures: list[Path], name
     ids=["key", "older file"],
 )
 def test_binarising(
-    run, fake: Path, tmp_path: Path, pictures: list[Path], with_metadata, metadata: dict[str, str | None]
+    run, fake: Path, tmp_path: Path, pictures: list[Path], metadata: dict[str, str | None]
 ) -> None:
     """As the file says (older ones by the name of their data set), unless told otherwise; and it says so."""
     mnist = tmp_path / "mnist.onnx"
@@ -111,7 +113,7 @@ def test_binarising(
     assert np.array_equal(images("--onnx", fake / "scorer.onnx", "--binarise")[0], binary)
 
 
-def test_what_the_file_says_goes_before_its_name(fake: Path, with_metadata) -> None:
+def test_what_the_file_says_goes_before_its_name(fake: Path) -> None:
     for changes, binary in (
         ({"dataset": "mnist", "binary": "false"}, False),
         ({"dataset": "svhn", "binary": "true"}, True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,12 @@ from PIL import Image
 from draw_onnx import Classifier
 from draw_onnx.runtime.pictures.reading import read_levels
 
-ROOT = Path(__file__).resolve().parents[2]
 TARGETS = {"trained": 97, "paper": 95, "large": 93, "transparent": 95, "page": 90, "photo": 88}
 
 
 @pytest.fixture
-def tool(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """tools/render_digits.py as a module."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    return importlib.import_module("render_digits")
+def tool(load_tool: Callable[[str], Any]) -> Any:
+    return load_tool("render_digits")
 
 
 @pytest.fixture

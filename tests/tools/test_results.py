@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from draw_onnx.train import cli
 from draw_onnx.train.presets import PRESETS
 from draw_onnx.train.settings import TrainSettings
 from draw_onnx.train.stages import Place, Stage
+
+from ..conftest import Command
 
 
 def test_the_page_is_what_the_records_give(results: Any) -> None:
@@ -42,27 +43,14 @@ def test_a_command_is_quoted_without_this_machines_folders(results: Any, tmp_pat
     ]
 
 
-def test_taking_in_a_run(results: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_taking_in_a_run(
+    results: Any, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Train for a moment, take the run in: figure, curve, parity and pictures are the run's."""
     run = tmp_path / "tiny"
-    sizes = (
-        "--hidden",
-        8,
-        "--time-steps",
-        2,
-        "--latent",
-        2,
-        "--iterations",
-        4,
-        "--eval-every",
-        2,
-        "--threads",
-        1,
-    )
-    monkeypatch.setattr(sys, "argv", ["draw-train", "--out", str(run), *map(str, sizes)])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert not stop.value.code
+    sizes = ("--hidden", 8, "--time-steps", 2, "--latent", 2, "--threads", 1)
+    code, _, error = command(cli.main, "--out", run, *sizes, "--iterations", 4, "--eval-every", 2)
+    assert code == 0, error
     for name, folder in (("RECORDS", "records"), ("IMAGES", "images")):
         monkeypatch.setattr(results, name, tmp_path / folder)
     results.take_in(run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,10 @@ from PIL import Image
 
 from draw_onnx.train.data.digit_struct import HouseNumber
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture
-def tool(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    return importlib.import_module("svhn_digits")
+def tool(load_tool: Callable[[str], Any]) -> Any:
+    return load_tool("svhn_digits")
 
 
 def test_squares_around_the_boxes(tool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

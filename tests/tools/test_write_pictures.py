@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from draw_onnx.runtime.pictures.walk import picture_paths
 from draw_onnx.train.data.registry import load_dataset
 
 
-def test_files_hold_the_first_pictures_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "tools"))
+def test_files_hold_the_first_pictures_in_order(
+    load_tool: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "argv", ["write_pictures.py", "digits", str(tmp_path / "out"), "-n", "12"])
-    importlib.import_module("write_pictures").main()
+    load_tool("write_pictures").main()
     paths = picture_paths([tmp_path / "out"])
     expected = load_dataset("digits", None, "cpu").evaluation("test").slice(0, 12).images.numpy()
     got = np.stack([read_picture(path, (1, 8, 8)) for path in paths])

@@ -13,16 +13,19 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
+from rich.cells import cell_len
 
 from draw_onnx.runtime.commands.answers import Answers
 from draw_onnx.runtime.commands.classify import command
 from draw_onnx.runtime.pictures.prepare import Prepared
 
+from ...onnx_bytes import with_metadata
+
 LABELS = "cir\x1b[31mcle,l\x9bi\x7fné,cross"  # a colour, C1's own way to begin one, DEL
 
 
 @pytest.fixture
-def odd(fake: Path, tmp_path: Path, with_metadata) -> tuple[Path, Path]:
+def odd(fake: Path, tmp_path: Path) -> tuple[Path, Path]:
     """A model and a picture whose names command a terminal."""
     model = tmp_path / "x.onnx"
     model.write_bytes(with_metadata((fake / "classifier.onnx").read_bytes(), {"labels": LABELS}))
@@ -89,3 +92,43 @@ def test_a_confidence_that_is_no_number(run, odd: tuple[Path, Path]) -> None:
         command(context, [odd[1]], min_confidence=float("nan"))
     got = run("classify", odd[1], "--min-confidence", "nan")
     assert (got.code, got.out) == (2, "")
+
+
+WIDE = ("絵", "e\u0301t\u0301e", "plain")  # two places for one letter, none for an accent
+
+
+def starts(line: str, *words: str) -> list[int]:
+    """Places of a terminal before each of these words."""
+    return [cell_len(line[: line.index(word)]) for word in words]
+
+
+def test_columns_of_letters_of_two_places(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["写真.png", "a.png", "dé.png"]
+    done = [Prepared(np.zeros(0, np.float32))] * 3
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.1, 0.2, 0.7]], np.float32)
+    Answers(names, probabilities, WIDE, None, done, None).print_table()
+    head, *rows = capsys.readouterr().out.splitlines()
+    begin = starts(head, "answer", "runner-up", "prepared")
+    for row, answer, second in zip(rows, WIDE, (WIDE[1], WIDE[0], WIDE[1]), strict=True):
+        assert starts(row, f" {answer} ", f" {second} 20.00%", " as it is") == [k - 1 for k in begin]
+    assert len({cell_len(row[: row.index("70.00%")]) for row in rows}) == 1
+
+
+def test_a_confusion_of_letters_of_two_places(capsys: pytest.CaptureFixture[str]) -> None:
+    done = [Prepared(np.zeros(0, np.float32))] * 2
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.2, 0.1, 0.7]], np.float32)
+    Answers(["0", "1"], probabilities, WIDE, np.array([1, 2]), done, None).print_table()
+    _, head, *rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 3
+    assert {cell_len(row) for row in rows} == {cell_len(head)}
+
+
+def test_scores_of_letters_of_two_places(
+    run, fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("写真.png", "a picture.png"):
+        Image.fromarray(np.zeros((7, 6), np.uint8)).save(name)
+    got = run("score", "--onnx", fake / "scorer.onnx", "写真.png", "a picture.png")
+    assert got.code == 0, got.err
+    assert len({cell_len(line) for line in got.out.splitlines()}) == 1

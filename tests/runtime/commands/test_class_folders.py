@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from draw_onnx import Classifier
 from draw_onnx.runtime.error_rate import ErrorRate
 
-SCENES = np.random.default_rng(3).integers(0, 256, (11, 20, 24), dtype=np.uint8)
-
-
-@pytest.fixture
-def classifier(fake: Path) -> Classifier:
-    return Classifier(fake / "classifier.onnx", "cpu")
+from ..conftest import SCENES
 
 
 @pytest.fixture
@@ -40,7 +34,7 @@ def test_folders_of_classes_are_scored(
     with Image.open(tmp_path / "x.png") as picture:
         assert picture.width > 100
     (classes / "line" / "0.png").write_bytes(b"damaged")
-    assert run(*base, "--json").out.startswith('{\n "images": 10,\n "errors": 0,')
+    assert run(*base, "--json").out.startswith('{\n "images": 10,\n "answered": 10,\n "errors": 0,')
     Image.fromarray(SCENES[0]).save(classes / "beside.png")
     got = run(*base)
     assert got.code == 0

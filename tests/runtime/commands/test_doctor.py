@@ -8,9 +8,11 @@ import pytest
 
 from draw_onnx.runtime.onnx_file import graph_sha256
 
+from ...onnx_bytes import with_metadata
+
 
 @pytest.fixture
-def hub(fake: Path, tmp_path: Path, with_metadata) -> Path:
+def hub(fake: Path, tmp_path: Path) -> Path:
     """A decoder and a scorer with their digests, in a folder that says what it is."""
     folder = tmp_path / "hub"
     folder.mkdir()
@@ -33,7 +35,7 @@ def test_every_graph_is_reported(run, hub: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["decoder", "scorer"])
-def test_one_that_was_changed(run, hub: Path, name: str, with_metadata) -> None:
+def test_one_that_was_changed(run, hub: Path, name: str) -> None:
     path = hub / f"{name}.onnx"
     path.write_bytes(with_metadata(path.read_bytes(), {"graph_sha256": "0" * 64}))
     got = run("doctor", "--onnx", hub)
@@ -50,7 +52,7 @@ def test_one_that_is_no_model(run, hub: Path) -> None:
     assert "scorer.onnx is not an ONNX file, or it is damaged" in got.out.splitlines()[-1]
 
 
-def test_labels_are_not_covered(run, fake: Path, tmp_path: Path, with_metadata) -> None:
+def test_labels_are_not_covered(run, fake: Path, tmp_path: Path) -> None:
     data = (fake / "classifier.onnx").read_bytes()
     path = tmp_path / "x.onnx"
     path.write_bytes(with_metadata(data, {"graph_sha256": graph_sha256(data), "labels": "line,circle,cross"}))

@@ -20,6 +20,7 @@ from draw_onnx.runtime.check_line import CheckLine
 from draw_onnx.runtime.commands import gen
 from draw_onnx.runtime.noise import noise
 from draw_onnx.runtime.pictures.drawing import grid
+from draw_onnx.streams import printable
 
 
 def test_all_outputs_at_once(run, fake: Path, tmp_path: Path) -> None:
@@ -310,3 +311,16 @@ def test_devices_are_not_replaced_by_files(run, fake: Path) -> None:
     got = run("gen", "--onnx", fake / "decoder.onnx", "--png", "/dev/null")
     assert got.code == 1
     assert "not an ordinary file" in got.err
+
+
+@pytest.mark.parametrize("more", [[], ["--interpolate", 1, 2, "--frames", 2]])
+def test_a_name_goes_into_a_pipe_as_it_is(
+    run, fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[object]
+) -> None:
+    """`open "$(draw-gen …)"`; a terminal is sent nothing that it might take for a command."""
+    path = tmp_path / "a\u3000\x1b[31m.gif"
+    for terminal in (False, True):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda answer=terminal: answer, raising=False)
+        got = run("gen", "--onnx", fake / "decoder.onnx", "-n", 2, "--gif", path, *more)
+        assert got.code == 0, got.err
+        assert got.out == f"{printable(str(path)) if terminal else path}\n"

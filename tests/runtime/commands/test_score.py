@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from draw_onnx import Scorer
+from draw_onnx.errors import DrawError
 from draw_onnx.runtime.commands import score
 from draw_onnx.runtime.pictures import prepare
 
@@ -92,3 +93,17 @@ def test_a_stream_is_numbered(fake: Path) -> None:
     assert [len(part) for part in parts] == [2, 4, 1]
     np.testing.assert_array_equal(np.concatenate([part.bound for part in parts]), whole.bound)
     assert parts[0].canvases is None
+
+
+def test_a_stream_checks_what_it_is_given(fake: Path) -> None:
+    """Bytes are divided by 255, as the call does, and count as pictures whatever shape they come in."""
+    scorer = Scorer(fake / "scorer.onnx", "cpu", threads=2)
+    _, height, width = scorer.metadata.image_shape
+    images = RNG.integers(0, 256, (6, height, width), dtype=np.uint8)
+    parts = scorer.stream([images[:2], images[2:, None]], 2, 5, steps=False)
+    got = np.concatenate([part.bound for part in parts])
+    np.testing.assert_array_equal(got, scorer(images, seed=2, start=5).bound)
+    parts = scorer.stream([images / 255, images.astype(np.float32)])
+    assert len(next(parts)) == 6
+    with pytest.raises(DrawError, match="from 0 to 1"):
+        next(parts)

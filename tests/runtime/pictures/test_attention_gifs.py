@@ -12,14 +12,7 @@ from draw_onnx.runtime.pictures.attention_gifs import write_glimpse_gif, write_s
 from draw_onnx.runtime.pictures.captions import captioned
 from draw_onnx.runtime.pictures.drawing import READ_COLOUR, WRITE_COLOUR
 
-
-def frames_of(path: Path) -> list[np.ndarray]:
-    with Image.open(path) as picture:
-        frames = []
-        for index in range(getattr(picture, "n_frames", 1)):
-            picture.seek(index)
-            frames.append(np.asarray(picture.convert("RGB")))
-        return frames
+from .picture_files import frames_of
 
 
 def where(frame: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
@@ -33,7 +26,7 @@ def test_the_window_is_on_the_picture_and_the_glimpse_beside_it(tmp_path: Path) 
     glimpses = np.full((1, 2, 1, 4, 4), 2.0, np.float32)
     windows = np.array([[[6, 6, 1, 0.1, 4], [18, 14, 1, 0.1, 4]]], np.float32)
     write_glimpse_gif(tmp_path / "x.gif", images, glimpses, windows, ["seven"], scale=4)
-    frames = frames_of(tmp_path / "x.gif")
+    frames, _ = frames_of(tmp_path / "x.gif")
     assert len(frames) == 3
     half = frames[0].shape[1] / 2
     for frame in frames:
@@ -50,7 +43,7 @@ def test_reading_is_blue_on_the_left_and_writing_red_on_the_right(tmp_path: Path
     canvases = np.zeros((2, 3, 3, 7, 6), np.float32)
     windows = np.broadcast_to(np.array([3, 4, 1, 0.1, 1], np.float32), (2, 3, 5))
     write_score_gif(tmp_path / "x.gif", images, canvases, windows, windows, 2, 3, [1.0, 2.0], scale=10)
-    frames = frames_of(tmp_path / "x.gif")
+    frames, _ = frames_of(tmp_path / "x.gif")
     assert len(frames) == 4
     for frame in frames[:3]:
         assert where(frame, READ_COLOUR).min() < where(frame, WRITE_COLOUR).min()
@@ -58,7 +51,7 @@ def test_reading_is_blue_on_the_left_and_writing_red_on_the_right(tmp_path: Path
     assert not len(where(frames[3], READ_COLOUR))
     assert not len(where(frames[3], WRITE_COLOUR))
     write_score_gif(tmp_path / "y.gif", images, canvases, None, None, 0, 0, [1.0, 2.0])
-    assert len(frames_of(tmp_path / "y.gif")) == 4
+    assert len(frames_of(tmp_path / "y.gif")[0]) == 4
 
 
 def shortened(text: str, width: int) -> str:

@@ -14,17 +14,13 @@ from PIL import Image
 from draw_onnx.runtime.pictures.cover import cover
 from draw_onnx.runtime.pictures.reading import open_picture, read_picture
 
+from .picture_files import save
+
 RNG = np.random.default_rng(0)
 
 
-def save(path: Path, array: np.ndarray, mode: str | None = None, **options: Any) -> Path:
-    picture = Image.fromarray(array)
-    (picture.convert(mode) if mode else picture).save(path, **options)
-    return path
-
-
 @given(height=st.integers(1, 40), width=st.integers(1, 40), high=st.integers(1, 12), wide=st.integers(1, 12))
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 def test_covering_fills_the_frame_with_the_middle(height: int, width: int, high: int, wide: int) -> None:
     """A ramp stays a ramp about its middle, whatever the sizes; a constant stays constant."""
     ramp = np.broadcast_to(np.round(np.linspace(0, 255, width)).astype(np.uint8), (height, width))

@@ -67,7 +67,7 @@ def test_one_filter_frames_one_pixel() -> None:
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True, width=32)
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@settings(max_examples=150)
 @given(
     row=st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS), n=st.integers(1, 12), scale=st.integers(1, 5)
 )

@@ -7,23 +7,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from draw_onnx.errors import DrawError
+from draw_onnx.runtime.metadata import PictureRule
 from draw_onnx.runtime.pictures.labelled import read_labelled
 from draw_onnx.runtime.pictures.prepare import prepare_file
 from draw_onnx.runtime.pictures.reading import read_picture
 
-RNG = np.random.default_rng(3)
-
-SCENES = RNG.integers(0, 256, (11, 20, 24), dtype=np.uint8)
+from ...damage import changed, cut
+from ..conftest import SCENES
 
 
 def test_smaller_pictures_of_an_npz_are_centred(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", images=SCENES[:, :10, :10])
-    part = next(read_labelled(tmp_path / "x.npz", ("a", "b")).prepared(4, (1, 20, 24), None, "auto", "pad"))
+    part = next(
+        read_labelled(tmp_path / "x.npz", ("a", "b")).prepared(4, PictureRule((1, 20, 24), None), "auto")
+    )
     got = np.stack([prepared.image for prepared in part])
     np.testing.assert_array_equal(got[:, 0, 5:15, 7:17], SCENES[:4, :10, :10] / np.float32(255))
     assert got.sum() == pytest.approx((SCENES[:4, :10, :10] / 255).sum(), rel=1e-5)
@@ -63,7 +65,9 @@ def test_arrays_and_files_are_covered_alike(tmp_path: Path, shape: tuple[int, ..
         Image.fromarray(picture[..., 0] if shape[0] == 1 else picture).save(files[-1])
     np.savez(tmp_path / "x.npz", images=pixels)
     target = (channels, 12, 16)
-    (part,) = read_labelled(tmp_path / "x.npz", ("a", "b")).prepared(4, target, None, "auto", "cover")
+    (part,) = read_labelled(tmp_path / "x.npz", ("a", "b")).prepared(
+        4, PictureRule(target, None, "cover"), "auto"
+    )
     for file, got in zip(files, part, strict=True):
         np.testing.assert_array_equal(got.image, read_picture(file, target, picture_fit="cover"))
 
@@ -72,14 +76,14 @@ def test_arrays_and_files_are_covered_alike(tmp_path: Path, shape: tuple[int, ..
 def test_large_arrays_are_averaged_as_files_are(tmp_path: Path, channels: int) -> None:
     """To at most 1024 pixels, in whole bytes where they have bytes; for models of figures of a known size."""
     pixels = np.full((1300, 1100, channels), 230, np.uint8)
-    pixels[300:900, 500:560] = RNG.integers(0, 90, (600, 60, channels))
+    pixels[300:900, 500:560] = np.random.default_rng(3).integers(0, 90, (600, 60, channels))
     Image.fromarray(pixels.squeeze()).save(tmp_path / "x.png")
-    expected = prepare_file(tmp_path / "x.png", (1, 20, 24), 12)
+    expected = prepare_file(tmp_path / "x.png", PictureRule((1, 20, 24), 12))
     assert "cropped" in expected.steps
     for name, images in (("bytes", pixels[None]), ("floats", (pixels[None] / 255).astype(np.float32))):
         np.savez(tmp_path / "x.npz", images=images)
         source = read_labelled(tmp_path / "x.npz", ("a", "b"))
-        ((got,),) = source.prepared(4, (1, 20, 24), 12, "auto", "pad")
+        ((got,),) = source.prepared(4, PictureRule((1, 20, 24), 12), "auto")
         assert got.steps == expected.steps
         np.testing.assert_allclose(got.image, expected.image, atol=0 if name == "bytes" else 0.02)
 
@@ -88,7 +92,7 @@ def test_a_wrong_range_names_the_file(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", images=SCENES.astype(np.float32))
     source = read_labelled(tmp_path / "x.npz", ("a", "b"))
     with pytest.raises(DrawError, match=r"x\.npz: images must be uint8, or numbers from 0 to 1"):
-        next(source.prepared(4, (1, 20, 24), None, "auto", "pad"))
+        next(source.prepared(4, PictureRule((1, 20, 24), None), "auto"))
 
 
 def test_a_folder_of_that_name(run, fake: Path, tmp_path: Path) -> None:
@@ -157,22 +161,15 @@ def test_bad_npz_files_are_one_line(run, fake: Path, tmp_path: Path, make, messa
     assert got.out == ""
 
 
-@settings(
-    deadline=None,
-    max_examples=150,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_damaged_npz_files_never_surprise(tmp_path: Path, data: st.DataObject) -> None:
     """Bytes changed anywhere and cut at the end: pictures or a one-line DrawError, and no more memory than the file."""
     path = tmp_path / "x.npz"
     save = data.draw(st.sampled_from([np.savez, np.savez_compressed]))
     save(path, images=SCENES[:3, :4, :4], labels=np.array([0, 1, 2]))
-    content = bytearray(path.read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    path.write_bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))])
+    content = changed(data, path.read_bytes())
+    path.write_bytes(cut(data, content, len(content) // 2))
     try:
         got = read_labelled(path, ("a", "b", "c"))
     except DrawError as error:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from draw_onnx.runtime.metadata import PictureRule
 from draw_onnx.runtime.pictures.figure import connected_parts, find_figure
 from draw_onnx.runtime.pictures.ink import cell_means, find_ink, otsu
 from draw_onnx.runtime.pictures.prepare import Prepared, prepare, prepare_file
@@ -16,6 +17,7 @@ from draw_onnx.runtime.pictures.reading import read_picture
 ndimage = pytest.importorskip("scipy.ndimage")  # not among what the runtime installs
 
 SHAPE, SIZE = (1, 100, 100), 20
+RULE = PictureRule(SHAPE, SIZE)
 
 
 def figure(side: int, text: str = "4") -> np.ndarray:
@@ -217,30 +219,30 @@ def test_files_are_prepared_like_arrays(tmp_path: Path) -> None:
     levels = np.clip(PICTURES["uneven light"] + 0.5, 0, 255).astype(np.uint8)
     Image.fromarray(levels).save(tmp_path / "x.png")
     np.testing.assert_array_equal(
-        prepare_file(tmp_path / "x.png", SHAPE, SIZE).image, prepared(levels.astype(float)).image
+        prepare_file(tmp_path / "x.png", RULE).image, prepared(levels.astype(float)).image
     )
     deep = (levels.astype(np.uint16) + 1) * 15  # twelve bits of sixteen
     Image.fromarray(deep).save(tmp_path / "deep.png")
-    assert likeness(prepare_file(tmp_path / "deep.png", SHAPE, SIZE).image) > 0.85
+    assert likeness(prepare_file(tmp_path / "deep.png", RULE).image) > 0.85
     wide = Image.fromarray(levels).resize((3000, 2250))
     for name, picture in {
         "wide.png": wide,
         "deep.tif": Image.fromarray(np.asarray(wide).astype(np.uint16) * 250),
     }.items():
         picture.save(tmp_path / name)
-        assert likeness(prepare_file(tmp_path / name, SHAPE, SIZE).image) > 0.85
+        assert likeness(prepare_file(tmp_path / name, RULE).image) > 0.85
     Image.fromarray(levels).quantize(16).save(tmp_path / "x.gif")
-    assert likeness(prepare_file(tmp_path / "x.gif", SHAPE, SIZE).image) > 0.85
+    assert likeness(prepare_file(tmp_path / "x.gif", RULE).image) > 0.85
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(levels).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "x.jpg", exif=exif)
-    assert likeness(prepare_file(tmp_path / "x.jpg", SHAPE, SIZE).image) > 0.85
+    assert likeness(prepare_file(tmp_path / "x.jpg", RULE).image) > 0.85
 
 
 def test_a_model_that_knows_no_figures_gets_pictures_as_before(tmp_path: Path) -> None:
     Image.fromarray(RNG.integers(0, 256, (150, 120, 3), np.uint8)).save(tmp_path / "x.png")
     for ink, steps in (("auto", ()), ("light", ()), ("dark", ("inverted",))):
-        got = prepare_file(tmp_path / "x.png", SHAPE, None, ink)
+        got = prepare_file(tmp_path / "x.png", PictureRule(SHAPE, None), ink)
         np.testing.assert_array_equal(got.image, read_picture(tmp_path / "x.png", SHAPE, ink == "dark"))
         assert got.steps == steps
 

@@ -11,11 +11,10 @@ import tracemalloc
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -27,6 +26,9 @@ from draw_onnx.runtime.pictures.reading import (
     open_picture,
     read_picture,
 )
+
+from ...damage import changed, cut
+from .picture_files import save
 
 RNG = np.random.default_rng(0)
 REC601 = np.array([0.299, 0.587, 0.114])
@@ -40,12 +42,6 @@ def middle(picture: np.ndarray) -> np.ndarray:
     inside = picture[:, 2:6, 2:8]
     assert picture.sum() == pytest.approx(inside.sum())
     return inside
-
-
-def save(path: Path, array: np.ndarray, mode: str | None = None, **options: Any) -> Path:
-    picture = Image.fromarray(array)
-    (picture.convert(mode) if mode else picture).save(path, **options)
-    return path
 
 
 def test_grey_is_centred_and_never_enlarged(tmp_path: Path) -> None:
@@ -241,21 +237,13 @@ def seeds() -> list[bytes]:
     return out
 
 
-@settings(
-    deadline=None,
-    max_examples=200,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_damaged_pictures_never_surprise(tmp_path: Path, data: st.DataObject) -> None:
     """Changed, cut and grown bytes of every format: a picture or a one-line DrawError."""
-    content = bytearray(data.draw(st.sampled_from(seeds())))
-    for _ in range(data.draw(st.integers(1, 6))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    content = content[: data.draw(st.integers(len(content) // 2, len(content)))]
+    content = changed(data, data.draw(st.sampled_from(seeds())), most=6)
     path = tmp_path / "x.bin"
-    path.write_bytes(content)
+    path.write_bytes(cut(data, content, len(content) // 2))
     try:
         got = read_picture(path, GREY)
     except DrawError as error:
@@ -267,7 +255,7 @@ def test_damaged_pictures_never_surprise(tmp_path: Path, data: st.DataObject) ->
         assert got.max() <= 1
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60)
 @given(
     channels=st.sampled_from([1, 3]),
     height=st.integers(1, 30),

@@ -68,3 +68,27 @@ def test_zero_may_be_white(tmp_path: Path, dtype: type, white: int) -> None:
         np.testing.assert_allclose(levels, light, atol=1.01 / 255 if white == 255 else 2e-5)
         whole = np.asarray(open_picture(tmp_path / "x.tif", 1))
         np.testing.assert_allclose(whole / 255, light, atol=1.01 / 255)
+
+
+def test_a_palette_with_alpha(tmp_path: Path) -> None:
+    """As an editor saves it: numbers of colours, and an alpha beside each."""
+    numbers, alpha = (
+        np.array([[0, 1, 2], [2, 1, 0]], np.uint8),
+        np.array([[255, 0, 51], [0, 255, 102]], np.uint8),
+    )
+    picture = Image.fromarray(numbers).convert("P")
+    picture.putpalette([255, 255, 255, 255, 0, 0, 0, 0, 255])
+    picture = picture.convert("PA")
+    picture.putalpha(Image.fromarray(alpha))
+    picture.save(tmp_path / "x.tif")
+    with Image.open(tmp_path / "x.tif") as saved:
+        assert saved.mode == "PA"
+    colours = np.array([[1, 1, 1], [1, 0, 0], [0, 0, 1]])[numbers]
+    expected = (colours * (alpha / 255)[..., None]).transpose(2, 0, 1)
+    np.testing.assert_allclose(read_picture(tmp_path / "x.tif", (3, 2, 3)), expected, atol=1e-6)
+    levels, opaque = read_levels(tmp_path / "x.tif", 1024)
+    assert opaque is not None
+    np.testing.assert_allclose(opaque, alpha / 255, atol=1e-6)
+    assert levels.shape == (3, 2, 3)
+    whole = np.asarray(open_picture(tmp_path / "x.tif", 3)).transpose(2, 0, 1)
+    np.testing.assert_allclose(whole / 255, expected, atol=1.01 / 255)
