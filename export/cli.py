@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -114,10 +114,22 @@ def command(
         ),
     ] = None,
     check: Annotated[bool, option("Compare with torch before writing.", _CHECK)] = True,
-    model_license: Annotated[str, option("Goes into the metadata.", _ABOUT, metavar="TEXT")] = "MIT",
+    model_license: Annotated[
+        str | None,
+        option(
+            "Goes into the metadata. Unless given: not stated; a packaged model's own.",
+            _ABOUT,
+            metavar="TEXT",
+        ),
+    ] = None,
     model_author: Annotated[
-        str, option("Goes into the metadata.", _ABOUT, metavar="TEXT")
-    ] = "draw-onnx authors",
+        str | None,
+        option(
+            "Goes into the metadata. Unless given: not stated; a packaged model's own.",
+            _ABOUT,
+            metavar="TEXT",
+        ),
+    ] = None,
     version: Annotated[bool, VersionOption] = False,
 ) -> None:
     """Turn a checkpoint into one plain ONNX file and check it against torch.
@@ -125,31 +137,65 @@ def command(
     Prints nodes, bytes, load time and the largest error of every output. A file that misses its gate is
     not written.
     """
-    if atol is not None and not 0.0 < atol < float("inf"):
+    _check_gate(atol, check, dtype)
+    options = ExportOptions(
+        graph, outputs, time_steps, recurrence, dtype, batch, opset, model_license, model_author
+    )
+    job = _planned(ckpt, options, atol, check, output, triton, hub)
+    if job.hub is not None:
+        _write_hub(job, job.hub)
+    if job.output is not None or job.triton is not None:
+        _write_files(job)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is to be written, of what; nothing is left that could be refused before the work."""
+
+    checkpoint: Checkpoint
+    options: ExportOptions
+    atol: float | None
+    check: bool
+    output: Path | None  # None: no single file
+    triton: Path | None
+    name: str  # of the model in the Triton repository
+    hub: Path | None
+    card: str | None  # a packaged model's, for the hub
+
+
+def _check_gate(atol: float | None, check: bool, dtype: Precision) -> None:
+    if atol is None:
+        return
+    if not 0.0 < atol < float("inf"):
         raise DrawError(f"--atol must be a positive number, not {atol:g}")
-    if atol is not None and not check:
+    if not check:
         raise typer.BadParameter("--atol is for the comparison that --no-check leaves out.")
-    if atol is not None and atol > 1 and dtype == "int8":
+    if atol > 1 and dtype == "int8":
         raise DrawError(
             f"--atol with --dtype int8 is a share or the mean error of a picture: at most 1, not {atol:g}"
         )
 
-    from ..files import write_bytes
+
+def _planned(
+    ckpt: str,
+    options: ExportOptions,
+    atol: float | None,
+    check: bool,
+    output: Path | None,
+    triton: Path | None,
+    hub: Path | None,
+) -> _Job:
+    """The checkpoint read, and all that can be wrong with options and places said."""
     from ..models.checkpoint import load_checkpoint
     from ..pretrained import find_packaged, packaged_card
-    from .triton import check_repository, write_repository
+    from .hub import check_folder
+    from .triton import check_repository
 
     if hub is not None:
-        from .hub import check_folder
-
         check_folder(hub)
     source = find_packaged(ckpt, ".ckpt", "checkpoint")
     checkpoint = load_checkpoint(source)
-    options = ExportOptions(
-        graph, outputs, time_steps, recurrence, dtype, batch, opset, model_license, model_author
-    )
-    resolved = options.resolve(checkpoint).graph
-    target = output or Path(f"{resolved}.onnx")
+    target = output or Path(f"{options.resolve(checkpoint).graph}.onnx")
     single = output is not None or (triton is None and hub is None)
     if single:
         if target.exists() and target.samefile(source):
@@ -157,67 +203,63 @@ def command(
         check_outputs({"--output": target})
     if triton is not None:
         check_repository(triton, target.stem)
-    if hub is not None:
-        # What the card of a packaged model says is of the files as they are made, and compared, by default.
-        plain = replace(options, model_author=ExportOptions.model_author) == ExportOptions()
-        plain = plain and check and atol is None
-        _write_hub(hub, checkpoint, options, atol, check, packaged_card(ckpt) if plain else None)
-    if not single and triton is None:
-        return
+    # What the card of a packaged model says is of the files as they are made, and compared, by default.
+    plain = replace(options, model_author=None) == ExportOptions() and check and atol is None
+    card = packaged_card(ckpt) if plain else None
+    return _Job(checkpoint, options, atol, check, target if single else None, triton, target.stem, hub, card)
 
-    exported = _exported(checkpoint, options, atol, check)
+
+def _write_files(job: _Job) -> None:
+    """The graph compared, the files of it, then the report."""
+    from ..files import write_bytes
+    from .triton import write_repository
+
+    exported = _exported(job, job.options, job.atol)
     # Files first: whatever becomes of stdout, they are there.
     written = []
-    if exported.passed and single:
-        write_bytes(target, exported.data)
-        written.append(f"wrote {target}; {_next_command(resolved, target)}")
-    if exported.passed and triton is not None:
-        folder = write_repository(triton, target.stem, exported.data)
-        written.append(f"wrote {folder}; next: tritonserver --model-repository {command_line([str(triton)])}")
+    if exported.passed and job.output is not None:
+        write_bytes(job.output, exported.data)
+        written.append(f"wrote {job.output}; {_next_command(exported.graph, job.output)}")
+    if exported.passed and job.triton is not None:
+        folder = write_repository(job.triton, job.name, exported)
+        server = command_line(["tritonserver", "--model-repository", str(job.triton)])
+        written.append(f"wrote {folder}; next: {server}")
     print_report(exported)
     exported.require_parity()
-    if not check:
+    if not job.check:
         note("not compared with torch: the file says parity_atol unchecked")
     for line in written:
         note(line)
 
 
-def _exported(checkpoint: Checkpoint, options: ExportOptions, atol: float | None, check: bool) -> Exported:
-    from .exported import export
-    from .reference import CASES, PARITY_CASES
-
-    cases = PARITY_CASES if options.batch is None else CASES
-    what = "comparing with torch" if check else "building"
-    with progress(what, cases if check else 1) as bar:
-        return export(checkpoint, options, atol=atol, check=check, advance=bar.advance)
-
-
-def _write_hub(
-    folder: Path,
-    checkpoint: Checkpoint,
-    options: ExportOptions,
-    atol: float | None,
-    check: bool,
-    card: str | None,
-) -> None:
+def _write_hub(job: _Job, folder: Path) -> None:
     """All graphs of the model compared, then the folder with all of them, then the reports."""
     from .hub import options_for, write_folder
 
     # A gate for eight bits says nothing of the float32 scorer beside.
-    written = [
-        _exported(checkpoint, own, atol if own.dtype == options.dtype else None, check)
-        for own in options_for(checkpoint, options)
+    files = [
+        _exported(job, own, job.atol if own.dtype == job.options.dtype else None)
+        for own in options_for(job.checkpoint, job.options)
     ]
-    if all(exported.passed for exported in written):
-        files = {exported.graph: exported.data for exported in written}
-        write_folder(folder, checkpoint, files, options.model_license, card)
-    for exported in written:
+    if all(exported.passed for exported in files):
+        write_folder(folder, job.checkpoint, files, job.card)
+    for exported in files:
         print_report(exported)
-    for exported in written:
+    for exported in files:
         exported.require_parity()
-    if not check:
+    if not job.check:
         note("not compared with torch: the files say parity_atol unchecked")
-    note(f"wrote {folder}; {_next_command(written[0].graph, folder)}")
+    note(f"wrote {folder}; {_next_command(files[0].graph, folder)}")
+
+
+def _exported(job: _Job, options: ExportOptions, atol: float | None) -> Exported:
+    from .exported import export
+    from .reference import CASES, PARITY_CASES
+
+    cases = PARITY_CASES if options.batch is None else CASES
+    what = "comparing with torch" if job.check else "building"
+    with progress(what, cases if job.check else 1) as bar:
+        return export(job.checkpoint, options, atol=atol, check=job.check, advance=bar.advance)
 
 
 def print_report(exported: Exported) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint
+from ..runtime.metadata import Metadata
+from ..runtime.providers import import_onnxruntime
 from .builder import to_bytes
 from .gates import default_atol
 from .graphs import UNCHECKED, build_model
@@ -26,11 +28,16 @@ class Exported:
 
     data: bytes
     graph: Graph
-    time_steps: int
+    metadata: Metadata
+    batch: int | None  # None: dynamic
     nodes: int
-    load_seconds: float
+    load_seconds: float  # of the file, ONNX Runtime being there
     run_seconds: dict[int, float]  # pictures at once -> seconds, on one CPU thread
     rows: tuple[Row, ...]  # empty with check=False
+
+    @property
+    def time_steps(self) -> int:
+        return self.metadata.time_steps
 
     @property
     def passed(self) -> bool:
@@ -65,6 +72,7 @@ def export(
     graph, steps, _ = options.resolve(checkpoint)
     model, metadata = build_model(checkpoint, options)
     data = to_bytes(model, metadata.to_props())
+    import_onnxruntime()  # most of the first file's loading time otherwise
     start = time.perf_counter()
     run = runner(open_session(data))
     load_seconds = time.perf_counter() - start
@@ -78,7 +86,8 @@ def export(
     # A file of a fixed batch can be run with nothing else.
     sizes = sorted({min(size, most) for size in SPEED_BATCHES}) if options.batch is None else [options.batch]
     run_seconds = {size: _seconds(run, checkpoint, graph, steps, size) for size in sizes}
-    return Exported(data, graph, steps, len(model.graph.node), load_seconds, run_seconds, rows)
+    nodes = len(model.graph.node)
+    return Exported(data, graph, metadata, options.batch, nodes, load_seconds, run_seconds, rows)
 
 
 def _seconds(run: Run, checkpoint: Checkpoint, graph: Graph, time_steps: int, batch: int) -> float:

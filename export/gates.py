@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from ..runtime.metadata import BOUND, CANVASES, GLIMPSES, IMAGE, LOGITS, READ_ATTENTION, WRITE_ATTENTION
 from .options import Graph, Precision
 
-Pair = tuple[NDArray[np.float64], NDArray[np.float64]]  # (got, expected) for one input
-Pairs = Sequence[Pair]
+_Array = NDArray[np.float64]
 
 # An output may be off by this many times torch float32's own error, where that is more: the weights of some models make
 # more of a rounding than others, and no float32 graph can be nearer to float64 than float32 is.
@@ -36,23 +35,16 @@ class Gate:
             return "-"
         return _short(self.atol) + (f"+{_short(self.rtol)}·|ref|" if self.rtol else "")
 
-    def used(self, pairs: Pairs) -> float:
-        """The largest share of the gate that any input needs: 1 is the gate."""
-        return max(
-            (float((abs(a - b) / (self.atol + self.rtol * abs(b))).max()) for a, b in pairs), default=0.0
-        )
+    def need(self, got: _Array, expected: _Array) -> float:
+        """What one input needs: a number in which ``atol``, found only after all inputs, has no part."""
+        # |error| <= atol + rtol |reference| everywhere: the least such atol.
+        return float((abs(got - expected) - self.rtol * abs(expected)).max())
 
-    def decisive(self, got: NDArray[np.float64], expected: NDArray[np.float64]) -> Pair:
-        """As little of a pair as :meth:`used` can depend on, whatever ``atol`` will be."""
-        error, size = abs(got - expected).ravel(), abs(expected).ravel()
-        if self.rtol:  # an element counts if none that is as small or smaller is as far off
-            order = np.argsort(size)
-            kept = order[np.diff(np.maximum.accumulate(error[order]), prepend=-1.0) > 0.0]
-        else:
-            kept = [error.argmax()]
-        return got.ravel()[kept], expected.ravel()[kept]
+    def of_all(self, needs: Sequence[float], pictures: Sequence[int]) -> float:
+        """The least ``atol``, from 0 up, that all inputs pass with; ``pictures`` is how many each of them has."""
+        return max([0.0, *needs])
 
-    def missed(self, error: float, used: float) -> str:
+    def missed(self, error: float, need: float) -> str:
         """What to say of an output that needs more."""
         return f"differs by {error:.2e}, and the gate is {self}"
 
@@ -67,16 +59,11 @@ class PictureGate(Gate):
     def __str__(self) -> str:
         return f"{_short(self.atol)} a picture"
 
-    def used(self, pairs: Pairs) -> float:
-        return max((float(abs(a - b).mean((-3, -2, -1)).max()) for a, b in pairs), default=0.0) / self.atol
+    def need(self, got: _Array, expected: _Array) -> float:
+        return float(abs(got - expected).mean((-3, -2, -1)).max())
 
-    def decisive(self, got: NDArray[np.float64], expected: NDArray[np.float64]) -> Pair:
-        means = abs(got - expected).mean((-3, -2, -1))
-        worst = np.unravel_index(means.argmax(), means.shape)
-        return got[worst].copy(), expected[worst].copy()  # a view would keep the whole
-
-    def missed(self, error: float, used: float) -> str:
-        return f"has a picture that differs by {used * self.atol:.2e} on average, and the gate is {_short(self.atol)}"
+    def missed(self, error: float, need: float) -> str:
+        return f"has a picture that differs by {need:.2e} on average, and the gate is {_short(self.atol)}"
 
 
 class AnswerGate(Gate):
@@ -85,19 +72,17 @@ class AnswerGate(Gate):
     def __str__(self) -> str:
         return f"{100 * self.atol:g} % of answers"
 
-    def used(self, pairs: Pairs) -> float:
-        same = [same_answers(got, expected) for got, expected in pairs]
-        return float(1.0 - np.concatenate(same).mean()) / self.atol if same else 0.0
+    def need(self, got: _Array, expected: _Array) -> float:
+        return float(np.count_nonzero(~same_answers(got, expected)))
 
-    def decisive(self, got: NDArray[np.float64], expected: NDArray[np.float64]) -> Pair:
-        return got, expected
+    def of_all(self, needs: Sequence[float], pictures: Sequence[int]) -> float:
+        return sum(needs) / max(sum(pictures), 1)
 
-    def missed(self, error: float, used: float) -> str:
-        wrong, most = 100 * used * self.atol, 100 * self.atol
-        return f"names another class for {wrong:.3g} % of the pictures, and the gate is {most:g} %"
+    def missed(self, error: float, need: float) -> str:
+        return f"names another class for {100 * need:.3g} % of the pictures, and the gate is {100 * self.atol:g} %"
 
 
-def same_answers(got: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.bool_]:
+def same_answers(got: _Array, expected: _Array) -> NDArray[np.bool_]:
     """[batch]: the same arg-max; a tie of the reference may fall either way."""
     chosen = np.take_along_axis(expected, got.argmax(1)[:, None], 1)[:, 0]
     return chosen == expected.max(1)

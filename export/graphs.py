@@ -14,6 +14,7 @@ from .classifier import build_classifier
 from .decoder import build_decoder
 from .options import ExportOptions, Graph
 from .scorer import build_scorer
+from .terms import packaged_terms
 
 UNCHECKED = "unchecked"
 
@@ -54,6 +55,8 @@ def build_model(checkpoint: Checkpoint, options: ExportOptions) -> tuple[onnx.Mo
 def _metadata(checkpoint: Checkpoint, options: ExportOptions, graph: Graph, steps: int) -> Metadata:
     config = checkpoint.config
     draws = isinstance(config, DrawConfig)
+    sha = weights_sha256(checkpoint.weights, config)
+    licence, author = packaged_terms(sha)
     metadata = Metadata(
         model_type=_GRAPHS[graph],
         dataset=checkpoint.dataset,
@@ -64,10 +67,10 @@ def _metadata(checkpoint: Checkpoint, options: ExportOptions, graph: Graph, step
         image_width=config.image_width,
         attention=config.attention if draws else True,
         outputs=options.outputs,
-        weights_sha256=weights_sha256(checkpoint.weights, config),
+        weights_sha256=sha,
         parity_atol=UNCHECKED,
-        model_license=options.model_license,
-        model_author=options.model_author,
+        model_license=licence if options.model_license is None else options.model_license,
+        model_author=author if options.model_author is None else options.model_author,
         draw_onnx_version=__version__,
         latent_size=config.latent_size if draws else 0,
         write_size=config.write_size if draws else 0,

@@ -14,11 +14,11 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..console import note
@@ -26,10 +26,12 @@ from ..errors import DrawError
 from ..files import check_folder_writable, make_folder, move_into, write_bytes, write_text, writing
 from ..models.checkpoint import Checkpoint, save_weights, weights_sha256
 from ..models.config import DrawConfig, config_to_dict, model_kind, prior_of, prior_remark
-from ..runtime.metadata import CLASSIFIER, STEPS, Metadata
-from ..runtime.onnx_file import parse
+from ..runtime.metadata import CLASSIFIER, STEPS
 from .model_card import front_matter, metrics
 from .options import ExportOptions
+
+if TYPE_CHECKING:
+    from .exported import Exported
 
 WEIGHTS = "model.safetensors"
 _NEW = ".draw-onnx-hub-"  # begins the name of the folder in which new files wait
@@ -84,14 +86,13 @@ def check_folder(folder: Path) -> None:
 
 
 def write_folder(
-    folder: Path, checkpoint: Checkpoint, files: Mapping[str, bytes], licence: str, card: str | None = None
+    folder: Path, checkpoint: Checkpoint, files: Sequence[Exported], card: str | None = None
 ) -> None:
     """Write the folder; graphs and pictures go that an earlier export has left. All files are written before the first
     of an earlier export is replaced.
 
     Args:
-        files: exported files by graph, ``decoder``, ``scorer`` or ``classifier``.
-        licence: of the weights.
+        files: of ``checkpoint``, one for each graph.
         card: the card of a packaged model; one is written from the checkpoint unless given.
 
     Raises:
@@ -106,23 +107,23 @@ def write_folder(
     with writing(folder), tempfile.TemporaryDirectory(prefix=_NEW, dir=folder) as name:
         new = Path(name)
         try:
-            for graph, data in files.items():
-                write_bytes(new / f"{graph}.onnx", data)
+            for file in files:
+                write_bytes(new / f"{file.graph}.onnx", file.data)
             save_weights(new / WEIGHTS, checkpoint)
             write_text(new / "config.json", json.dumps(_config(checkpoint), indent=2) + "\n")
-            drawn = "decoder" in files and _draw(new)
+            drawn = (new / "decoder.onnx").exists() and _draw(new)
             if card is not None:
                 text = _hosted(card, drawn)
             else:
-                text = _card(folder.absolute().name, checkpoint, files, licence, drawn)
+                text = _card(folder.absolute().name, checkpoint, files, drawn)
             write_text(new / "README.md", text)
         except DrawError as error:  # says where it could not write: nobody knows the temporary folder
             raise DrawError(str(error).replace(name, str(folder))) from error
-        for file in _FILES:  # the card last: a hub shows a folder by it
-            if (new / file).exists():
-                move_into(new / file, folder / file)
+        for each in _FILES:  # the card last: a hub shows a folder by it
+            if (new / each).exists():
+                move_into(new / each, folder / each)
             else:
-                (folder / file).unlink(missing_ok=True)
+                (folder / each).unlink(missing_ok=True)
 
 
 def _config(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -169,7 +170,8 @@ def _hosted(card: str, drawn: bool) -> str:
     return re.sub(r"^(# .*\n\n(?:.+\n)+)", shown, text, count=1, flags=re.MULTILINE) if drawn else text
 
 
-def _card(name: str, checkpoint: Checkpoint, files: Mapping[str, bytes], licence: str, drawn: bool) -> str:
+def _card(name: str, checkpoint: Checkpoint, files: Sequence[Exported], drawn: bool) -> str:
+    licence = files[0].metadata.model_license
     draw = isinstance(checkpoint.config, DrawConfig)
     sizes = ", ".join(f"{k} {v}" for k, v in config_to_dict(checkpoint.config).items() if k != "labels")
     weights = sum(tensor.numel() for tensor in checkpoint.weights.values())
@@ -180,18 +182,17 @@ def _card(name: str, checkpoint: Checkpoint, files: Mapping[str, bytes], licence
         f"# {name}\n",
         f"{title} like those of `{checkpoint.dataset}`, trained with draw-onnx {__version__}.{remark}\n",
     ]
-    if draw and "decoder" in files:
+    if any(file.graph == "decoder" for file in files):
         lines.append("![Being painted](drawing.gif)\n" if drawn else "![Samples](samples.png)\n")
-    lines += ["```sh", 'pip install "draw-onnx[cpu]"', *(_USES[graph] for graph in files), "```\n"]
+    lines += ["```sh", 'pip install "draw-onnx[cpu]"', *(_USES[file.graph] for file in files), "```\n"]
     lines += ["| file | what | compared with PyTorch |", "|---|---|---|"]
-    for graph, data in files.items():
-        metadata = Metadata.from_props(parse(data).metadata)
+    for file in files:
+        metadata = file.metadata
         # A file without steps has none to compare, and a classifier's answer is that of the last one.
         steps = metadata.outputs == STEPS and metadata.model_type != CLASSIFIER
         within = f"{metadata.compared}{', at every step' if steps else ''}" if metadata.compared else "no"
-        lines.append(
-            f"| `{graph}.onnx` | {metadata.model_type}, {metadata.time_steps} steps, {len(data):,} bytes | {within} |"
-        )
+        what = f"{metadata.model_type}, {metadata.time_steps} steps, {len(file.data):,} bytes"
+        lines.append(f"| `{file.graph}.onnx` | {what} | {within} |")
     lines += [f"| `{WEIGHTS}` | {weights:,} weights, to train on from or export again | |\n"]
     lines += [f"- **Sizes**: {sizes}.", f"- **Licence**: {licence or 'not stated'}."]
     lines += [f"- **Weights**: SHA-256 `{weights_sha256(checkpoint.weights, checkpoint.config)}`."]

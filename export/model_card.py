@@ -39,12 +39,12 @@ _WORDS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")  # which 
 Figures = Mapping[str, Any]
 
 
-def front_matter(name: str, checkpoint: Checkpoint, figures: Figures, licence: str = "MIT") -> str:
+def front_matter(name: str, checkpoint: Checkpoint, figures: Figures, licence: str) -> str:
     """The YAML between two lines of dashes.
 
     Args:
         figures: ``test_bound``, ``test_error`` and the others that :func:`metrics` knows.
-        licence: of the weights, as in the ONNX file's metadata.
+        licence: of the weights, as in the ONNX file's metadata; empty: not stated.
     """
     draw = isinstance(checkpoint.config, DrawConfig)
     title, source = SETS.get(checkpoint.dataset, (checkpoint.dataset, checkpoint.dataset))
@@ -81,7 +81,10 @@ def metrics(figures: Figures) -> list[dict[str, Any]]:
             return
         given = {k: _finite(figures.get(f"test_{v}")) for k, v in arguments.items()}
         beside = {k: v for k, v in given.items() if v is not None}
-        found.append({"type": kind, "name": name, "value": value, **({"args": beside} if beside else {})})
+        metric: dict[str, Any] = {"type": kind, "name": name, "value": value}
+        if beside:
+            metric["args"] = beside
+        found.append(metric)
 
     add(
         "negative_log_likelihood_bound",

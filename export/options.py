@@ -44,8 +44,9 @@ class ExportOptions:
     dtype: Precision = "fp32"
     batch: int | None = None  # None: dynamic
     opset: int = OPSET
-    model_license: str = "MIT"
-    model_author: str = "draw-onnx authors"
+    # None: a packaged model's own where the weights are its, else "", which is not stated.
+    model_license: str | None = None
+    model_author: str | None = None
 
     def resolve(self, checkpoint: Checkpoint) -> Resolved:
         """The graph's name, T and the kind of recurrence for ``checkpoint``.
@@ -88,7 +89,7 @@ class ExportOptions:
             if value is not None and not 1 <= value <= largest:
                 raise DrawError(f"--{name} must be between 1 and {largest}, not {value}")
         for name, text in (("license", self.model_license), ("author", self.model_author)):
-            if not _is_text(text):
+            if text is not None and not _is_text(text):
                 raise DrawError(f"--model-{name} is not UTF-8 text")
         if self.opset not in OPSETS:
             raise DrawError(f"--opset must be between {OPSETS[0]} and {OPSETS[-1]}, not {self.opset}")

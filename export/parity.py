@@ -25,7 +25,7 @@ from ..models.checkpoint import Checkpoint
 from ..models.reordering import reordered
 from ..runtime.metadata import LOGITS
 from ..runtime.providers import ProviderError, create_session
-from .gates import Gate, Pair, asked_for, default_atol, gate_of, same_answers
+from .gates import Gate, asked_for, default_atol, gate_of, same_answers
 from .options import Graph, Precision
 from .reference import BATCHES, Feeds, OtherKernels, cases, one_torch_thread, pictures_at_once, reference
 
@@ -45,9 +45,14 @@ class Row:
     error: float  # |onnx - torch float64|
     torch_error: float  # |torch float32 - torch float64|
     gate: Gate
-    used: float  # share of the gate that the worst input needs: 1 is the gate
+    need: float  # the least atol, from 0 up, with which the gate would pass it
     problem: str = ""  # why it fails, where not for the size of the error
     by_atol: bool = False  # whether --atol is its gate
+
+    @property
+    def used(self) -> float:
+        """Share of the gate's atol that it needs: more than 1 is a miss."""
+        return self.need / self.gate.atol
 
     @property
     def passed(self) -> bool:
@@ -56,7 +61,7 @@ class Row:
     @property
     def reason(self) -> str:
         """Why it fails."""
-        return self.problem or self.gate.missed(self.error, self.used) + (" (--atol)" if self.by_atol else "")
+        return self.problem or self.gate.missed(self.error, self.need) + (" (--atol)" if self.by_atol else "")
 
 
 def open_session(data: bytes) -> onnxruntime.InferenceSession:
@@ -80,7 +85,8 @@ class _Compared:
     problem: str  # what is wrong with it by more than its numbers
     error: float  # these two as in Row
     torch_error: float
-    pair: Pair | None = None  # what its gate depends on; None with a problem
+    need: float = 0.0  # of its gate
+    pictures: int = 0
 
 
 def runner(session: onnxruntime.InferenceSession) -> Run:
@@ -179,22 +185,23 @@ def _compared(
     got = np.asarray(_some(values, len(expected)), np.float64)
     if name == LOGITS and dtype != "int8" and not same_answers(got, expected).all():
         return _Compared(f"names another class ({label})", 0.0, torch_error)
-    pair = gate_of(name, dtype, 1.0, 0.0).decisive(got, expected)
-    return _Compared("", _distance(got, expected), torch_error, pair)
+    need = gate_of(name, dtype, 1.0, 0.0).need(got, expected)
+    return _Compared("", _distance(got, expected), torch_error, need, len(got))
 
 
 def _row(name: str, inputs: list[_Compared], dtype: Precision, atol: float) -> Row:
     """One output over all inputs, up to the first that is wrong by more than its numbers."""
-    pairs: list[Pair] = []
     error, torch_error, problem = 0.0, 0.0, ""
+    good: list[_Compared] = []
     for one in inputs:
-        if one.pair is None:
-            problem = one.problem
+        problem = one.problem
+        if problem:
             break
         # Where torch's float32 overflows it says nothing of what is near enough.
         if np.isfinite(one.torch_error):
             torch_error = max(torch_error, one.torch_error)
         error = max(error, one.error)
-        pairs.append(one.pair)
+        good.append(one)
     gate = gate_of(name, dtype, atol, torch_error)
-    return Row(name, error, torch_error, gate, gate.used(pairs), problem, asked_for(name, dtype))
+    need = gate.of_all([one.need for one in good], [one.pictures for one in good])
+    return Row(name, error, torch_error, gate, need, problem, asked_for(name, dtype))

@@ -139,7 +139,9 @@ static void sample(const char *path, uint64_t seed, uint64_t start, uint64_t cou
     for (size_t i = 0; i < 4 && i < model.pixels && done == 0; i++) first[i] = images[i];
     for (uint64_t k = 0; k < wanted; k++) {
       char name[4096];
-      snprintf(name, sizeof name, "%s%" PRIu64 ".%s", prefix, start + done + k, model.channels == 3 ? "ppm" : "pgm");
+      int written = snprintf(name, sizeof name, "%s%" PRIu64 ".%s", prefix, start + done + k,
+                             model.channels == 3 ? "ppm" : "pgm");
+      if (written < 0 || (size_t)written >= sizeof name) fail("PREFIX is too long");
       write_picture(name, &model, images + k * model.pixels);
     }
     free(images);

@@ -1,6 +1,10 @@
-// What a file of draw-export says of itself, and whether ONNX Runtime may see it. ONNX Runtime's JavaScript packages
-// do not give a model's metadata, so the few bytes of protobuf around it are read here.
+// What a file of draw-export says of itself, and whether ONNX Runtime may see it.
 // Plain ES module without dependencies, for Node and for browsers.
+
+import { readGraph, readMetadata } from "./onnx_file.js";
+import { checkQuantised } from "./quantised.js";
+
+export { readMetadata };
 
 const FORMAT_VERSION = 1;
 const NOISE_STREAM = "splitmix64-boxmuller-1";
@@ -8,131 +12,10 @@ const MODEL_TYPES = ["draw.decoder", "draw.classifier", "draw.scorer"];
 export const MAX_SIZE = 65536; // of anything that a file counts: units, pixels, filters, pictures of a fixed batch
 const MAX_VALUES = 2 ** 28; // of one picture in an input or output: a gigabyte
 // ONNX Runtime's own operators, in files of `dtype` int8 alone. Scorers are never int8.
-const MICROSOFT = "com.microsoft";
 const INT8_OPERATORS = {
   "draw.decoder": ["DynamicQuantizeMatMul", "DynamicQuantizeLSTM"],
   "draw.classifier": ["DynamicQuantizeMatMul"],
 };
-
-// Field numbers of onnx.proto, each with what it is a part of.
-const MODEL_GRAPH = 7, MODEL_METADATA = 14, MODEL_FUNCTIONS = 25;
-const ENTRY_KEY = 1, ENTRY_VALUE = 2;
-const GRAPH_NODE = 1, GRAPH_INITIALIZER = 5, GRAPH_SPARSE_INITIALIZER = 15;
-const NODE_OP_TYPE = 4, NODE_ATTRIBUTE = 5, NODE_DOMAIN = 7;
-const ATTRIBUTE_TENSORS = [5, 10], ATTRIBUTE_GRAPHS = [6, 11], ATTRIBUTE_SPARSE = [22, 23];
-const TENSOR_EXTERNAL_DATA = 13, TENSOR_DATA_LOCATION = 14;
-
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }); // what ONNX Runtime sees, or nothing
-
-/** [field number, value] of a protobuf message: bytes where the field has a length, numbers where it is a varint. */
-function* fields(bytes) {
-  let position = 0;
-  const damaged = () => new Error("not an ONNX file, or it is damaged");
-  const varint = () => {
-    let value = 0;
-    for (let scale = 1; scale < 2 ** 70; scale *= 128) {
-      if (position >= bytes.length) throw damaged();
-      const byte = bytes[position++];
-      value += (byte & 127) * scale; // inexact above 2^53, where no length and no field number lies
-      if (byte < 128) return value;
-    }
-    throw damaged();
-  };
-  while (position < bytes.length) {
-    const start = position, key = varint();
-    const wire = key % 8, number = Math.floor(key / 8);
-    // ONNX Runtime's reader would keep 32 bits of a key.
-    if (number === 0 || key >= 2 ** 32 || position - start > 5) throw damaged();
-    if (wire === 0) yield [number, varint()];
-    else if (wire === 1) position += 8; // nothing that is looked at has a fixed length
-    else if (wire === 5) position += 4;
-    else if (wire === 2) {
-      const length = varint();
-      if (length > bytes.length - position) throw damaged();
-      yield [number, bytes.subarray(position, position + length)];
-      position += length;
-    } else throw damaged();
-  }
-  if (position > bytes.length) throw damaged();
-}
-
-/** Those of the fields that are messages, texts or bytes. */
-function* messages(bytes) {
-  for (const field of fields(bytes)) if (typeof field[1] !== "number") yield field;
-}
-
-function text(bytes) {
-  try {
-    return utf8.decode(bytes);
-  } catch {
-    throw new Error("its texts are not UTF-8");
-  }
-}
-
-/**
- * The metadata of an ONNX file.
- * @param {Uint8Array} bytes the whole file
- * @returns {Object<string, string>} keys and values of metadata_props; empty for a file without any
- */
-export function readMetadata(bytes) {
-  const metadata = Object.create(null);
-  for (const [number, content] of messages(bytes)) {
-    if (number !== MODEL_METADATA) continue;
-    const entry = Object.fromEntries(messages(content));
-    metadata[text(entry[ENTRY_KEY])] = text(entry[ENTRY_VALUE]);
-  }
-  return metadata;
-}
-
-const never = (what) => new Error(`it ${what}, which draw-export never writes`);
-
-/**
- * Throws where a file holds what draw-export never writes: references to other files, which ONNX Runtime would follow in
- * Node, and all that could hide one. Graphs in attributes are refused and not entered, so that every byte is read a few
- * times at most.
- * @param {string[]} allowed operators of com.microsoft
- */
-function checkGraph(bytes, allowed) {
-  // "ORTM": ONNX Runtime would take the bytes for a model in its own format, whatever they are to a reader of ONNX.
-  if ([0x4f, 0x52, 0x54, 0x4d].every((byte, i) => bytes[4 + i] === byte)) throw new Error("not an ONNX file, or it is damaged");
-  let graphs = 0;
-  for (const [number, content] of messages(bytes)) {
-    if (number === MODEL_FUNCTIONS) throw never("uses a model-local function");
-    if (number !== MODEL_GRAPH) continue;
-    graphs++;
-    for (const [part, value] of messages(content)) {
-      if (part === GRAPH_NODE) checkNode(value, allowed);
-      else if (part === GRAPH_INITIALIZER) checkTensor(value);
-      else if (part === GRAPH_SPARSE_INITIALIZER) throw never("has a sparse tensor");
-    }
-  }
-  if (graphs !== 1) throw new Error("it has no graph");
-}
-
-function checkNode(node, allowed) {
-  let operator = "", domain = "";
-  for (const [number, content] of messages(node)) {
-    if (number === NODE_OP_TYPE) operator = text(content);
-    else if (number === NODE_DOMAIN) domain = text(content);
-    else if (number === NODE_ATTRIBUTE) {
-      for (const [kind, value] of messages(content)) {
-        if (ATTRIBUTE_TENSORS.includes(kind)) checkTensor(value);
-        else if (ATTRIBUTE_GRAPHS.includes(kind)) throw never("has a graph within the graph, as loops and branches do");
-        else if (ATTRIBUTE_SPARSE.includes(kind)) throw never("has a sparse tensor");
-      }
-    }
-  }
-  if (domain === "" || domain === "ai.onnx" || (domain === MICROSOFT && allowed.includes(operator))) return;
-  throw never(`uses ${domain}.${operator}`);
-}
-
-function checkTensor(tensor) {
-  for (const [number, value] of fields(tensor)) {
-    if (number === TENSOR_EXTERNAL_DATA || (number === TENSOR_DATA_LOCATION && value !== 0)) {
-      throw new Error("its weights are said to lie in another file, which is never followed");
-    }
-  }
-}
 
 /** Shapes without the batch axis of the inputs and outputs that a file of this metadata has, by name. */
 export function promised(info) {
@@ -223,7 +106,8 @@ export function modelInfo(bytes, wanted) {
   const flag = (key, given) => oneOf(key, given, "true", "false") === "true";
   const int8 = oneOf("dtype", metadata.dtype ?? "float32", "float32", "float16", "int8") === "int8";
   if (int8 && !INT8_OPERATORS[modelType]) throw new Error(`metadata key dtype: there is no ${modelType} in int8`);
-  checkGraph(bytes, int8 ? INT8_OPERATORS[modelType] : []);
+  const graph = readGraph(bytes, int8 ? INT8_OPERATORS[modelType] : []);
+  const hiddenSize = size("hidden_size", 1);
   const hasNoise = modelType !== "draw.classifier";
   if (hasNoise && said("noise_stream") !== NOISE_STREAM) {
     throw new Error(`unknown noise_stream ${said("noise_stream")}; this program makes ${NOISE_STREAM}`);
@@ -251,5 +135,6 @@ export function modelInfo(bytes, wanted) {
   };
   if (![1, 3].includes(info.channels)) throw new Error(`no pictures of ${info.channels} channels`);
   checkValues(info);
+  checkQuantised(graph, hiddenSize, info.latentSize);
   return info;
 }

@@ -32,6 +32,7 @@ const backend = {
   sessionOptions: { intraOpNumThreads: 1, logSeverityLevel: 4 },
 };
 
+// Subclasses rather than a backend set on the class that both entries share: whoever loads both has each work.
 export class Sampler extends models.Sampler {
   static backend = backend;
 }

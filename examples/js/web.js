@@ -35,6 +35,7 @@ const backend = {
   sessionOptions: { executionProviders: ["wasm"], graphOptimizationLevel: "disabled", logSeverityLevel: 3 },
 };
 
+// Subclasses, as in node.js, which may be loaded beside this.
 export class Sampler extends models.Sampler {
   static backend = backend;
 }

@@ -17,10 +17,13 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.dataset
 import ray
 import ray.data
 
@@ -45,9 +48,9 @@ class _Opened:
 class Classify(_Opened):
     """Rows of ``path`` or ``image`` (a file's bytes) get ``answer`` and ``probability``, or ``error``."""
 
-    def __init__(self, model: bytes, invert: bool) -> None:
+    def __init__(self, model: bytes, ink: str) -> None:
         super().__init__(Classifier, model)
-        self.invert = invert
+        self.ink = ink
 
     def __call__(self, batch: Batch) -> Batch:
         shape = self.model.metadata.image_shape
@@ -69,14 +72,13 @@ class Classify(_Opened):
 
     def _read(self, batch: Batch, k: int) -> np.ndarray:
         """As draw-classify prepares it."""
-        ink = "dark" if self.invert else "auto"
         if "image" not in batch:
-            return self.model.prepare(batch["path"][k], ink).image
+            return self.model.prepare(batch["path"][k], self.ink).image
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "picture")
             path.write_bytes(batch["image"][k])
             try:
-                return self.model.prepare(path, ink).image
+                return self.model.prepare(path, self.ink).image
             except DrawError as error:
                 raise DrawError(str(error).replace(str(path), str(batch["path"][k]))) from error
 
@@ -101,18 +103,25 @@ class Draw(_Opened):
         return {"number": numbers, "image": np.concatenate(images)}
 
 
-def classify(pictures: list[str], model: bytes, actors: int, invert: bool = False) -> ray.data.Dataset:
+def classify(pictures: list[str], model: bytes, actors: int, ink: str = "auto") -> ray.data.Dataset:
     """``path``, ``answer``, ``probability`` and ``error`` of each picture, in no order.
+
+    A picture in a Parquet file that has no path there is called by its row: ``FILE row 0`` is the first.
 
     Args:
         pictures: folders and picture files that every machine can read, or Parquet files, folders or addresses of
-            such, with a column ``image`` of encoded bytes (or of {bytes, path}, as data-set hubs write it).
+            such, with a column ``image`` of encoded bytes (or of {bytes, path}, as data-set hubs write it), and
+            perhaps one ``path``.
+        ink: ``light`` (on dark), ``dark`` (on light), or ``auto`` to find out, as draw-classify has it.
+
+    Raises:
+        DrawError: there are no pictures, or no such column.
     """
     if all(map(_is_parquet, pictures)):
-        rows = ray.data.read_parquet(pictures).map_batches(_image_bytes, batch_size=BATCH)
+        rows = ray.data.from_items(_row_groups(pictures)).map_batches(_rows, batch_size=1)
     else:
         rows = ray.data.from_items([{"path": str(path.absolute())} for path in picture_paths(pictures)])
-    return _with_actors(rows, Classify, (model, invert), actors)
+    return _with_actors(rows, Classify, (model, ink), actors)
 
 
 def sample(
@@ -142,12 +151,49 @@ def _is_parquet(name: str) -> bool:
     return name.endswith(".parquet") or "://" in name or any(Path(name).glob("*.parquet"))
 
 
-def _image_bytes(batch: Batch) -> Batch:
-    images = list(batch["image"])
-    if images and isinstance(images[0], dict):
-        return {"path": [str(i.get("path")) for i in images], "image": [i["bytes"] for i in images]}
-    paths = batch.get("path", [f"picture {k}" for k in range(len(images))])
-    return {"path": list(paths), "image": images}
+def _row_groups(sources: Sequence[str]) -> list[dict[str, Any]]:
+    """Each row group of Parquet files, and the number of its first row in its file: Ray's own reader does not tell."""
+    groups: list[dict[str, Any]] = []
+    for source in sources:
+        folder = pyarrow.dataset.dataset(source, schema=pa.schema([]), format="parquet")
+        files = list(folder.get_fragments())  # whatever lies there
+        if len(files) > 1:
+            files = [file for file in files if file.path.endswith(".parquet")]
+        if not files:
+            raise DrawError(f"{source} holds no Parquet files")
+        for file in files:
+            try:
+                columns = file.physical_schema.names
+            except pa.ArrowInvalid as error:
+                raise DrawError(str(error)) from error
+            if "image" not in columns:
+                raise DrawError(f"{file.path} has no column image")
+            first = 0
+            for group in file.split_by_row_group():
+                groups.append({"group": group, "first": first})
+                first += group.row_groups[0].num_rows
+    return groups
+
+
+def _rows(groups: Batch) -> Iterator[Batch]:
+    """``path`` and ``image`` of the rows of row groups."""
+    for group, first in zip(groups["group"], groups["first"].tolist(), strict=True):
+        schema = group.physical_schema
+        columns = [name for name in ("image", "path") if name in schema.names]
+        for rows in group.to_batches(schema=schema, columns=columns, batch_size=BATCH):
+            yield _named(rows.to_pydict(), f"{group.path} row", first)
+            first += len(rows)
+
+
+def _named(rows: Batch, prefix: str, first: int) -> Batch:
+    """``path`` and ``image`` (bytes) of rows; those without a path are called by their number."""
+    images = [image if isinstance(image, dict) else {"bytes": image} for image in rows["image"]]
+    paths = rows.get("path", [None] * len(images))
+    names = [
+        image.get("path") or path or f"{prefix} {first + k}"
+        for k, (image, path) in enumerate(zip(images, paths, strict=True))
+    ]
+    return {"path": names, "image": [image.get("bytes") or b"" for image in images]}
 
 
 def connect(actors: int) -> None:
@@ -177,7 +223,10 @@ def main() -> None:
         )
         if name == "classify":
             command.add_argument("pictures", nargs="+", help="folders, picture files or Parquet files")
-            command.add_argument("--invert", action="store_true", help="the pictures are dark on light")
+            command.add_argument(
+                "--ink", choices=("auto", "light", "dark"), help="what the ink is (default: auto)"
+            )
+            command.add_argument("--invert", action="store_true", help="the old name of --ink dark")
         else:
             command.add_argument("-n", type=int, required=True, help="pictures")
             command.add_argument("--seed", type=int, default=0)
@@ -188,6 +237,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.actors < 1 or vars(options).get("n", 1) < 1:
         parser.error("--actors and -n must be at least 1")
+    if options.command == "classify" and options.invert and options.ink not in (None, "dark"):
+        parser.error(f"--invert is the old name of --ink dark, and --ink {options.ink} contradicts it")
     try:
         kind = Classifier if options.command == "classify" else Sampler
         path = find_packaged(options.onnx, ".onnx", "model")
@@ -196,7 +247,8 @@ def main() -> None:
         connect(options.actors)
         begun = time.perf_counter()
         if options.command == "classify":
-            results = classify(options.pictures, model, options.actors, options.invert)
+            ink = "dark" if options.invert else options.ink or "auto"
+            results = classify(options.pictures, model, options.actors, ink)
         else:
             check_seed(options.seed)
             check_range(options.start, options.n)

@@ -26,10 +26,7 @@ SHARED = HERE.parent / "js"
 ROOT = HERE.parent.parent
 
 PAGE = (HERE / "index.html", HERE / "style.css", *HERE.glob("*.js"))
-SHARED_MODULES = (
-    *("web.js", "models.js", "model.js", "model_file.js", "noise.js"),
-    *("image_file.js", "cover.js", "prepare.js", "ink.js", "figure.js", "fit.js"),
-)
+SHARED_MODULES = [file for file in SHARED.glob("*.js") if file.name != "node.js"]
 ORT_VERSION = "1.30.0"
 # Of the single-threaded CPU build.
 ORT_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
@@ -68,7 +65,7 @@ def build(out: Path, decoder: str | None, classifier: str | None, ort: Path | No
     if models["decoder"] and models["classifier"] and models["decoder"].name == models["classifier"].name:
         raise ValueError("the two models need different file names")
     copy([*PAGE, ROOT / "LICENSE", *filter(None, models.values())], out)
-    copy([SHARED / name for name in SHARED_MODULES], out / "js")
+    copy(SHARED_MODULES, out / "js")
     # Addresses: a name may hold # and ?, and bytes that are no text.
     names = {kind: model and quote(os.fsencode(model.name)) for kind, model in models.items()}
     (out / "models.json").write_text(json.dumps(names) + "\n", encoding="utf-8")

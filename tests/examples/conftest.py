@@ -23,9 +23,11 @@ import numpy as np
 import onnx
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from ..conftest import ROOT, Ran
+
+pytest.register_assert_rewrite(f"{__package__}.port_checks")
+
 EXAMPLES = ROOT / "examples"
-FAKE = ROOT / "tests" / "fake"
 # The runtimes of the examples, and what tries the JavaScript package: a type checker and a bundler.
 NPM_PACKAGES = (
     "onnxruntime-node@1.30.0",
@@ -44,13 +46,6 @@ CHROMIUM_ARGUMENTS = [
     "--disable-sync",
 ]
 WARNINGS = ["-O2", "-Wall", "-Wextra", "-Werror"]
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
 
 
 @dataclass(frozen=True)
@@ -82,12 +77,6 @@ def missing(what: str, reason: str) -> NoReturn:
 def tool(name: str, what: str) -> str:
     """Path of a program; skips where there is none."""
     return shutil.which(name) or missing(what, f"{name} is not installed")
-
-
-@pytest.fixture(scope="session")
-def fake() -> Path:
-    """Folder of the fake models, see make_fake_models.py there."""
-    return FAKE
 
 
 @pytest.fixture(scope="session")
@@ -234,11 +223,11 @@ def port(request: pytest.FixtureRequest) -> Port:
 
 
 @pytest.fixture(scope="session")
-def edited(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def edited(fake: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """(model, key=value, ...) -> a copy of a fake model with metadata changed; None removes the key."""
 
     def edit(name: str, **changes: str | None) -> Path:
-        model = onnx.load(FAKE / f"{name}.onnx")
+        model = onnx.load(fake / f"{name}.onnx")
         values = {entry.key: entry.value for entry in model.metadata_props} | changes
         del model.metadata_props[:]
         for key, value in values.items():
@@ -276,3 +265,29 @@ def exported(golden_draw_models, golden_classifiers, tmp_path_factory: pytest.Te
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(3)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, rng: np.random.Generator):
+    """(height, width) -> files of every kind that fits: the whole size, smaller by odd numbers, colour, 16 bits."""
+
+    def make(height: int, width: int) -> list[Path]:
+        paths = []
+        for k, (h, w) in enumerate(
+            [(height, width), (height - 1, width - 2), (1, 1), (height - 3, width - 1)]
+        ):
+            grey = rng.integers(0, 256, (h, w), np.uint8)
+            colour = rng.integers(0, 256, (h, w, 3), np.uint8)
+            deep = rng.integers(0, 65536, (h, w)).astype(">u2")
+            contents = {
+                "grey.pgm": b"P5\n%d %d\n255\n" % (w, h) + grey.tobytes(),
+                "colour.ppm": b"P6\n# with a comment\n%d\t%d # and one more\n255\n" % (w, h)
+                + colour.tobytes(),
+                "deep.pgm": b"P5 %d %d 65535\n" % (w, h) + deep.tobytes(),
+            }
+            for name, content in contents.items():
+                paths.append(tmp_path / f"{k}-{name}")
+                paths[-1].write_bytes(content)
+        return paths
+
+    return make

@@ -285,6 +285,16 @@ def test_both_entries_export_what_is_declared(packed: Path, run) -> None:
     }
 
 
+def test_both_entries_work_beside_each_other(run, fake: Path) -> None:
+    """The one for Node goes on reading paths when the one for pages, which fetches addresses, is loaded later."""
+    code = """
+        const web = await import("./node_modules/draw-onnx/web.js");
+        const fetched = await web.Sampler.open(given).then(() => "opened", (error) => error.message);
+        return [(await draw.Sampler.open(given)).info.dataset, fetched];"""
+    dataset, fetched = run(code, str(fake / "decoder.onnx"))
+    assert (dataset != "", fetched) == (True, f"{fake / 'decoder.onnx'}: it could not be fetched")
+
+
 def test_ink_is_found_as_in_python(run, fake: Path, tmp_path: Path) -> None:
     """A model of figures of a known size: dark ink on paper becomes what draw-classify makes of it."""
     path = fake / "classifier-figures.onnx"

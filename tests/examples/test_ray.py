@@ -113,6 +113,55 @@ def test_parquet(bulk, fake: Path, pictures: Path, tmp_path: Path) -> None:
     compare(bulk.classify([str(tmp_path)], model.read_bytes(), 2).take_all(), model, pictures)
 
 
+@pytest.mark.parametrize("kind", ["bytes", "bytes and paths", "dictionaries", "some paths"])
+def test_every_row_says_which_picture_it_is(
+    bulk, fake: Path, pictures: Path, tmp_path: Path, kind: str
+) -> None:
+    """Also where the file has no path, or None: by its row, however the file is cut up."""
+    import pyarrow as pa  # pyright: ignore[reportMissingImports]
+    import pyarrow.parquet as pq  # pyright: ignore[reportMissingImports]
+
+    files = sorted(pictures.iterdir())
+    paths = {
+        "bytes and paths": [p.name for p in files],
+        "some paths": [p.name if k % 2 else None for k, p in enumerate(files)],
+    }.get(kind, [None] * len(files))
+    content = [p.read_bytes() for p in files]
+    columns: dict[str, Any] = {"image": content, "path": paths}
+    if kind == "bytes":
+        del columns["path"]
+    elif kind != "bytes and paths":
+        columns = {"image": [{"bytes": b, "path": p} for b, p in zip(content, paths, strict=True)]}
+    for k, size in enumerate((40, 200)):
+        part = {name: values[150 * k : 150 * k + 150] for name, values in columns.items()}
+        pq.write_table(pa.table(part), tmp_path / f"{k}.parquet", row_group_size=size)
+    (tmp_path / "README.md").write_text("A card, as hubs have it.")
+    model = fake / "classifier.onnx"
+    rows = bulk.classify([str(tmp_path)], model.read_bytes(), 2).take_all()
+    expected = [p or f"{tmp_path}/{k // 150}.parquet row {k % 150}" for k, p in enumerate(paths)]
+    assert sorted(row["path"] for row in rows) == sorted(expected)
+    bad = {row["path"]: row["error"] for row in rows if row["error"]}
+    assert sorted(bad) == sorted([expected[7], expected[250]])
+    assert all(path in error for path, error in bad.items())
+    classifier = Classifier(model, "cpu")
+    good = [k for k in range(300) if k not in (7, 250)]
+    images = np.stack([classifier.prepare(files[k]).image for k in good])
+    answers = dict(zip([expected[k] for k in good], classifier(images, steps=False).answers, strict=True))
+    assert {row["path"]: row["answer"] for row in rows if not row["error"]} == answers
+
+
+def test_dark_ink(bulk, fake: Path, tmp_path: Path) -> None:
+    """As draw-classify --ink has it."""
+    path = tmp_path / "grey.png"
+    Image.fromarray(np.full((20, 24), 200, np.uint8)).save(path)
+    model = fake / "classifier.onnx"
+    classifier = Classifier(model, "cpu")
+    for ink in ("auto", "light", "dark"):
+        (row,) = bulk.classify([str(path)], model.read_bytes(), 1, ink).take_all()
+        (expected,) = classifier(classifier.prepare(path, ink).image[None], steps=False).probabilities
+        assert row["probability"] == expected.max(), ink
+
+
 def test_a_range_of_a_seed(bulk, fake: Path) -> None:
     """The same bits as one process, up to the last number there is."""
     model = fake / "decoder.onnx"
@@ -174,9 +223,17 @@ def test_a_killed_worker_loses_nothing(bulk) -> None:
 
 
 def test_mistakes_are_one_line(bulk, fake: Path, tmp_path: Path) -> None:
+    import pyarrow as pa  # pyright: ignore[reportMissingImports]
+    import pyarrow.parquet as pq  # pyright: ignore[reportMissingImports]
+
+    (tmp_path / "text.parquet").write_text("no table")
+    pq.write_table(pa.table({"label": [1]}), tmp_path / "labels.parquet")
+    pictures = ("classify", "--onnx", fake / "classifier.onnx", "--out", tmp_path / "o")
     for arguments, words in (
         (("classify", "--onnx", fake / "decoder.onnx", "--out", tmp_path / "o", tmp_path), "use draw-gen"),
         (("sample", "--onnx", "nothing", "-n", 5, "--out", tmp_path / "o"), "no model nothing"),
+        ((*pictures, tmp_path / "text.parquet"), "text.parquet"),
+        ((*pictures, tmp_path / "labels.parquet"), "labels.parquet has no column image"),
     ):
         command = [sys.executable, PROGRAM, *arguments]
         got = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=120)

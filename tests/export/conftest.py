@@ -1,17 +1,22 @@
-"""Small models for the exporter, and one way to run a file."""
+"""Small models and their files, draw-export in this process, and one way to run a file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
+from draw_onnx.export import ExportOptions, build, cli
 from draw_onnx.export.parity import open_session
 from draw_onnx.models.checkpoint import Checkpoint, build_model
 from draw_onnx.models.config import ClassifierConfig, DrawConfig, ModelConfig
+
+from ..conftest import Command
 
 torch.set_num_threads(1)
 
@@ -72,6 +77,47 @@ def checkpoints() -> dict[str, Checkpoint]:
             )
         ),
     }
+
+
+@pytest.fixture
+def draw_export(command: Command) -> Command:
+    """(*arguments) -> what draw-export answers, in this process."""
+    return partial(command, cli.main)
+
+
+def _files(checkpoints: dict[str, Checkpoint]) -> dict[str, bytes]:
+    made = {}
+    for name, checkpoint in checkpoints.items():
+        for outputs in ("steps", "image"):
+            made[f"{name}, {outputs}"] = build(checkpoint, ExportOptions(outputs=outputs))
+            if isinstance(checkpoint.config, DrawConfig):
+                made[f"{name}, {outputs}, scorer"] = build(
+                    checkpoint, ExportOptions(graph="scorer", outputs=outputs)
+                )
+                if not name.startswith("prior"):
+                    made[f"{name}, {outputs}, lstm"] = build(
+                        checkpoint, ExportOptions(outputs=outputs, recurrence="lstm")
+                    )
+            made[f"{name}, {outputs}, half"] = build(checkpoint, ExportOptions(outputs=outputs, dtype="fp16"))
+    return made
+
+
+@pytest.fixture(scope="session")
+def models(checkpoints: dict[str, Checkpoint]) -> dict[str, onnx.ModelProto]:
+    """Every kind of file, once."""
+    return {name: onnx.load_from_string(data) for name, data in _files(checkpoints).items()}
+
+
+def props(model: onnx.ModelProto) -> dict[str, str]:
+    """A model's metadata."""
+    return {p.key: p.value for p in model.metadata_props}
+
+
+def edited(data: bytes, edit: Callable[[onnx.ModelProto], object]) -> bytes:
+    """A file with its model changed."""
+    model = onnx.load_from_string(data)
+    edit(model)
+    return model.SerializeToString()
 
 
 @pytest.fixture(scope="session")

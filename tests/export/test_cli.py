@@ -18,6 +18,8 @@ from draw_onnx.export import cli, export, graphs
 from draw_onnx.models.checkpoint import save_checkpoint
 from draw_onnx.runtime.metadata import Metadata
 
+from .conftest import props
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch, checkpoints) -> Path:
@@ -28,22 +30,8 @@ def folder(tmp_path, monkeypatch, checkpoints) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def draw_export(monkeypatch, capsys):
-    """(*arguments) -> (exit code, stdout, stderr), in this process."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["draw-export", *arguments])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(exit_.value.code or 0), out, err
-
-    return run
-
-
 def metadata(path: Path) -> Metadata:
-    return Metadata.from_props({p.key: p.value for p in onnx.load(path).metadata_props})
+    return Metadata.from_props(props(onnx.load(path)))
 
 
 def test_writes_a_file_and_the_report(folder, draw_export):
@@ -232,7 +220,7 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path):
 
 def test_failed_rows_are_red_on_a_terminal(checkpoints, monkeypatch, capsys):
     exported = export(checkpoints["attention"])
-    wrong = dataclasses.replace(exported.rows[0], used=1.5)
+    wrong = dataclasses.replace(exported.rows[0], need=1.5 * exported.rows[0].gate.atol)
     exported = dataclasses.replace(exported, rows=(wrong, *exported.rows[1:]))
     cli.print_report(exported)
     plain = capsys.readouterr().out

@@ -17,6 +17,8 @@ from draw_onnx.runtime.commands.file_report import report
 from draw_onnx.runtime.metadata import Metadata
 from draw_onnx.runtime.onnx_file import graph_sha256, parse
 
+from .conftest import props
+
 KINDS = [
     {},
     {"outputs": "image"},
@@ -187,6 +189,6 @@ def test_the_command(written: Path, tmp_path: Path) -> None:
 
 def test_the_digest_does_not_depend_on_the_metadata(written: Path) -> None:
     model = onnx.load(written)
-    said = {p.key: p.value for p in model.metadata_props}["graph_sha256"]
+    said = props(model)["graph_sha256"]
     del model.metadata_props[:]
     assert graph_sha256(model.SerializeToString()) == said

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,36 +11,15 @@ import onnx.reference
 import pytest
 
 from draw_onnx.export import ExportOptions, build
-from draw_onnx.export.options import Graph
-from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from draw_onnx.models.config import ClassifierConfig, DrawConfig
-from draw_onnx.runtime.metadata import CLASSIFIER, DECODER, NOISE_STREAM, SCORER, Metadata
+from draw_onnx.models.config import DrawConfig
+from draw_onnx.runtime.metadata import CLASSIFIER, DECODER, SCORER, Metadata
+
+from .conftest import props
 
 FORBIDDEN = {"Loop", "Scan", "If", "Einsum", "RandomNormal", "RandomNormalLike", "SequenceConstruct"}
+
+
 ROOTS = {DECODER: "decoder", CLASSIFIER: "classifier", SCORER: "scorer"}
-
-
-def files(checkpoints: dict[str, Checkpoint]) -> dict[str, bytes]:
-    """Every kind of file, once."""
-    made = {}
-    for name, checkpoint in checkpoints.items():
-        for outputs in ("steps", "image"):
-            made[f"{name}, {outputs}"] = build(checkpoint, ExportOptions(outputs=outputs))
-            if isinstance(checkpoint.config, DrawConfig):
-                made[f"{name}, {outputs}, scorer"] = build(
-                    checkpoint, ExportOptions(graph="scorer", outputs=outputs)
-                )
-                if not name.startswith("prior"):
-                    made[f"{name}, {outputs}, lstm"] = build(
-                        checkpoint, ExportOptions(outputs=outputs, recurrence="lstm")
-                    )
-            made[f"{name}, {outputs}, half"] = build(checkpoint, ExportOptions(outputs=outputs, dtype="fp16"))
-    return made
-
-
-@pytest.fixture(scope="module")
-def models(checkpoints) -> dict[str, onnx.ModelProto]:
-    return {name: onnx.load_from_string(data) for name, data in files(checkpoints).items()}
 
 
 def test_versions_and_domain(models):
@@ -66,7 +41,7 @@ def test_no_control_flow_and_no_external_data(models):
 
 def test_names_are_unique_and_say_where(models):
     for name, model in models.items():
-        root = ROOTS[Metadata.from_props({p.key: p.value for p in model.metadata_props}).model_type]
+        root = ROOTS[Metadata.from_props(props(model)).model_type]
         nodes = [node.name for node in model.graph.node]
         assert max(Counter(nodes).values()) == 1, name
         pattern = re.compile(rf"/{root}(/[a-z_]+|/step_\d\d+)*/([A-Za-z]+)(_\d+)?")
@@ -175,52 +150,6 @@ def test_inputs_and_outputs_are_the_contract(models):
     assert list(shapes(models["classifier, image"])) == ["image", "logits", "probabilities"]
 
 
-def props(model: onnx.ModelProto) -> dict[str, str]:
-    return {p.key: p.value for p in model.metadata_props}
-
-
-def test_metadata_round_trips(models):
-    for name, model in models.items():
-        assert Metadata.from_props(props(model)).to_props() == props(model), name
-
-
-def test_metadata_says_what_the_model_is(models, checkpoints):
-    metadata = Metadata.from_props(props(models["colour, steps, scorer"]))
-    assert metadata.model_type == SCORER
-    assert metadata.image_shape == (3, 7, 10)
-    assert (metadata.time_steps, metadata.hidden_size, metadata.latent_size) == (3, 9, 4)
-    assert (metadata.read_size, metadata.write_size) == (2, 3)
-    assert (metadata.attention, metadata.outputs, metadata.dataset) == (True, "steps", "digits")
-    assert metadata.noise_stream == NOISE_STREAM
-    assert metadata.parity_atol == "unchecked"
-    assert (metadata.model_license, metadata.model_author) == ("MIT", "draw-onnx authors")
-    without = Metadata.from_props(props(models["no attention, image"]))
-    assert (without.attention, without.write_size, without.outputs) == (False, 0, "image")
-    classifier = Metadata.from_props(props(models["classifier, steps"]))
-    assert (classifier.model_type, classifier.labels) == (CLASSIFIER, ("cat", "dog"))
-    assert (metadata.prior, props(models["prior, steps"])["prior"]) == ("standard", "learned")
-    other = build(checkpoints["attention"], ExportOptions(model_license="CC0-1.0", model_author="Ada, Bert"))
-    written = props(onnx.load_from_string(other))
-    assert (written["model_license"], written["model_author"]) == ("CC0-1.0", "Ada, Bert")
-
-
-@pytest.mark.parametrize(("size", "written"), [(4, "4"), (None, None)])
-def test_a_classifier_says_how_large_its_figures_are(golden_classifiers, size, written):
-    checkpoint = dataclasses.replace(golden_classifiers[0].checkpoint(), figure_size=size)
-    assert props(onnx.load_from_string(build(checkpoint))).get("figure_size") == written
-
-
-@pytest.mark.parametrize(("binary", "written"), [(True, "true"), (False, "false"), (None, None)])
-def test_a_scorer_says_whether_its_pictures_are_binary(checkpoints, binary, written):
-    """A checkpoint that does not say gives a file that does not: how it is read is decided in one place."""
-    checkpoint = dataclasses.replace(checkpoints["attention"], binary=binary)
-    assert (
-        props(onnx.load_from_string(build(checkpoint, ExportOptions(graph="scorer")))).get("binary")
-        == written
-    )
-    assert "binary" not in props(onnx.load_from_string(build(checkpoint)))
-
-
 @pytest.mark.parametrize("attention", [True, False])
 @pytest.mark.parametrize("outputs", ["steps", "image"])
 @pytest.mark.parametrize("steps", [1, 2, 64])
@@ -241,106 +170,6 @@ def test_a_learned_prior_keeps_its_node_budget(random_checkpoint, steps):
     assert len(model.graph.node) <= 15 * steps + 80
 
 
-def test_files_for_bulk_draw_the_same(checkpoints, run_file):
-    """A large fixed batch: noise and state in one product, which nothing is projected or split for."""
-    rng = np.random.default_rng(5)
-    for name, checkpoint in checkpoints.items():
-        config = checkpoint.config
-        if not isinstance(config, DrawConfig):
-            continue
-        noise = rng.standard_normal((32, config.time_steps, config.latent_size)).astype(np.float32)
-        static, dynamic = (build(checkpoint, ExportOptions(batch=batch)) for batch in (32, None))
-        nodes = onnx.load_from_string(static).graph.node
-        assert not any("projection" in node.name for node in nodes), name
-        assert len(nodes) <= (20 if config.prior == "learned" else 16) * config.time_steps + 80, name
-        assert (
-            sum(node.op_type == "Gemm" and "/step_" in node.name for node in nodes) >= 2 * config.time_steps
-        )
-        got, expected = run_file(static, noise=noise), run_file(dynamic, noise=noise)
-        for output, values in expected.items():
-            np.testing.assert_allclose(got[output], values, rtol=1e-5, atol=1e-5, err_msg=f"{name} {output}")
-
-
-SCRIPT = """
-import hashlib, sys
-from draw_onnx.export import ExportOptions, build
-from draw_onnx.export.options import Graph
-from draw_onnx.models.checkpoint import load_checkpoint
-checkpoint = load_checkpoint(sys.argv[1])
-for graph in sys.argv[2:]:
-    print(hashlib.sha256(build(checkpoint, ExportOptions(graph=graph))).hexdigest())
-"""
-
-
-def test_bytes_are_the_same_in_every_process(checkpoints, tmp_path):
-    """Also for a full checkpoint and a weights-only one."""
-    full = Checkpoint(**{**vars(checkpoints["attention"]), "training": {"step": 7}, "iteration": 7})
-    save_checkpoint(tmp_path / "full.ckpt", full)
-    save_checkpoint(tmp_path / "weights.ckpt", checkpoints["attention"])
-    digests = [
-        subprocess.run(
-            [sys.executable, "-c", SCRIPT, str(tmp_path / name), "decoder", "scorer"],
-            check=True,
-            capture_output=True,
-            text=True,
-            env={"PYTHONHASHSEED": seed, "PATH": "", "OMP_NUM_THREADS": "1"},
-            cwd=tmp_path,
-        ).stdout
-        for name, seed in (("full.ckpt", "1"), ("weights.ckpt", "2"))
-    ]
-    assert digests[0] == digests[1]
-    assert len(set(digests[0].split())) == 2
-
-
-def test_parity_leaves_the_bytes_alone_but_for_the_gate(checkpoints):
-    from draw_onnx.export import ExportOptions, export
-
-    first = export(checkpoints["attention"], ExportOptions())
-    again = export(checkpoints["attention"], ExportOptions())
-    assert first.data == again.data
-    model = onnx.load_from_string(first.data)
-    assert props(model)["parity_atol"] == "1e-05"
-    unchecked = onnx.load_from_string(build(checkpoints["attention"]))
-    assert model.graph == unchecked.graph
-
-
-@pytest.mark.parametrize("opset", [13, 15, 18])
-def test_other_opsets_compute_the_same(checkpoints, run_file, opset):
-    for checkpoint in (checkpoints["colour"], checkpoints["classifier"]):
-        config = checkpoint.config
-        graphs: list[Graph] = (
-            ["classifier"] if isinstance(config, ClassifierConfig) else ["decoder", "scorer"]
-        )
-        image = np.full((2, config.image_channels, config.image_height, config.image_width), 0.3, np.float32)
-        for graph in graphs:
-            inputs: dict[str, np.ndarray] = {} if graph == "decoder" else {"image": image}
-            if not isinstance(config, ClassifierConfig):
-                inputs["noise"] = np.full((2, config.time_steps, config.latent_size), 0.5, np.float32)
-            plain = run_file(build(checkpoint, ExportOptions(graph=graph)), **inputs)
-            other = run_file(build(checkpoint, ExportOptions(graph=graph, opset=opset)), **inputs)
-            for name, values in plain.items():
-                np.testing.assert_array_equal(values, other[name], err_msg=f"{graph} {name}")
-
-
-def test_a_static_batch_is_in_every_shape(checkpoints, run_file):
-    for name in ("attention", "classifier"):
-        checkpoint = checkpoints[name]
-        model = onnx.load_from_string(build(checkpoint, ExportOptions(batch=3)))
-        for value in [*model.graph.input, *model.graph.output]:
-            assert value.type.tensor_type.shape.dim[0].dim_value == 3
-        assert not {"Shape", "Expand"} & {node.op_type for node in model.graph.node}
-        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-        for value in inferred.graph.value_info:
-            dims = value.type.tensor_type.shape.dim
-            assert all(d.HasField("dim_value") for d in dims), value.name
-        shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
-        feed = {model.graph.input[0].name: np.linspace(0, 1, np.prod(shape), dtype=np.float32).reshape(shape)}
-        static = run_file(build(checkpoint, ExportOptions(batch=3)), **feed)
-        dynamic = run_file(build(checkpoint), **feed)
-        for output, values in dynamic.items():
-            np.testing.assert_allclose(static[output], values, rtol=1e-6, atol=1e-6)
-
-
 def test_half_precision_keeps_float32_outside_the_recurrence(models):
     model = models["attention, steps, half"]
     types = {t.name: t.data_type for t in model.graph.initializer}
@@ -349,11 +178,6 @@ def test_half_precision_keeps_float32_outside_the_recurrence(models):
         f"{n}_{g}" for n in ("weight_ih", "weight_hh", "bias", "initial_projection") for g in ("ifo", "g")
     ]
     assert half == {f"/decoder/lstm/{n}" for n in (*groups, "initial_cell")}
-
-
-def test_checkpoint_on_disk_builds_the_same(checkpoints, tmp_path: Path):
-    save_checkpoint(tmp_path / "a.ckpt", checkpoints["classifier"])
-    assert build(load_checkpoint(tmp_path / "a.ckpt")) == build(checkpoints["classifier"])
 
 
 def test_sums_over_time_say_which_way(models):

@@ -7,20 +7,17 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from draw_onnx.errors import DrawError
 from draw_onnx.export import ExportOptions, build
 from draw_onnx.runtime.classifier import Classifier
 from draw_onnx.runtime.sampler import Sampler
 
+from .conftest import edited
+from .forged_int8 import WRONG_SIZES, resized
+
 INT8 = ExportOptions(dtype="int8")
-
-
-def edited(data: bytes, edit: Callable[[onnx.ModelProto], object]) -> bytes:
-    model = onnx.load_from_string(data)
-    edit(model)
-    return model.SerializeToString()
 
 
 def set_key(key: str, value: str | None) -> Callable[[onnx.ModelProto], object]:
@@ -98,16 +95,6 @@ def test_an_lstm_operator_is_refused_in_a_classifier(checkpoints, tmp_path):
         Classifier(path, provider="cpu")
 
 
-def resized(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[onnx.ModelProto], object]:
-    def edit(model: onnx.ModelProto) -> None:
-        tensor = next(t for t in model.graph.initializer if t.name == name)
-        tensor.CopyFrom(
-            numpy_helper.from_array(np.ascontiguousarray(change(numpy_helper.to_array(tensor))), name)
-        )
-
-    return edit
-
-
 @pytest.mark.parametrize("suffix", ["", "_scale"])
 @pytest.mark.parametrize(
     "change",
@@ -129,59 +116,7 @@ def test_damaged_weights_are_one_line(checkpoints, tmp_path, suffix, change):
     assert "\n" not in str(error.value)
 
 
-def lstm_node(change: Callable[[onnx.NodeProto], object]) -> Callable[[onnx.ModelProto], object]:
-    return lambda model: change(next(n for n in model.graph.node if n.op_type == "DynamicQuantizeLSTM"))
-
-
-def widened(model: onnx.ModelProto) -> None:
-    """What comes in is four times as wide as the weights."""
-    position, node = next(
-        (k, n) for k, n in enumerate(model.graph.node) if n.op_type == "DynamicQuantizeLSTM"
-    )
-    wide = helper.make_node("Concat", [node.input[0]] * 4, ["wide"], axis=2)
-    model.graph.node.insert(position, wide)
-    node.input[0] = "wide"
-
-
-def computed(name: str) -> Callable[[onnx.ModelProto], object]:
-    """A weight that a node gives, so that nobody knows its size."""
-
-    def edit(model: onnx.ModelProto) -> None:
-        tensor = next(t for t in model.graph.initializer if t.name == name)
-        model.graph.node.insert(0, helper.make_node("Constant", [], [name], value=tensor))
-        model.graph.initializer.remove(tensor)
-
-    return edit
-
-
-HH, LSTM = "/decoder/lstm/weight_hh", "/classifier/lstm/weight_hh"
-
-
-@pytest.mark.parametrize(
-    ("kind", "edit"),
-    [
-        ("attention", resized("/decoder/lstm/weight_ih", lambda a: a[:, :2])),
-        ("attention", resized("/decoder/lstm/weight_ih_scale", lambda a: a[:, :0])),
-        ("attention", resized("/decoder/lstm/bias", lambda a: a[:, :8])),
-        ("attention", resized("/decoder/lstm/zero_point", lambda a: a[:0])),
-        ("attention", lstm_node(lambda node: setattr(node.attribute[0], "i", 4096))),
-        (
-            "attention",
-            lstm_node(lambda node: node.attribute.append(helper.make_attribute("direction", "reverse"))),
-        ),
-        ("attention", lstm_node(lambda node: node.input.__setitem__(7, node.input[3]))),
-        ("attention", lstm_node(lambda node: node.input.__delitem__(slice(9, None)))),
-        ("attention", lstm_node(lambda node: node.input.append(node.input[3]))),
-        ("attention", widened),
-        ("attention", computed(HH)),
-        ("classifier", resized(LSTM, lambda a: a[..., :0])),
-        ("classifier", resized(LSTM, lambda a: a[None])),
-        ("classifier", resized(f"{LSTM}_scale", lambda a: a[:-1])),
-        ("classifier", resized("/classifier/lstm/zero_point", lambda a: np.repeat(a, 3))),
-        ("classifier", resized("/classifier/lstm/bias", lambda a: a[:-1])),
-        ("classifier", computed(LSTM)),
-    ],
-)
+@pytest.mark.parametrize(("kind", "edit"), WRONG_SIZES)
 def test_sizes_are_judged_before_onnx_runtime_sees_them(checkpoints, monkeypatch, kind, edit):
     """Older releases crash on them, or read what lies behind."""
     data = edited(build(checkpoints[kind], INT8), edit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -12,8 +13,11 @@ from onnx import numpy_helper
 
 from draw_onnx.errors import DrawError
 from draw_onnx.export import ExportOptions, build, export, gates, parity, reference
+from draw_onnx.export import exported as exported_module
 from draw_onnx.models.checkpoint import Checkpoint
 from draw_onnx.models.config import ClassifierConfig, DrawConfig
+
+from .conftest import props
 
 
 def compare(data: bytes, *arguments) -> tuple[parity.Row, ...]:
@@ -163,7 +167,7 @@ def test_torchs_own_error_raises_the_gate(checkpoints):
     assert row.gate.atol == pytest.approx(4 * row.torch_error)
     if exported.passed:
         model = onnx.load_from_string(exported.data)
-        said = float({p.key: p.value for p in model.metadata_props}["parity_atol"])
+        said = float(props(model)["parity_atol"])
         worst = max(r.error for r in exported.rows if r.output in ("image", "canvases"))
         assert worst <= said < 10 * worst
 
@@ -232,6 +236,16 @@ def test_other_kernels_are_asked_for_the_same_products(monkeypatch):
     assert [tensor.stride() for tensor in given] == [(120, 1, 40), (7, 1)]
     assert torch.equal(given[0], planes)
     assert torch.equal(given[1], weight.T)
+
+
+def test_loading_is_timed_without_the_import_of_onnx_runtime(checkpoints, monkeypatch):
+    """The first file's took ten times as long as the next one's."""
+    done: list[str] = []
+    clock = SimpleNamespace(perf_counter=lambda: done.append("clock") or float(len(done)))
+    monkeypatch.setattr(exported_module, "time", clock)
+    monkeypatch.setattr(exported_module, "import_onnxruntime", lambda: done.append("import"))
+    assert export(checkpoints["attention"], check=False).load_seconds == 1.0
+    assert done == ["import", "clock", "clock"]
 
 
 def test_progress_is_told_of_every_case(checkpoints):

@@ -189,7 +189,8 @@ Written by `python tests/export/test_portability.py docs/portability.md`; `tests
 small models to the same gates whenever the tests run.
 
 Every figure is the largest share of a parity gate that any output used, over batches of 1, 2 and 5, four
-kinds of noise or picture and every step, against torch in float64: 100 % would just pass. The gates are
+kinds of noise or picture and every step, against torch in float64: 100 % would just pass. Of a gate with
+|ref| in it that is the share of its first number that an error needs beyond the rest. The gates are
 those of `draw-export`: 1e-5 for probabilities, 1e-4 + 1e-4·|ref| for attention rows and glimpses, 1e-4 for
 logits, 1e-3 + 1e-5·|ref| nats for the bound, or four times torch float32's own error; fp16 files have the
 wider ones that `draw-export --dtype fp16` prints. The models have random weights.

@@ -17,6 +17,8 @@ from draw_onnx.pretrained import find_packaged, packaged_models
 from draw_onnx.runtime.noise import noise
 from draw_onnx.train.data.registry import load_dataset
 
+from .conftest import props
+
 TINY = np.finfo(np.float32).tiny  # the smallest normal number
 
 
@@ -62,7 +64,7 @@ def test_packaged_graphs(name: str, data_dir: Path) -> None:
     if "noise" in {value.name for value in model.graph.input}:
         feeds = [{"noise": value} for value in noises(model)]
     else:
-        dataset = {p.key: p.value for p in model.metadata_props}["dataset"]
+        dataset = props(model)["dataset"]
         feeds = [
             {"image": load_dataset(dataset, data_dir, "cpu").evaluation("test").slice(0, 64).images.numpy()}
         ]

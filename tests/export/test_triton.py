@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from draw_onnx.errors import DrawError
-from draw_onnx.export import ExportOptions, build
+from draw_onnx.export import ExportOptions, export
 from draw_onnx.export.triton import config_text, write_repository
 
 
@@ -57,16 +57,18 @@ def parse(text: str) -> dict[str, list]:
     ("name", "graph"), [("attention", "decoder"), ("colour", "scorer"), ("classifier", "classifier")]
 )
 def test_configuration_agrees_with_the_graph(checkpoints, name, graph, batch):
-    data = build(checkpoints[name], ExportOptions(graph=graph, batch=batch))
-    config = parse(config_text("digits", data))
+    exported = export(checkpoints[name], ExportOptions(graph=graph, batch=batch), check=False)
+    config = parse(config_text("digits", exported.metadata, exported.batch))
     assert config["name"] == ["digits"]
     assert config["backend"] == ["onnxruntime"]
     assert config["max_batch_size"] == [256 if batch is None else 0]
     assert ("dynamic_batching" in config) == (batch is None)
-    model = onnx.load_from_string(data)
+    model = onnx.load_from_string(exported.data)
     for kind, values in (("input", model.graph.input), ("output", model.graph.output)):
-        assert [entry["name"][0] for entry in config[kind]] == [value.name for value in values]
-        for entry, graph_value in zip(config[kind], values, strict=True):
+        graph_values = {value.name: value for value in values}
+        assert sorted(entry["name"][0] for entry in config[kind]) == sorted(graph_values)
+        for entry in config[kind]:
+            graph_value = graph_values[entry["name"][0]]
             assert entry["data_type"] == ["TYPE_FP32"]
             dims = [d.dim_value for d in graph_value.type.tensor_type.shape.dim]
             want = dims[1:] if batch is None else dims
@@ -76,21 +78,21 @@ def test_configuration_agrees_with_the_graph(checkpoints, name, graph, batch):
 
 
 def test_repository_layout(checkpoints, tmp_path):
-    data = build(checkpoints["attention"])
-    folder = write_repository(tmp_path / "models", "digits", data)
+    exported = export(checkpoints["attention"], check=False)
+    folder = write_repository(tmp_path / "models", "digits", exported)
     files = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
     assert files == ["models/digits/1/model.onnx", "models/digits/config.pbtxt"]
-    assert (folder / "1" / "model.onnx").read_bytes() == data
+    assert (folder / "1" / "model.onnx").read_bytes() == exported.data
     assert 'name: "digits"' in (folder / "config.pbtxt").read_text()
 
 
-def test_a_bad_name_is_refused(tmp_path):
+def test_a_bad_name_is_refused(tmp_path, checkpoints):
     with pytest.raises(DrawError, match="no name for a Triton model"):
-        write_repository(tmp_path, "../up", b"")
+        write_repository(tmp_path, "../up", export(checkpoints["attention"], check=False))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_in_the_way_is_one_line(tmp_path):
+def test_a_file_in_the_way_is_one_line(tmp_path, checkpoints):
     (tmp_path / "models").write_text("")
     with pytest.raises(DrawError, match=r"models"):
-        write_repository(tmp_path / "models", "digits", b"")
+        write_repository(tmp_path / "models", "digits", export(checkpoints["attention"], check=False))
