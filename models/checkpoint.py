@@ -30,6 +30,12 @@ FORMAT_VERSION = 1
 PAD, COVER = "pad", "cover"
 _MAGIC = "draw-onnx checkpoint"
 _FLAGS = {"true": True, "false": False}
+# Facts that a file may have, and the whole numbers that each may be.
+_OPTIONAL_NUMBERS = {
+    "figure_size": range(1, 65537),
+    "train_size": range(1, 10**12 + 1),
+    "train_checksum": range(1 << 32),
+}
 
 
 @dataclass
@@ -48,6 +54,9 @@ class Checkpoint:
     picture_fit: str = PAD  # how files become its input: PAD or COVER (runtime/pictures/reading.py, cover.py)
     binary: bool | None = None  # whether its pictures are 0 and 1; None in older files, which do not say
     figure_size: int | None = None  # longer side of its figures' ink in pixels; None: of no one size
+    # How many pictures it was trained on and the CRC-32 of their bytes; None in files that do not say.
+    train_size: int | None = None
+    train_checksum: int | None = None
 
     def build(self, dtype: torch.dtype = torch.float32) -> Draw | GlimpseClassifier:
         """The model with ``weights``, in evaluation mode on the CPU."""
@@ -122,7 +131,7 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "dataset": checkpoint.dataset,
         "picture_fit": checkpoint.picture_fit,
         "binary": checkpoint.binary,
-        "figure_size": checkpoint.figure_size,
+        **{name: getattr(checkpoint, name) for name in _OPTIONAL_NUMBERS},
         "iteration": checkpoint.iteration,
         "metrics": checkpoint.metrics,
     }
@@ -162,7 +171,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             weights=content["weights"],
             picture_fit=content.get("picture_fit", PAD),  # absent in older files
             binary=content.get("binary"),
-            figure_size=content.get("figure_size"),
+            **{name: content.get(name) for name in _OPTIONAL_NUMBERS},
             iteration=content["iteration"],
             metrics=content["metrics"],
             training=content["training"],
@@ -209,7 +218,9 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         raise DrawError(
             f"{path} is a safetensors file, but not a draw-onnx checkpoint: its header does not say so"
         )
-    for name in ("format_version", "iteration", *{"figure_size"} & content.keys()):
+    for name in ("format_version", "iteration", *_OPTIONAL_NUMBERS):
+        if name in _OPTIONAL_NUMBERS and name not in content:
+            continue
         if not re.fullmatch("[0-9]{1,18}", content[name]):
             raise ValueError(f"{name} is not a whole number")
         content[name] = int(content[name])
@@ -227,8 +238,11 @@ def _check_facts(checkpoint: Checkpoint) -> None:
         raise ValueError("unknown picture_fit")
     if not isinstance(checkpoint.binary, bool | None):
         raise ValueError("binary is neither true nor false")
-    if checkpoint.figure_size is not None and checkpoint.figure_size not in range(1, 65537):
-        raise ValueError("figure_size is no size")
+    for name, numbers in _OPTIONAL_NUMBERS.items():
+        value = getattr(checkpoint, name)
+        # True and 20.0 are in such ranges too.
+        if value is not None and not (type(value) is int and value in numbers):
+            raise ValueError(f"{name} is no whole number from {numbers[0]} to {numbers[-1]:,}")
     if not isinstance(checkpoint.dataset, str) or not isinstance(checkpoint.weights, dict):
         raise ValueError("wrong types")
     if not isinstance(checkpoint.iteration, int) or not isinstance(checkpoint.metrics, dict):

@@ -15,12 +15,12 @@ from .products import (
     Bias,
     Chunked,
     StepProduct,
-    joined,
+    fused,
     lstm_cell,
     lstm_product,
     product,
     reset_lstm,
-    together,
+    stack_steps,
 )
 
 
@@ -90,7 +90,7 @@ class GlimpseClassifier(Chunked):
         """x: [K, C, B, A] in [0, 1]; ``time_steps`` overrides the config's number of glimpses."""
         batch, spans = x.shape[0], self.spans(time_steps or self.config.time_steps)
         products = (
-            StepProduct(*joined(self.read_attention), spans, batch),
+            StepProduct(*fused(self.read_attention), spans, batch),
             lstm_product(self.lstm, spans, batch, self.product_dtype),
         )
         weights = [layer.weight for layer in products]
@@ -119,12 +119,12 @@ class GlimpseClassifier(Chunked):
             [n, K, inputs].
         """
         glimpses, entered = [], []
-        for bias in zip(*(of.steps() for of in biases), strict=True):
+        for bias in zip(*(layer.steps() for layer in biases), strict=True):
             state, glimpse, inputs = self._step(x, state, weights, bias)
             glimpses.append(glimpse)
             entered.append(inputs)
-        new = Glimpses(*(together(of, 1) for of in zip(*glimpses, strict=True)))
-        return state, new, [together(of) for of in zip(*entered, strict=True)]
+        new = Glimpses(*(stack_steps(values, 1) for values in zip(*glimpses, strict=True)))
+        return state, new, [stack_steps(values) for values in zip(*entered, strict=True)]
 
     def _step(
         self, x: Tensor, state: State, weights: Sequence[Tensor], biases: Sequence[Bias]

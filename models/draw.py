@@ -18,13 +18,14 @@ from .config import LEARNED, DrawConfig
 from .products import (
     Bias,
     Chunked,
+    Layer,
     StepProduct,
-    joined,
+    fused,
     lstm_cell,
     lstm_product,
     product,
     reset_lstm,
-    together,
+    stack_steps,
 )
 
 
@@ -98,16 +99,16 @@ class State(NamedTuple):
     cell: Tensor  # [K, H]
 
 
-Of = TypeVar("Of")
+Item = TypeVar("Item")
 
 
-class Layers(NamedTuple, Generic[Of]):
+class Layers(NamedTuple, Generic[Item]):
     """One for each of the products of a step: their weights, one step's biases, or what went into them."""
 
-    encoder: Of
-    posterior: Of  # mu and log sigma
-    decoder: Of
-    heads: Of  # read, write and patch, or the whole canvas; and a learned prior
+    encoder: Item
+    posterior: Item  # mu and log sigma
+    decoder: Item
+    heads: Item  # read, write and patch, or the whole canvas; and a learned prior
 
 
 class Draw(Chunked):
@@ -201,7 +202,7 @@ class Draw(Chunked):
             kls.append(kl)
             # In the products' precision, which the compiler makes once for both uses.
             entered.append([x.detach().to(w.dtype) for x, w in zip(inputs, weights, strict=True)])
-        return state, together(kls, 1), Layers(*(together(of) for of in zip(*entered, strict=True)))
+        return state, stack_steps(kls, 1), Layers(*(stack_steps(each) for each in zip(*entered, strict=True)))
 
     def _step(
         self, x: Tensor, noise: Tensor, state: State, weights: Layers[Tensor], biases: Layers[Bias]
@@ -222,7 +223,8 @@ class Draw(Chunked):
         sigma = log_sigma.exp()
         z = mu + sigma * noise  # (6)
         into_decoder = torch.cat([_placed(z, painted.prior), painted.h], 1)
-        painted = self._paint(into_decoder, painted, weights, biases)  # (7, 8)
+        decoder, heads = (weights.decoder, biases.decoder), (weights.heads, biases.heads)
+        painted = self._paint(into_decoder, painted, decoder, heads)  # (7, 8)
         kl = 0.5 * (mu.square() + sigma.square() - 2 * log_sigma - 1).sum(1)  # (10)
         entered = Layers(into_encoder, h, into_decoder, painted.h)
         return State(painted, h, cell), kl, entered, r, (mu, log_sigma, z)
@@ -233,14 +235,11 @@ class Draw(Chunked):
         spans = [1] * steps
         decoder = lstm_product(self.decoder, spans, batch, self.product_dtype)
         heads = self._heads_product(spans, batch)
-        nothing = z.new_empty(0)
-        weights, unused = Layers(nothing, nothing, decoder.weight, heads.weight), Bias(nothing, None)
         painted = self._initial_painting(batch, heads.weight)
         canvases, hidden, params = [], [], []
-        for t in range(steps):
+        for t, layers in enumerate(zip(decoder.steps(), heads.steps(), strict=True)):
             into_decoder = torch.cat([_placed(z[:, t], painted.prior), painted.h], 1)
-            biases = Layers(unused, unused, decoder.biases[t].steps()[0], heads.biases[t].steps()[0])
-            painted = self._paint(into_decoder, painted, weights, biases)
+            painted = self._paint(into_decoder, painted, *layers)
             decoder.record(into_decoder.unsqueeze(0))
             heads.record(painted.h.unsqueeze(0))
             canvases.append(painted.canvas)
@@ -266,7 +265,7 @@ class Draw(Chunked):
         weight = torch.cat([weight, encoder.weight_hh], 1)
         return (
             StepProduct(weight, bias, spans, batch, self.product_dtype),
-            StepProduct(*joined(self.mu, self.log_sigma), spans, batch),
+            StepProduct(*fused(self.mu, self.log_sigma), spans, batch),
             lstm_product(self.decoder, spans, batch, self.product_dtype),
             self._heads_product(spans, batch),
         )
@@ -275,9 +274,9 @@ class Draw(Chunked):
         prior = (self.prior,) if self.config.prior == LEARNED else ()
         if self.config.attention:
             layers = self.read_attention, self.write_attention, self.write_patch
-            return StepProduct(*joined(*layers, *prior), spans, batch)
+            return StepProduct(*fused(*layers, *prior), spans, batch)
         # As wide as the picture: worth the LSTMs' precision.
-        return StepProduct(*joined(self.write_canvas, *prior), spans, batch, self.product_dtype)
+        return StepProduct(*fused(self.write_canvas, *prior), spans, batch, self.product_dtype)
 
     def _initial_painting(self, batch: int, heads: Tensor) -> Painted:
         """c_0 and the learned state, as the tensors that every later step has (or it would be compiled twice)."""
@@ -302,19 +301,19 @@ class Draw(Chunked):
         r = read([x, error], window, config.read_size)
         return r.unflatten(1, (2, config.image_channels))
 
-    def _paint(
-        self, into_decoder: Tensor, before: Painted, weights: Layers[Tensor], biases: Layers[Bias]
-    ) -> Painted:
+    def _paint(self, into_decoder: Tensor, before: Painted, decoder: Layer, heads: Layer) -> Painted:
         """(7, 8): the decoder's step from ``into_decoder`` [K, Z + H], z and its own last output, and what it writes."""
         (c, height, width), n = self.config.image, self.config.write_size
-        h, cell = lstm_cell(product(into_decoder, weights.decoder, biases.decoder), before.cell)
-        heads, prior = product(h, weights.heads, biases.heads), None
+        h, cell = lstm_cell(product(into_decoder, *decoder), before.cell)
+        painting, prior = product(h, *heads), None
         if self.config.prior == LEARNED:
             size = 2 * self.config.latent_size
-            heads, prior = heads.split([heads.shape[1] - size, size], 1)
+            painting, prior = painting.split([painting.shape[1] - size, size], 1)
         if not self.config.attention:
-            return Painted(before.canvas + heads.unflatten(1, (c, height, width)), h, cell, None, None, prior)
-        read_params, write_params, patch = heads.split([5, 5, c * n * n], 1)
+            return Painted(
+                before.canvas + painting.unflatten(1, (c, height, width)), h, cell, None, None, prior
+            )
+        read_params, write_params, patch = painting.split([5, 5, c * n * n], 1)
         window = window_from(write_params, n, width, height)
         addition = write(patch.unflatten(1, (c, n, n)), window, width, height)  # (28, 29)
         return Painted(before.canvas + addition, h, cell, read_params, write_params, prior)

@@ -66,15 +66,15 @@ def grown(
 
 def _add_units(weights: dict[str, Tensor], more: int, fresh: dict[str, Tensor]) -> None:
     """Give all LSTMs ``more`` units each, and what takes their states zeros for them; in place."""
-    cells = [cell for cell in CELLS if f"{cell[0]}.weight_hh" in weights]
-    for _, _, takers in cells:
-        for name in takers:
+    cells = [cell for cell in CELLS if f"{cell.name}.weight_hh" in weights]
+    for cell in cells:
+        for name in cell.readers:
             if name in weights:
                 weights[name] = functional.pad(weights[name], (0, more))
-    for cell, states, _ in cells:
-        for name in states:
+    for cell in cells:
+        for name in cell.initial_states:
             weights[name] = torch.cat([weights[name], fresh[name][-more:]])
-        for name in (f"{cell}.{kind}" for kind in OF_UNITS):
+        for name in (f"{cell.name}.{kind}" for kind in OF_UNITS):
             gates, units = (w.unflatten(0, (4, -1)) for w in (weights[name], fresh[name]))
             weights[name] = torch.cat([gates, units[:, -more:]], 1).flatten(0, 1)
 

@@ -1,12 +1,12 @@
 """The matrix products of a recurrent loop, arranged so that the loop wastes nothing.
 
-A layer that is used at every step gets its weights ready once, before the loop (joined, transposed, cast), and its
+A layer that is used at every step gets its weights ready once, before the loop (fused, transposed, cast), and its
 weight gradient as one product over all T K rows after it, in place of T small ones and their sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -19,17 +19,20 @@ class Bias(NamedTuple):
     """b of some steps of a :class:`StepProduct`, and what brings the gradients of their y back to it."""
 
     # [n, K, outputs] or of one step [K, outputs], in the product's precision: b itself, or zeros where that is not b's
-    carrier: Tensor
-    value: Tensor | None  # b where the carrier is zeros, [outputs] or [K, outputs]
+    expanded: Tensor
+    value: Tensor | None  # b where the other is zeros, [outputs] or [K, outputs]
 
     def steps(self) -> list[Bias]:
         """One for each of the n steps."""
         # One alone is not cut out, which on the way back would be a copy.
-        carriers = [self.carrier.squeeze(0)] if len(self.carrier) == 1 else self.carrier.unbind()
-        return [Bias(carrier, self.value) for carrier in carriers]
+        steps = [self.expanded.squeeze(0)] if len(self.expanded) == 1 else self.expanded.unbind()
+        return [Bias(step, self.value) for step in steps]
 
 
-def together(steps: Sequence[Tensor], dim: int = 0) -> Tensor:
+Layer = tuple[Tensor, Bias]  # W [inputs, outputs] of a :class:`StepProduct` and one step's b
+
+
+def stack_steps(steps: Sequence[Tensor], dim: int = 0) -> Tensor:
     """n tensors along a new dimension, without a copy where it is one."""
     return torch.stack(list(steps), dim) if len(steps) > 1 else steps[0].unsqueeze(dim)
 
@@ -94,10 +97,10 @@ class _Product(torch.autograd.Function):
 def product(x: Tensor, weight: Tensor, bias: Bias) -> Tensor:
     """x W + b, the product in the precision of ``weight``, the sum in b's. [K, inputs], [inputs, outputs] -> [K, outputs]"""
     if bias.value is not None:
-        return (x.to(weight.dtype) @ weight + bias.carrier).to(bias.value.dtype) + bias.value
+        return (x.to(weight.dtype) @ weight + bias.expanded).to(bias.value.dtype) + bias.value
     if _goes_to_onednn(x, weight):
-        return _Product.apply(x, weight) + bias.carrier
-    return torch.addmm(bias.carrier, x, weight)
+        return _Product.apply(x, weight) + bias.expanded
+    return torch.addmm(bias.expanded, x, weight)
 
 
 class Chunked(nn.Module):
@@ -123,7 +126,7 @@ class StepProduct:
 
     Each step takes ``weight`` and its own one of ``biases``, which has an entry for each of ``spans``, through
     :func:`product`, and what went in is handed to :meth:`record`. ``weight`` is detached: with y_t's gradients g_t, which
-    arrive at the biases' carriers, W's is sum_t g_t^T x_t, computed when they are all there.
+    arrive at the expanded biases, W's is sum_t g_t^T x_t, computed when they are all there.
 
     Args:
         weight: W [outputs, inputs].
@@ -142,12 +145,18 @@ class StepProduct:
         # In another precision than b's the gradients arrive as the products of the backward pass have them
         # already, half as large, and b's own are added up on the way.
         value = bias if self.weight.dtype != bias.dtype else None
-        carrier = bias if value is None else self.weight.new_zeros(weight.shape[0])
+        added = bias if value is None else self.weight.new_zeros(weight.shape[0])
         if self._inputs is None:
-            carriers = [carrier.expand(span, batch, -1) for span in spans]
+            expanded = [added.expand(span, batch, -1) for span in spans]
         else:
-            carriers = _Steps.apply(weight, carrier, self._inputs, spans, batch)
-        self.biases = [Bias(one, value) for one in carriers]
+            expanded = _Steps.apply(weight, added, self._inputs, spans, batch)
+        self.biases = [Bias(one, value) for one in expanded]
+
+    def steps(self) -> Iterator[Layer]:
+        """What each of the T steps hands to :func:`product`."""
+        for biases in self.biases:
+            for bias in biases.steps():
+                yield self.weight, bias
 
     def record(self, x: Tensor) -> None:
         """``x`` [n, K, inputs] went through the product at the next steps."""
@@ -207,7 +216,7 @@ def reset_lstm(cell: nn.LSTMCell) -> None:
         cell.bias_ih[cell.hidden_size : 2 * cell.hidden_size] = 1.0
 
 
-def joined(*layers: nn.Linear) -> tuple[Tensor, Tensor]:
+def fused(*layers: nn.Linear) -> tuple[Tensor, Tensor]:
     """Linear layers of the same input as one: (W [sum of outputs, inputs], b)."""
     return torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
 

@@ -11,17 +11,17 @@ from .cells import CELLS, OF_UNITS
 def reordered(weights: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
     """``weights`` of a DRAW or a classifier with each LSTM's units in an order that ``seed`` draws."""
     weights, generator = dict(weights), torch.Generator().manual_seed(seed)
-    for cell, states, readers in CELLS:
-        if f"{cell}.weight_hh" not in weights:
+    for cell in CELLS:
+        if f"{cell.name}.weight_hh" not in weights:
             continue
-        size = weights[f"{cell}.weight_hh"].shape[1]
+        size = weights[f"{cell.name}.weight_hh"].shape[1]
         order = torch.randperm(size, generator=generator)
         gates = (torch.arange(4)[:, None] * size + order).flatten()
-        for name in OF_UNITS:
-            weights[f"{cell}.{name}"] = weights[f"{cell}.{name}"][gates]
-        for name in states:
+        for name in (f"{cell.name}.{kind}" for kind in OF_UNITS):
+            weights[name] = weights[name][gates]
+        for name in cell.initial_states:
             weights[name] = weights[name][order]
-        for name in readers:
+        for name in cell.readers:
             if name in weights:
                 before, state = weights[name].tensor_split([-size], 1)
                 weights[name] = torch.cat([before, state[:, order]], 1)

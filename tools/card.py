@@ -1,16 +1,17 @@
 """A packaged model's card: YAML front matter as model hubs read it, then the page for people.
 
-Every figure is taken from what a command printed; the front matter's values are those of the page.
+The front matter's values are those of the page, which shows what commands printed.
 """
 
 from __future__ import annotations
 
 import platform
-import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from card_blocks import LICENCE, Block
 from results import EXPERIMENTS, Run
 from run_folder import curve, curve_table, machine_of, spread, stages
 
@@ -22,51 +23,31 @@ from draw_onnx.train.machine import processor
 
 MNIST = "MNIST, by Yann LeCun and Corinna Cortes, usually stated as CC BY-SA 3.0"
 POINTS = 24  # of the curve's table
-Printed = list[tuple[list[str], str]]  # commands and what they printed
+_PRINTED = "Printed by these commands ("  # and where
 
 
-def figures_of(printed: Printed) -> dict[str, float]:
-    """The test figures in what draw-eval printed, under the names that a weights file's header has them by.
-
-    A plain figure on part of a set (--limit) is no test figure; importance weighting is too dear for the whole.
-    """
-    figures: dict[str, float] = {}
-
-    def take(pattern: str, text: str, *names: str) -> bool:
-        match = re.search(pattern, text, re.MULTILINE)
-        if match:
-            values = (float(group.replace(",", "")) for group in match.groups())
-            figures.update(
-                {f"test_{n}": int(v) if n in _WHOLE else v for n, v in zip(names, values, strict=True)}
-            )
-        return match is not None
-
-    number, images = r"([\d.]+)", r"([\d,]+) images?\)"
-    for words, text in printed:
-        if words[0] != "draw-eval":
-            continue
-        if "--limit" not in words:
-            take(rf"^{number} ± {number} nats \(.*?{images}", text, "bound", "standard_error", "images")
-            take(
-                rf"^{number} % error \(95 % interval {number} to {number}, {images}",
-                text,
-                *("error", "error_low", "error_high", "images"),
-            )
-        if take(
-            rf"^importance-weighted bound, K = (\d+): {number} ± {number} nats",
-            text,
-            *("importance_samples", "importance_bound", "importance_standard_error"),
-        ):
-            take(rf" nats \(.*?{images}", text, "importance_images")
-        take(
-            rf"^([\d,]+) samples: {number} % (?:accepted|read).*?real test pictures: {number} %.*?torn digits: {number} %",
-            text,
-            *("recognised_samples", "recognised", "recognised_real", "recognised_torn"),
-        )
-    return figures
+def figures_of(blocks: Sequence[Block]) -> dict[str, float]:
+    """All test figures that a card shows."""
+    return {name: value for block in blocks for name, value in block.figures.items()}
 
 
-_WHOLE = ("images", "importance_samples", "importance_images", "recognised_samples")
+class Course(NamedTuple):
+    """How the weights came about, over all runs that made them."""
+
+    command: str  # of the first
+    took: str
+    ends: list[int]  # the last iterations of the stages
+    points: list[Any]  # of the curve
+
+
+def _course(last: Checkpoint, words: list[str], metrics: Path, before: Sequence[Run]) -> Course:
+    assert last.training is not None
+    command, ends = shlex.join(words), [*(end for one in before for end in one.ends), *stages(metrics)]
+    took = f"{format_duration(last.training['seconds'])} of updates (validations not counted) on {machine_of(last, words)}."
+    if not before:
+        return Course(command, took, ends, curve(metrics, POINTS))
+    points = spread([*(point for one in before for point in one.curve), *curve(metrics)], POINTS)
+    return Course(before[0].command, _in_runs(before, f"- the rest: `{command}`, {took}\n"), ends, points)
 
 
 def _in_runs(before: Sequence[Run], rest: str) -> str:
@@ -85,7 +66,7 @@ def page(
     best: Checkpoint,
     last: Checkpoint,
     words: list[str],
-    printed: Printed,
+    blocks: Sequence[Block],
     metrics: Path,
     before: Sequence[Run] = (),
 ) -> str:
@@ -94,73 +75,106 @@ def page(
     Args:
         last: of the same run, with its training state.
         words: the command that made it.
+        blocks: the commands that the card shows.
         metrics: its metrics.csv.
         before: the runs that made the stages before its own, in order.
     """
     assert last.training is not None
-    ends = [*(end for one in before for end in one.ends), *stages(metrics)]
-    command, points = shlex.join(words), curve(metrics, POINTS)
-    took = f"{format_duration(last.training['seconds'])} of updates (validations not counted) on {machine_of(last, words)}."
-    if before:
-        took = _in_runs(before, f"- the rest: `{command}`, {took}\n")
-        points = spread([*(point for one in before for point in one.curve), *curve(metrics)], POINTS)
-        command = before[0].command
-    config = ", ".join(f"{k} {v}" for k, v in config_to_dict(best.config).items() if k != "labels")
-    draw, remark = isinstance(best.config, DrawConfig), prior_remark(prior_of(best.config))
-    unit = "nats" if draw else "% error"
-    given = last.training["settings"]
-    # Empty and image_* are for folders of pictures only, and a folder's place is nobody's business.
-    settings = ", ".join(f"{k} {v}" for k, v in given.items() if v != "" and not k.startswith("image_"))
-    source = MNIST if "mnist" in best.dataset else "under its own terms"
-    blocks = "\n\n".join(f"```console\n$ {shlex.join(words)}\n{text}\n```" for words, text in printed)
+    settings, course = last.training["settings"], _course(last, words, metrics, before)
+    parts = [
+        front_matter(name, best, figures_of(blocks), LICENCE),
+        _summary(name, best, last.iteration, settings["preset"]),
+        _training(name, course, settings, "nats" if isinstance(best.config, DrawConfig) else "% error"),
+        _figures(name, best, blocks),
+    ]
+    return "\n".join(parts)
+
+
+def _summary(name: str, best: Checkpoint, iterations: int, preset: str) -> str:
+    draw = isinstance(best.config, DrawConfig)
     title = "A DRAW network that draws" if draw else "A glimpse classifier that reads"
     what = "digits" if draw else "a digit in a cluttered picture"
     if "mnist" not in best.dataset:
         what = "pictures"
-    use = "draw-gen --onnx NAME --gif out.gif" if draw else "draw-classify --onnx NAME PICTURE"
-    staged = (
-        f"It trains in {len(ends)} stages, which end at iterations {', '.join(f'{end:,}' for end in ends)}. "
-        if ends
-        else ""
-    )
-    diagram = f"\n![How often it is right against how sure it is](../docs/images/{name}-calibration.png)\n"
-    seen = "; the last stage trains on these digits too, so that its figures say nothing of new ones"
-    seen = seen if given.get("all_digits") else ""
-    table = "\n".join(curve_table(points, unit))
-    return f"""{front_matter(name, best, figures_of(printed))}
-# {name}
+    use = f"draw-gen --onnx {name} --gif out.gif" if draw else f"draw-classify --onnx {name} PICTURE"
+    config = ", ".join(f"{k} {v}" for k, v in config_to_dict(best.config).items() if k != "labels")
+    paper = EXPERIMENTS[preset].paper if preset in EXPERIMENTS else "no figure"
+    return f"""# {name}
 
-{title} {what}, trained on `{best.dataset}`. Use it by name: `{use.replace("NAME", name)}`.
+{title} {what}, trained on `{best.dataset}`. Use it by name: `{use}`.
 
 - **Sizes**: {config}; {sum(w.numel() for w in best.weights.values()):,} weights.
-- **Paper**: {EXPERIMENTS[given["preset"]].paper if given["preset"] in EXPERIMENTS else "no figure"}.{remark}
-- **Weights**: SHA-256 `{weights_sha256(best.weights, best.config)}`, iteration {best.iteration:,} of {last.iteration:,}.
-- **Licence**: MIT. The data: {source}.
+- **Paper**: {paper}.{prior_remark(prior_of(best.config))}
+- **Weights**: SHA-256 `{weights_sha256(best.weights, best.config)}`, iteration {best.iteration:,} of {iterations:,}.
+- **Licence**: {LICENCE}. The data: {MNIST if "mnist" in best.dataset else "under its own terms"}.
 - **Limits**: it knows pictures like those of `{best.dataset}` and nothing else.
+"""
 
-## Training
+
+def _training(name: str, course: Course, settings: dict[str, Any], unit: str) -> str:
+    ends, staged = course.ends, ""
+    if ends:
+        numbers = ", ".join(f"{end:,}" for end in ends)
+        staged = f"It trains in {len(ends)} stages, which end at iterations {numbers}. "
+    # Empty and image_* are for folders of pictures only, and a folder's place is nobody's business.
+    shown = ", ".join(f"{k} {v}" for k, v in settings.items() if v != "" and not k.startswith("image_"))
+    seen = "; the last stage trains on these digits too, so that its figures say nothing of new ones"
+    table = "\n".join(curve_table(course.points, unit))
+    return f"""## Training
 
 From random weights, by one command:
 
 ```sh
-{command}
+{course.command}
 ```
 
-{staged}{took}
+{staged}{course.took}
 Another processor gives other bits and, as expected but not tried, a figure like this one: what chance in training does
 ([three seeds](../docs/training.md#three-seeds)) comes on top of the interval.
 
-Settings{" of the last stage" if ends else ""} as they were: {settings}.
+Settings{" of the last stage" if ends else ""} as they were: {shown}.
 
-Validation ({unit}), the whole run{seen}:
+Validation ({unit}), the whole run{seen if settings.get("all_digits") else ""}:
 
 {table}
 
 ![The validation curve](../docs/images/{name}-curve.png)
+"""
 
-## Figures
 
-Printed by these commands ({platform.system()}, {processor()}):
+def _figures(name: str, best: Checkpoint, blocks: Sequence[Block]) -> str:
+    shown = "\n\n".join(map(str, blocks))
+    diagram = f"\n![How often it is right against how sure it is](../docs/images/{name}-calibration.png)\n"
+    return f"""## Figures
 
-{blocks}
-{"" if draw else diagram}"""
+{_PRINTED}{_machine()}):
+
+{shown}
+{"" if isinstance(best.config, DrawConfig) else diagram}"""
+
+
+def _machine() -> str:
+    return f"{platform.system()}, {processor()}"
+
+
+def with_export(text: str, export: Block) -> str:
+    """A card with another export in the place of its own, all else as it is.
+
+    The evaluations beside it keep the machine that they ran on; the export's is named where it is another one.
+
+    Raises:
+        ValueError: the card shows no export.
+    """
+    lines, beside = text.split("\n"), "; draw-export: "
+    begin = next((k for k, line in enumerate(lines) if line.startswith("$ draw-export ")), None)
+    where = next((k for k, line in enumerate(lines) if line.startswith(_PRINTED)), None)
+    if begin is None or where is None:
+        raise ValueError("it shows no draw-export")
+    end = lines.index("```", begin)
+    machine = lines[where].removeprefix(_PRINTED).removesuffix("):").partition(beside)[0]
+    if machine != _machine():
+        machine += beside + _machine()
+    block = str(export).split("\n")[1:-1]  # without the fences
+    return "\n".join(
+        [*lines[:where], f"{_PRINTED}{machine}):", *lines[where + 1 : begin], *block, *lines[end:]]
+    )

@@ -167,9 +167,9 @@ def draw(folder: Path, options: list[str]) -> str:
     """Export the best weights, draw a GIF with them; gives the parity report."""
     with tempfile.TemporaryDirectory() as temporary:
         onnx = Path(temporary) / f"{folder.name}.onnx"
-        report = run(["draw-export", "--ckpt", str(folder / "best.ckpt"), "-o", str(onnx)], [])
+        report = run(["draw-export", "--ckpt", str(folder / "best.ckpt"), "-o", str(onnx)])
         gif = str(IMAGES / f"{folder.name}.gif")
-        run(["draw-gen", "--onnx", str(onnx), *options, "--gif", gif], [])
+        run(["draw-gen", "--onnx", str(onnx), *options, "--gif", gif])
     lines = report.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("parity"))
     return "\n".join(line for line in lines[start:] if line.startswith(("parity", "  ")))

@@ -13,25 +13,28 @@ from typing import Any
 
 from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint
 from draw_onnx.train.machine import processor
+from draw_onnx.train.settings import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def run(command: list[str], hidden: list[str], folder: Path = ROOT) -> str:
-    """What a command prints; ``hidden`` are arguments that the card does not show (where the data lie)."""
+def run(command: list[str], folder: Path = ROOT) -> str:
+    """What a command prints that is run in ``folder``."""
     script = Path(sys.executable).parent / command[0]
     print("$", shlex.join(command), file=sys.stderr, flush=True)
-    done = subprocess.run(
-        [script, *command[1:], *hidden], check=True, text=True, stdout=subprocess.PIPE, cwd=folder
-    )
+    done = subprocess.run([script, *command[1:]], check=True, text=True, stdout=subprocess.PIPE, cwd=folder)
     return done.stdout.strip()
 
 
 def finished(folder: Path) -> tuple[Checkpoint, dict[str, Any]]:
     """The last checkpoint of a run and its training state. Raises SystemExit for one that has not come to its end."""
-    if not (folder / "test.txt").exists():
-        raise SystemExit(f"{folder} holds no finished run: it has no test.txt")
-    last = load_checkpoint(folder / "last.ckpt")
+    files = RunFolder(folder)
+    if not files.finished:
+        reason = "it has no test.txt"
+        if files.test.exists():
+            reason = "its last.ckpt is newer than its test.txt (it was resumed, or copied without the files' times)"
+        raise SystemExit(f"{folder} holds no finished run: {reason}")
+    last = load_checkpoint(files.last)
     assert last.training is not None
     return last, last.training
 

@@ -13,21 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from draw_onnx.errors import DrawError
-from draw_onnx.models.checkpoint import Checkpoint, build_model, load_checkpoint, save_weights
-from draw_onnx.models.config import ClassifierConfig
+from draw_onnx.models.checkpoint import load_checkpoint, save_weights
+
+from ..damage import cut_or_changed
+from .small_checkpoints import CONFIGS, make
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-
-
-def make() -> Checkpoint:
-    torch.manual_seed(0)
-    config = ClassifierConfig(1, 9, 8, 2, 4, 3, ("cat", "dög"), 3.0, 1.0)
-    weights = dict(build_model(config).state_dict())
-    return Checkpoint(config, "digits", weights, 7, {"valid_error": 1.5}, picture_fit="cover")
 
 
 def with_header(path: Path, header: Any, tensors: bytes) -> None:
@@ -38,7 +33,7 @@ def with_header(path: Path, header: Any, tensors: bytes) -> None:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("fuzz") / "whole.safetensors"
-    save_weights(path, make())
+    save_weights(path, make(CONFIGS[2]))
     return path
 
 
@@ -48,27 +43,21 @@ def one_line_or_whole(path: Path) -> None:
     except DrawError as error:
         assert str(error).isprintable()
     else:
-        expected = make()
+        expected = make(CONFIGS[2])
         assert checkpoint.config == expected.config
         assert all(torch.equal(checkpoint.weights[k], v) for k, v in expected.weights.items())
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@settings(max_examples=150)
 @given(st.data())
 def test_damaged_bytes(whole: Path, data: st.DataObject) -> None:
     """The header's SHA-256 finds what the format cannot: a file that loads has the weights that were saved."""
-    content = bytearray(whole.read_bytes())
-    if data.draw(st.booleans()):
-        content = content[: data.draw(st.integers(0, len(content) - 1))]
-    else:
-        for _ in range(data.draw(st.integers(1, 4))):
-            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = whole.with_name("damaged")
-    path.write_bytes(content)
+    path.write_bytes(cut_or_changed(data, whole.read_bytes()))
     one_line_or_whole(path)
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@settings(max_examples=150)
 @given(st.data())
 def test_forged_headers(whole: Path, data: st.DataObject) -> None:
     """Any JSON in the place of any part of the header."""
@@ -87,7 +76,7 @@ def test_forged_headers(whole: Path, data: st.DataObject) -> None:
     one_line_or_whole(path)
 
 
-@settings(deadline=None, max_examples=80, derandomize=True)
+@settings(max_examples=80)
 @given(JSON, st.binary(max_size=64))
 def test_any_header(whole: Path, header: Any, data: bytes) -> None:
     path = whole.with_name("any")

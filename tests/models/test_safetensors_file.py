@@ -17,27 +17,15 @@ import torch
 
 from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import (
-    Checkpoint,
-    build_model,
     load_checkpoint,
     save_checkpoint,
     save_weights,
     weights_sha256,
 )
-from draw_onnx.models.config import ClassifierConfig, DrawConfig
 
-CONFIGS = [
-    DrawConfig(1, 5, 6, 3, 4, 2, 2, 2),
-    DrawConfig(3, 5, 6, 3, 4, 2, 0, 0, attention=False),
-    ClassifierConfig(1, 9, 8, 2, 4, 3, ("cat", "dög"), 3.0, 1.0),
-]
+from .small_checkpoints import CONFIGS, make
+
 DAMAGED = "is not a draw-onnx checkpoint, or it is damaged"
-
-
-def make(config: Any = CONFIGS[0], **changes: Any) -> Checkpoint:
-    torch.manual_seed(0)
-    values: dict[str, Any] = {"iteration": 7, "metrics": {"valid_bound": 1.5}, "picture_fit": "cover"}
-    return Checkpoint(config, "digits", dict(build_model(config).state_dict()), **(values | changes))
 
 
 @pytest.fixture
@@ -163,7 +151,11 @@ def test_a_failed_write_keeps_the_old_file(file: Path, monkeypatch: pytest.Monke
         ({"metrics": '{"a":1,"a":2}'}, "a name occurs twice"),
         ({"picture_fit": "stretch"}, "unknown picture_fit"),
         ({"figure_size": "large"}, "figure_size is not a whole number"),
-        ({"figure_size": "0"}, "figure_size is no size"),
+        ({"figure_size": "0"}, "figure_size is no whole number from 1 to 65,536"),
+        ({"train_size": "0"}, "train_size is no whole number from 1 to"),
+        ({"train_size": "1e3"}, "train_size is not a whole number"),
+        ({"train_checksum": "4294967296"}, "train_checksum is no whole number from 0 to 4,294,967,295"),
+        ({"train_checksum": "-1"}, "train_checksum is not a whole number"),
         ({"weights_sha256": "0" * 64}, "the weights are not those that its header names"),
         ({"iteration": 7}, "its metadata are not strings"),
     ],
