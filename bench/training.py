@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from floors import onnx_floor, torch_floor, write_floor
@@ -30,7 +29,7 @@ from measure import (
 )
 
 from draw_onnx.models.config import DrawConfig
-from draw_onnx.train.presets import find_preset
+from draw_onnx.train.presets import PRESETS, Preset, find_preset
 
 PLAIN = "plain loop"
 # Name -> (precision, time steps compiled).
@@ -44,10 +43,23 @@ WAYS: dict[str, tuple[str, bool]] = {
 
 def main() -> None:
     parser = common(__doc__, rounds=3, seconds=10.0)
-    parser.add_argument("--models", nargs="+", default=["mnist-paper", "cluttered-mnist"], help="presets")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=["mnist-paper", "cluttered-mnist"],
+        choices=[name for name, preset in PRESETS.items() if has_peer(preset)],
+        help="presets that bench/plain.py has a loop for",
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--without", nargs="*", default=[], choices=WAYS, help="ways to leave out")
     work_or_compare(parser, worker, compare)
+
+
+def has_peer(preset: Preset) -> bool:
+    """Whether bench/plain.py can be this model, and its update this one: square pictures of one channel, windows, Adam."""
+    config, plain = preset.model, preset.settings.optimizer == "adam" and not preset.settings.write_window
+    windows = not isinstance(config, DrawConfig) or (config.attention and config.prior == "standard")
+    return plain and windows and config.image.channels == 1 and config.image_height == config.image_width
 
 
 def compare(arguments: argparse.Namespace) -> None:
@@ -128,11 +140,10 @@ def update(
     import torch
     from lightning_fabric import Fabric
 
-    from draw_onnx.train.cuda_graph import CapturedUpdate
     from draw_onnx.train.data.dataset import Dataset, Split
-    from draw_onnx.train.settings import Hardware, RunFolder
+    from draw_onnx.train.settings import Hardware
     from draw_onnx.train.stages import Place, Stage, Start
-    from draw_onnx.train.trainer import Trainer
+    from draw_onnx.train.update import Update
 
     chosen = find_preset(preset)
     settings, image = chosen.settings.replace(precision=precision, compile=compiled), chosen.model.image
@@ -140,18 +151,15 @@ def update(
     stored = Split(torch.zeros(1, *image, dtype=torch.uint8))  # is never asked for a batch
     data = Dataset(name=preset, image=image, train=stored, evaluations={}, binary=False)
     start, hardware = Start(Place((Stage(settings, chosen.model),))), Hardware(cuda_graph=captured)
-    trainer = Trainer(start, data, RunFolder(Path()), fabric, hardware)
+    step = Update(start, data, fabric, hardware)
     generator = torch.Generator(fabric.device).manual_seed(0)
     size = (settings.batch_size, *image)
     images = torch.rand(size, generator=generator, device=fabric.device)
     labels = torch.randint(10, size[:1], generator=generator, device=fabric.device)
-    batch = images, labels, trainer._objective.noise(settings.batch_size, generator)
-    step = trainer._update
-    if captured:
-        step = CapturedUpdate(step, trainer._plain_optimizer, *batch)
+    batch = images, labels, step.objective.noise(settings.batch_size, generator)
 
     def run() -> None:
-        step(*batch)
+        step.on(*batch)
         if fabric.device.type == "cuda":
             torch.cuda.synchronize()
 

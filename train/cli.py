@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ..console import VersionOption, make_app, option, run_app
 from ..models.config import Prior
 from .command_options import DATA, MACHINE, DataDir, Device, Threads
+from .presets import PRESETS, find_preset
 from .settings import GlimpseLoss, OptimizerName, Precision
 
 if TYPE_CHECKING:
@@ -24,15 +25,15 @@ def _preset_option(text: str, panel: str, *names: str, **more: Any) -> Any:
     return option(f"{text} Default: the preset's.", panel, *names, **more)
 
 
-@app.command()
+# Click's \b keeps the lines apart.
+_PRESETS = "\b\nPresets:\n" + "\n".join(f"{name}: {preset.description}" for name, preset in PRESETS.items())
+
+
+@app.command(epilog=_PRESETS)
 def command(
     preset: Annotated[
         str | None,
-        option(
-            "digits (the default), mnist, mnist-dynamic, mnist-no-attention, mnist-two-digit, svhn, cifar10, images,"
-            " labelled-images, mnist-paper, cluttered-mnist or cluttered-mnist-4.",
-            _RUN,
-        ),
+        option("What to train: one of those named below. Default: digits.", _RUN),
     ] = None,
     data_dir: DataDir = None,
     out: Annotated[Path | None, option("Run folder. Default: runs/PRESET.", _RUN)] = None,
@@ -130,8 +131,8 @@ def command(
     all_digits: Annotated[
         bool | None,
         _preset_option(
-            "cluttered-mnist, mnist-two-digit, mnist-dynamic: train on the 10,000 validation digits as well; the last "
-            "weights are then the best.",
+            "mnist, mnist-dynamic, mnist-two-digit, cluttered-mnist: train on the 10,000 validation digits as well; the"
+            " last weights are then the best.",
             _OPTIMISER,
         ),
     ] = None,
@@ -189,7 +190,7 @@ def command(
     shift: Annotated[
         int | None,
         _preset_option(
-            "labelled-images: move each training picture by up to this much, 0 for not at all.",
+            "mnist and labelled-images: move each training picture by up to this much, 0 for not at all.",
             DATA,
             metavar="PIXELS",
         ),
@@ -220,7 +221,6 @@ def _train(given: dict[str, Any]) -> int:
     from .launch import train
     from .machine import bfloat16_pays, choose_device
     from .options import begin, fields_of, go_on
-    from .presets import find_preset
     from .ranks import this_rank
     from .run_lock import RunLock
     from .settings import Hardware, RunFolder

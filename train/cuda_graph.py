@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Update = Callable[[Tensor, Tensor | None, Tensor | None], dict[str, Tensor]]
+Function = Callable[[Tensor, Tensor | None, Tensor | None], dict[str, Tensor]]
 
 
 class CapturedUpdate:
@@ -24,7 +24,7 @@ class CapturedUpdate:
 
     def __init__(
         self,
-        update: Update,
+        update: Function,
         optimizer: torch.optim.Optimizer,
         images: Tensor,
         labels: Tensor | None,

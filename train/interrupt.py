@@ -11,15 +11,23 @@ from types import FrameType
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGBREAK")
 
 
+class Interrupted(Exception):
+    """What :meth:`Interrupt.check` ends work with that is done anew anyway."""
+
+
 class Interrupt:
-    """A context in which these signals are only noted; the loop asks :meth:`stop` between steps.
+    """A context in which these signals are only noted; who works in it asks :meth:`stop` or :meth:`check`.
 
     A SIGHUP that is ignored, as under nohup, stays ignored.
+
+    Args:
+        agree: makes one answer of those of all processes: the largest number.
     """
 
-    def __init__(self) -> None:
-        self.signal: signal.Signals | None = None  # what the loop was stopped by
-        self.heard = 0  # a signal that has come, which the next stop says
+    def __init__(self, agree: Callable[[int], int] | None = None) -> None:
+        self.signal: signal.Signals | None = None  # what the run was stopped by
+        self.heard = 0  # a signal that has come, which the next question says
+        self._agree = agree
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Interrupt:
@@ -42,12 +50,18 @@ class Interrupt:
             raise KeyboardInterrupt
         self.heard = self.heard or number
 
-    def stop(self, agree: Callable[[int], int] | None = None) -> bool:
-        """Whether to stop here. ``agree`` makes one answer of those of all processes: the largest number."""
-        number = self.heard if agree is None else agree(self.heard)
+    def stop(self) -> bool:
+        """Whether to stop between two steps. Every process asks, and all get the same answer."""
+        number = self.heard if self._agree is None else self._agree(self.heard)
         if number:
             self.signal = signal.Signals(number)
         return bool(number)
+
+    def check(self, _: int = 0) -> None:
+        """Raises Interrupted where a signal has come to this process; as ``advance`` of what one process does alone."""
+        if self.heard:
+            self.signal = signal.Signals(self.heard)
+            raise Interrupted
 
     @property
     def exit_code(self) -> int:

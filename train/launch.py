@@ -3,37 +3,68 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shlex
 import sys
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 
-from ..console import command_line, format_duration, note, progress
-from ..errors import DrawError, first_line
+from ..console import format_duration, note, progress
+from ..errors import DrawError
 from ..files import make_folder, write_text
 from ..models.checkpoint import load_checkpoint, save_checkpoint, save_weights
-from ..models.config import ClassifierConfig, DrawConfig, prior_of, prior_remark
-from ..streams import printable
+from ..models.config import ClassifierConfig, prior_of, prior_remark
 from .data.dataset import Dataset
 from .data.registry import load_dataset
 from .evaluation.figures import as_metrics, evaluate
-from .machine import bfloat16_pays, decide_compile, is_about_compiling, make_fabric
+from .interrupt import Interrupt, Interrupted
+from .machine import agree_on_largest, bfloat16_pays, decide_compile, launch_fabric, make_fabric
+from .options import data_options
 from .ranks import Crew, Rank, is_about_others
+from .report import announcement, next_commands, resume_command
 from .run_lock import RunLock
 from .settings import Hardware, RunFolder, TrainSettings
 from .sheets import write_sheet
 from .stages import Place, Stage, Start
 from .trainer import Trainer
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same from a run's first stage to its last."""
+
+    folder: RunFolder
+    hardware: Hardware
+    data_dir: Path | None
+    lock: RunLock
+    rank: Rank
+    weights: str  # whose they are that a fresh run starts from
+
+    @property
+    def resume_command(self) -> str:
+        return resume_command(self.folder, self.hardware, self.data_dir)
+
 
 def train(
-    start: Start, folder: RunFolder, hardware: Hardware, data_dir: Path | None, lock: RunLock, rank: Rank
+    start: Start,
+    folder: RunFolder,
+    hardware: Hardware,
+    data_dir: Path | None,
+    lock: RunLock,
+    rank: Rank,
+    init_from: str | None = None,
 ) -> int:
     """Train, then print the test figure and the next commands. Gives the exit code (130 or 143 if interrupted).
+
+    Args:
+        init_from: the name of the file that ``start.initial`` of a fresh run was read from.
 
     Raises:
         DrawError: no device, no data, no memory, a diverged loss, a folder that cannot be written.
@@ -46,10 +77,11 @@ def train(
             )
         if hardware.cuda_graph and stage.settings.optimizer == "soap":
             raise DrawError("--cuda-graph records Adam's updates, not SOAP's: leave it out")
+    run = _Run(folder, hardware, data_dir, lock, rank, init_from or "the file of --init-from")
     try:
         with Crew(rank) as crew:
             try:
-                return _train(start, folder, hardware, data_dir, lock, rank, crew)
+                return _train(start, run, crew)
             except RuntimeError as error:
                 if rank.count > 1 and is_about_others(error):
                     raise crew.failure(error) from error
@@ -57,41 +89,30 @@ def train(
     except torch.OutOfMemoryError as error:
         raise DrawError(f"out of GPU memory ({error}); try a smaller --batch-size") from error
     except RuntimeError as error:
-        if is_about_compiling(error):
-            reason = first_line(error, 200)
-            raise DrawError(f"torch.compile does not work here ({reason}): give --no-compile") from error
         # PyTorch's own words for a full memory.
         if "can't allocate memory" in str(error) or "not enough memory" in str(error):
             raise DrawError("out of memory; try a smaller --batch-size, or a smaller model") from error
         raise
 
 
-def _train(
-    start: Start,
-    folder: RunFolder,
-    hardware: Hardware,
-    data_dir: Path | None,
-    lock: RunLock,
-    rank: Rank,
-    crew: Crew,
-) -> int:
-    fabric, main = make_fabric(hardware, rank), rank.main
-    dataset = _load(start, data_dir, fabric.device)
+def _train(start: Start, run: _Run, crew: Crew) -> int:
+    fabric, folder = make_fabric(run.hardware, run.rank), run.folder
+    dataset = _load(start, run.data_dir, fabric.device)
     start = _with_classes(start, dataset)
     _check_data(start, dataset)
-    if main:
+    if run.rank.main:
         for split in ("valid", "test"):  # what is missing is found before the training, not after it
             dataset.evaluation(split)
         # Before anything is written, and before the others start: what fails until here fails once.
-        lock.take()
+        run.lock.take()
         if start.fresh:
             folder.require_fresh()
     crew.start()
-    fabric.launch()
-    start = dataclasses.replace(start, place=_with_compile(start, hardware, fabric))
-    if main and start.settings.precision == "bf16-mixed" and not bfloat16_pays(fabric.device):
-        note("bfloat16 is not known to be faster than float32 on this CPU: --precision 32-true may be")
-    if main:
+    launch_fabric(fabric)
+    start = dataclasses.replace(start, place=_with_compile(start, run.hardware, fabric))
+    if run.rank.main:
+        if start.settings.precision == "bf16-mixed" and not bfloat16_pays(fabric.device):
+            note("bfloat16 is not known to be faster than float32 on this CPU: --precision 32-true may be")
         make_folder(folder.samples)
         if start.fresh:
             folder.metrics.unlink(missing_ok=True)  # of a run that ended before its first checkpoint
@@ -99,37 +120,87 @@ def _train(
             words = ["draw-train", *sys.argv[2 if sys.argv[1:2] == ["train"] else 1 :]]
             write_text(folder.command, shlex.join(words) + "\n")
     fabric.barrier()
+    with Interrupt(agree_on_largest() if fabric.world_size > 1 else None) as interrupt:
+        try:
+            code = _stages(start, dataset, run, fabric, interrupt)
+        except KeyboardInterrupt:  # a second one
+            if run.rank.main and folder.last.exists():
+                note("stopped without saving; go on from what was saved with:")
+                note(run.resume_command)
+            raise
+    fabric.barrier()  # nobody leaves before rank 0 has saved
+    return code
+
+
+def _stages(start: Start, dataset: Dataset, run: _Run, fabric: Fabric, interrupt: Interrupt) -> int:
+    """Train them one after the other, and then the test figure. Gives the exit code."""
+    main, folder = run.rank.main, run.folder
     while True:
         place = start.place
-        trainer = Trainer(start, dataset, folder, fabric, hardware)
+        trainer = Trainer(start, dataset, folder, fabric, run.hardware)
         if main:
-            _announce(trainer, start)
-        interrupt = trainer.run(partial(_write_sheet, folder=folder.samples))
-        if interrupt.signal is not None:
-            if main:
-                note(f"stopped at iteration {trainer.iteration:,}; go on with:")
-                note(resume_command(folder, hardware, data_dir))
-            fabric.barrier()  # nobody leaves before rank 0 has saved
-            return interrupt.exit_code
-        if place.last:
+            _announce(trainer, start, run, interrupt)
+        trainer.run(interrupt, partial(_write_sheet, folder=folder.samples))
+        if place.last or interrupt.signal is not None:
             break
         before = start.settings
-        start = Start(place.next(), None, trainer.weights_only(), trainer.clock.seconds)
+        start = Start(place.next(), None, trainer.weights_only(), trainer.clock.seconds, fresh=False)
         if _data(start.settings) != _data(before):
-            dataset = _load(start, data_dir, fabric.device)
+            dataset = _load(start, run.data_dir, fabric.device)
             _with_classes(start, dataset)
-    if main:
-        _finish(dataset, folder, trainer)
-    fabric.barrier()
-    return 0
+    if main and interrupt.signal is None:
+        with suppress(Interrupted):
+            _finish(dataset, folder, trainer, interrupt)
+    if main and interrupt.signal is not None:
+        note(f"stopped at iteration {trainer.iteration:,}; go on with:")
+        note(run.resume_command)
+    return fabric.broadcast(interrupt.exit_code)  # a signal while the main process tests is its own
+
+
+def _announce(trainer: Trainer, start: Start, run: _Run, interrupt: Interrupt) -> None:
+    """What is trained, on what, from where."""
+    for text in announcement(trainer):
+        note(text)
+    if start.initial is not None:
+        of = f"in {run.weights}" if start.fresh else "of the stage before"
+        with suppress(Interrupted):
+            figures = trainer.selection.validation(interrupt.check)
+            iteration = start.initial.iteration
+            note(f"starts from the weights of iteration {iteration:,} {of}: validation {figures}")
 
 
 def _write_sheet(trainer: Trainer, folder: Path) -> None:
     """A sheet that cannot be written, on a full disk for instance, is no reason to end a run."""
     try:
-        write_sheet(trainer.refresh_evaluated(), trainer.dataset, folder, trainer.iteration)
+        write_sheet(trainer.selection.refresh(), trainer.dataset, folder, trainer.iteration)
     except DrawError as error:
         note(f"no sample sheet: {error}")
+
+
+def _finish(dataset: Dataset, folder: RunFolder, trainer: Trainer, interrupt: Interrupt) -> None:
+    """The test figure of the best weights, kept beside them, and what to type next.
+
+    Raises:
+        Interrupted: a signal has come before the figure was there.
+    """
+    best = load_checkpoint(folder.best)
+    test = dataset.evaluation("test")
+    with progress("test", len(test)) as bar:
+
+        def advance(pictures: int) -> None:
+            bar.advance(pictures)
+            interrupt.check()
+
+        figures = evaluate(best.build().to(trainer.fabric.device), test, advance=advance)
+    about = f" [{dataset.note}]" if dataset.note else ""
+    about += prior_remark(prior_of(best.config))
+    hours = format_duration(trainer.clock.seconds)
+    best.metrics.update(as_metrics(figures))  # a card reads them there
+    save_checkpoint(folder.best, best)
+    save_weights(folder.weights, best)
+    write_text(folder.test, f"{figures}{about}\n")  # the last: it says that the run is finished
+    print(f"test: {figures}{about}; weights of iteration {best.iteration:,}, trained for {hours}")
+    print(next_commands(trainer.config, folder))
 
 
 def _with_compile(start: Start, hardware: Hardware, fabric: Fabric) -> Place:
@@ -152,48 +223,6 @@ def expected_seconds(stage: Stage) -> float:
     Three passes of two operations a multiplication at 30 billion a second.
     """
     return 6 * stage.work / 30e9
-
-
-def _announce(trainer: Trainer, start: Start) -> None:
-    """What is trained, on what, from where."""
-    settings, config, dataset, place = trainer.settings, trainer.config, trainer.dataset, trainer.place
-    parameters = sum(p.numel() for p in trainer.model.parameters())
-    kind = f"DRAW{prior_remark(config.prior)}" if isinstance(config, DrawConfig) else "glimpse classifier"
-    device, count = trainer.fabric.device.type, trainer.fabric.world_size
-    where = f"{count} × {device}" if count > 1 else device
-    stage = f" (stage {place.index + 1} of {len(place.plan)})" if len(place.plan) > 1 else ""
-    note(
-        f"training {settings.preset}{stage}: {kind}, {parameters:,} parameters, {config.time_steps} steps,"
-        f" {dataset.train_size:,} pictures of {config.image_height}×{config.image_width},"
-        f" batch {settings.batch_size}, iterations {trainer.iteration:,} to {place.end:,}, on {where}"
-        f"{', compiled' if settings.compile else ''}"
-    )
-    if dataset.balance:
-        note(dataset.balance)
-    if dataset.note:
-        note(f"data set {dataset.name}: {dataset.note}")
-    folder = trainer.folder.path
-    note(f"run folder: {folder} (metrics.csv, samples/; tensorboard --logdir {command_line([str(folder)])})")
-    if start.initial is not None:
-        whose = "of another run" if start.fresh and not place.index else "of the stage before"
-        note(
-            f"starts from the weights of iteration {start.initial.iteration:,} {whose}: validation {trainer.validation()}"
-        )
-
-
-def resume_command(folder: RunFolder, hardware: Hardware, data_dir: Path | None) -> str:
-    """What to type to go on as before: settings are in the checkpoint, folders and the machine are not."""
-    words = ["draw-train", "--resume", "--out", str(folder.path)]
-    if data_dir is not None and str(data_dir) != os.environ.get("DRAW_DATA"):
-        words += ["--data-dir", str(data_dir)]
-    for name in ("device", "devices", "threads"):
-        if getattr(hardware, name) != getattr(Hardware, name):
-            words += [f"--{name}", str(getattr(hardware, name))]
-    if hardware.compile is not None:
-        words.append("--compile" if hardware.compile else "--no-compile")
-    if hardware.cuda_graph:
-        words.append("--cuda-graph")
-    return command_line(words)
 
 
 def _check_data(start: Start, dataset: Dataset) -> None:
@@ -223,19 +252,8 @@ def _data(settings: TrainSettings) -> tuple[object, ...]:
 def _load(start: Start, data_dir: Path | None, device: torch.device) -> Dataset:
     """The stage's data set, checked to fit the model."""
     settings, config = start.settings, start.place.stage.config
-    dataset = load_dataset(
-        settings.dataset,
-        data_dir,
-        device,
-        image_dir=Path(settings.image_dir) if settings.image_dir else None,
-        image_size=(settings.image_height, settings.image_width) if settings.image_height else None,
-        channels=settings.image_channels or None,
-        strength=settings.deform,
-        all_digits=settings.all_digits,
-        labels=config.labels if isinstance(config, ClassifierConfig) else None,
-        validation_dir=Path(settings.validation_dir) if settings.validation_dir else None,
-        shift=settings.shift,
-    )
+    labels = config.labels if isinstance(config, ClassifierConfig) else None
+    dataset = load_dataset(settings.dataset, data_dir, device, labels=labels, **data_options(settings))
     dataset.check_fits(config.image)
     return dataset
 
@@ -257,25 +275,3 @@ def _with_classes(start: Start, dataset: Dataset) -> Start:
         dataset.check_classes(config.labels)
     note(f"{len(dataset.labels)} classes, the data set's: {', '.join(dataset.labels)}")
     return dataclasses.replace(start, place=start.place.with_labels(dataset.labels))
-
-
-def _finish(dataset: Dataset, folder: RunFolder, trainer: Trainer) -> None:
-    """The test figure of the best weights, kept beside them, and what to type next."""
-    best = load_checkpoint(folder.best)
-    test = dataset.evaluation("test")
-    with progress("test", len(test)) as bar:
-        figures = evaluate(best.build().to(trainer.fabric.device), test, advance=bar.advance)
-    about = f" [{dataset.note}]" if dataset.note else ""
-    about += prior_remark(prior_of(best.config))
-    hours = format_duration(trainer.clock.seconds)
-    best.metrics.update(as_metrics(figures))  # a card reads them there
-    save_checkpoint(folder.best, best)
-    save_weights(folder.weights, best)
-    write_text(folder.test, f"{figures}{about}\n")  # the last: it says that the run is finished
-    print(f"test: {figures}{about}; weights of iteration {best.iteration:,}, trained for {hours}")
-    checkpoint = printable(command_line([str(folder.best)]))
-    if isinstance(trainer.config, DrawConfig):
-        onnx, use = "draw.onnx", "draw-gen --onnx draw.onnx --gif out.gif"
-    else:
-        onnx, use = "classifier.onnx", "draw-classify --onnx classifier.onnx PICTURE"
-    print(f"next: draw-export --ckpt {checkpoint} -o {onnx} && {use}")

@@ -28,7 +28,7 @@ class Logbook:
 
         _hush_tensorboard()
         self._path = folder.metrics
-        self._columns = ("iteration", "stage", "seconds", "learning_rate", "images_per_second", *columns)
+        self._columns = (*RunFolder.FIRST_COLUMNS, "learning_rate", "images_per_second", *columns)
         rows = [row for row in _read(folder.metrics) if int(row["iteration"]) <= iteration]
         write_text(folder.metrics, self._text(rows, header=True))
         self._file = folder.metrics.open("a", encoding="utf-8", newline="")

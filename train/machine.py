@@ -7,11 +7,9 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from ..console import note
 from ..errors import DrawError
@@ -20,31 +18,26 @@ from ..runtime.cpus import available_cpus
 from .ranks import Rank
 from .settings import Hardware
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
-class _Started(LightningEnvironment):
-    """Processes that :class:`~.ranks.Crew` starts, whatever schedulers have left in the environment."""
+# Of schedulers: read by Fabric as whole numbers the moment it is imported, wanted or not.
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+# Fabric would take these in the place of our options and of the checkpoint's settings.
+_OF_FABRIC = tuple(
+    f"LT_{name}" for name in ("ACCELERATOR", "STRATEGY", "DEVICES", "NUM_NODES", "PRECISION", "CLI_USED")
+)
 
-    def __init__(self, rank: Rank) -> None:
-        super().__init__()
-        self._rank = rank
 
-    @property
-    def creates_processes_externally(self) -> bool:
-        return True
-
-    @property
-    def main_address(self) -> str:
-        return "127.0.0.1"
-
-    @property
-    def main_port(self) -> int:
-        return self._rank.port
-
-    def local_rank(self) -> int:
-        return self._rank.rank
-
-    def node_rank(self) -> int:
-        return 0
+@contextmanager
+def without_leftovers() -> Iterator[None]:
+    """Variables that would mislead Fabric, or end its import, are away in here: around all that it reads them in."""
+    misleading = [name for name in _RANKS if not os.environ.get(name, "0").isdecimal()]
+    away = {name: os.environ.pop(name) for name in (*misleading, *_OF_FABRIC) if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(away)
 
 
 def choose_device(name: str) -> torch.device:
@@ -71,15 +64,25 @@ def make_fabric(hardware: Hardware, rank: Rank) -> Fabric:
     if hardware.cuda_graph and (device != "cuda" or rank.count > 1):
         raise DrawError("--cuda-graph needs one GPU")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    environment = TorchElasticEnvironment() if rank.torchrun else _Started(rank)
-    # Mixed precision is the models' own (product_dtype): Fabric's rounds the pictures and the noise as well.
-    return Fabric(
-        accelerator=device,
-        devices=rank.local,
-        num_nodes=rank.count // rank.local,
-        strategy="ddp" if rank.count > 1 else "auto",
-        plugins=[environment],
-    )
+    with without_leftovers():
+        from lightning_fabric import Fabric
+
+        from .environment import environment
+
+        # Mixed precision is the models' own (product_dtype): Fabric's rounds the pictures and the noise as well.
+        return Fabric(
+            accelerator=device,
+            devices=rank.local,
+            num_nodes=rank.count // rank.local,
+            strategy="ddp" if rank.count > 1 else "auto",
+            plugins=[environment(rank)],
+        )
+
+
+def launch_fabric(fabric: Fabric) -> None:
+    """Meet the other processes, where there are any."""
+    with without_leftovers():
+        fabric.launch()
 
 
 def agree_on_largest() -> Callable[[int], int]:

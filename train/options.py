@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..console import note
 from ..errors import DrawError
@@ -15,6 +14,7 @@ from ..models.config import ClassifierConfig, DrawConfig, ModelConfig
 from ..models.growth import WINDOWS, misfits
 from .data.labelled_folder import class_names
 from .data.places import expand_home
+from .data.registry import DataOptions, check_options, find_source
 from .presets import Preset
 from .settings import RunFolder, TrainSettings
 from .stages import Place, Stage, Start, place_of, start_from
@@ -36,7 +36,8 @@ _OPTIONS = {
 _RESUMABLE = {"iterations", "image_dir", "validation_dir"}
 # How a stage is computed and watched, not what it trains: such an option holds for every stage.
 _OF_ALL_STAGES = {"precision", "eval_every", "save_every"}
-_OWN_PICTURES = ("images", "labelled-images")
+
+_Fields = TypeVar("_Fields", bound=TrainSettings | DrawConfig | ClassifierConfig)
 
 
 def fields_of(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -61,6 +62,19 @@ def option_names(fields: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(_OPTIONS.get(name, "--" + name.replace("_", "-")) for name in fields))
 
 
+def data_options(settings: TrainSettings) -> DataOptions:
+    """What ``load_dataset`` is given of the settings; 0, False and None where they leave the data as they are."""
+    return {
+        "image_dir": Path(settings.image_dir) if settings.image_dir else None,
+        "image_size": (settings.image_height, settings.image_width) if settings.image_height else None,
+        "channels": settings.image_channels or None,
+        "validation_dir": Path(settings.validation_dir) if settings.validation_dir else None,
+        "shift": settings.shift,
+        "deform": settings.deform,
+        "all_digits": settings.all_digits,
+    }
+
+
 def begin(
     preset: Preset,
     changes: dict[str, Any],
@@ -77,29 +91,62 @@ def begin(
         bfloat16: whether such products are faster here. Where not, stages are in float32 unless an option says so.
 
     Raises:
-        DrawError: an option that does not fit the model, or a value out of range.
+        DrawError: an option that does not fit the model or the data, or a value out of range.
     """
-    of_stages = {name for stage in preset.stages for name in stage}
-    own = (of_stages - _OF_ALL_STAGES) & {*changes, *sizes}
     if from_stage is not None:
-        if own:
-            raise DrawError(f"--from-stage trains the preset's stages: leave out {option_names(sorted(own))}")
-        if not 2 <= from_stage <= len(preset.stages):
-            last = len(preset.stages)
-            has = (
-                f"can begin at its stages 2 to {last}, and without the option at its first"
-                if last
-                else "has one stage"
-            )
-            raise DrawError(f"--from-stage {from_stage}: preset {preset.settings.preset} {has}")
-        if initial is None:
-            raise DrawError("--from-stage needs --init-from: the weights that the stages before made")
-        check_no_write_window(changes)
-    elif own or not preset.stages or initial is not None:
-        if own and initial is None:
-            note(f"one stage, not the preset's {len(preset.stages)}, by {option_names(sorted(own))}")
-        make = apply_options if initial is None else partial(apply_initial, initial=initial)
-        return Start(Place((Stage(*make(preset, changes=changes, sizes=sizes)),)), initial=initial)
+        return begin_at_stage(preset, changes, sizes, initial, from_stage, bfloat16)
+    if initial is not None:
+        stage = Stage(*apply_initial(preset, initial, changes, sizes))
+        return Start(Place((stage,)), initial=initial)
+    own = _of_one_stage(preset, changes, sizes)
+    if preset.stages and not own:
+        return Start(Place(planned(preset, changes, sizes, bfloat16)))
+    if own:
+        note(f"one stage, not the preset's {len(preset.stages)}, by {option_names(own)}")
+    return Start(Place((Stage(*apply_options(preset, changes, sizes)),)))
+
+
+def begin_at_stage(
+    preset: Preset,
+    changes: dict[str, Any],
+    sizes: dict[str, Any],
+    initial: Checkpoint | None,
+    number: int,
+    bfloat16: bool = True,
+) -> Start:
+    """A fresh run of the preset's stages from the one of this number (from 1) on: ``initial`` is what those before made.
+
+    Raises:
+        DrawError: as :func:`begin`; no such stage, no weights, or those of another model.
+    """
+    own = _of_one_stage(preset, changes, sizes)
+    if own:
+        raise DrawError(f"--from-stage trains the preset's stages: leave out {option_names(own)}")
+    last = len(preset.stages)
+    if not 2 <= number <= last:
+        has = f"can begin at its stages 2 to {last}, and without the option at its first"
+        raise DrawError(
+            f"--from-stage {number}: preset {preset.settings.preset} {has if last else 'has one stage'}"
+        )
+    if initial is None:
+        raise DrawError("--from-stage needs --init-from: the weights that the stages before made")
+    check_no_write_window(changes)
+    place = Place(planned(preset, changes, sizes, bfloat16))
+    check_kind(preset, initial)
+    if isinstance(initial.config, ClassifierConfig):  # of a data set with other classes than digits
+        place = place.with_labels(initial.config.labels)
+    if misfits(initial.config, place.plan[number - 1].config):
+        raise DrawError("--from-stage: the checkpoint's model has other sizes than the preset's")
+    digest = weights_sha256(initial.weights, initial.config)
+    plan = place.replace(lambda settings: settings.replace(init_from=digest)).plan
+    first = sum(stage.settings.iterations for stage in plan[: number - 1])
+    return Start(Place(plan, number - 1, first), initial=initial)
+
+
+def planned(
+    preset: Preset, changes: dict[str, Any], sizes: dict[str, Any], bfloat16: bool
+) -> tuple[Stage, ...]:
+    """The preset's stages, each with the options given; raises as :func:`begin`."""
     plan = []
     for stage in preset.stages:
         of_stage, steps = fields_of(stage)
@@ -110,17 +157,13 @@ def begin(
         plan.append(
             Stage(*apply_options(dataclasses.replace(preset, model=model, settings=settings), changes, sizes))
         )
-    index = from_stage - 1 if from_stage else 0
-    if initial is not None:
-        check_kind(preset, initial)
-        if isinstance(initial.config, ClassifierConfig):  # of a data set with other classes than digits
-            plan = list(Place(tuple(plan)).with_labels(initial.config.labels).plan)
-        if misfits(initial.config, plan[index].config):
-            raise DrawError("--from-stage: the checkpoint's model has other sizes than the preset's")
-        digest = weights_sha256(initial.weights, initial.config)
-        plan = [Stage(stage.settings.replace(init_from=digest), stage.config) for stage in plan]
-    first = sum(stage.settings.iterations for stage in plan[:index])
-    return Start(Place(tuple(plan), index, first), initial=initial)
+    return tuple(plan)
+
+
+def _of_one_stage(preset: Preset, changes: dict[str, Any], sizes: dict[str, Any]) -> list[str]:
+    """Which of the fields given the preset's stages set themselves, so that they make a run of one stage."""
+    of_stages = {name for stage in preset.stages for name in stage}
+    return sorted((of_stages - _OF_ALL_STAGES) & {*changes, *sizes})
 
 
 def apply_options(
@@ -129,38 +172,25 @@ def apply_options(
     """Settings and model of a fresh run or stage: the preset's, with the options given.
 
     Raises:
-        DrawError: an option that does not fit the model, or a value out of range.
+        DrawError: an option that does not fit the model or the data, or a value out of range.
     """
-    settings = preset.settings.replace(**changes)
-    if settings.dataset in _OWN_PICTURES:
-        labelled = settings.dataset == "labelled-images"
-        if not settings.image_dir:
-            what = (
-                "with a folder of picture files for each class" if labelled else "a folder of picture files"
-            )
-            raise DrawError(f"preset {settings.preset} needs --image-dir DIR, {what}")
+    settings = replaced(preset.settings, changes)
+    if "image_size" in find_source(settings.dataset).options:  # else the model's
         image = preset.model.image
         chosen = {"image_height": image.height, "image_width": image.width, "image_channels": image.channels}
         chosen |= {name: changes[name] for name in chosen if name in changes}
         settings = settings.replace(**chosen)
         sizes = {**sizes, **chosen}
-        if labelled:
-            sizes = labelled_sizes(preset, settings, sizes)
-    elif any(name.startswith("image_") for name in changes):
-        raise DrawError(
-            "--image-dir, --image-size and --channels belong to presets images and labelled-images,"
-            f" not {settings.preset}"
-        )
-    if settings.dataset != "labelled-images":
-        only = [name for name in ("validation_dir", "shift") if name in changes]
-        if only:
-            raise DrawError(f"{option_names(only)} belongs to preset labelled-images, not {settings.preset}")
+    config = resize(preset.model, sizes)
+    check_options(settings.dataset, (key for key, value in data_options(settings).items() if value))
+    if settings.dataset == "labelled-images":
+        config = resize(preset.model, labelled_sizes(preset, settings, sizes))
     if "glimpse_loss" in changes and isinstance(preset.model, DrawConfig):
         raise DrawError(f"--glimpse-loss is for the glimpse classifier, preset {settings.preset} trains DRAW")
-    config = resize(preset.model, sizes)
-    if "attention_lr_scale" in changes and not getattr(config, "attention", True):
+    windows = not isinstance(config, DrawConfig) or config.attention
+    if "attention_lr_scale" in changes and not windows:
         raise DrawError("--attention-lr-scale is of the layers of the windows, and this model has none")
-    if "write_window" not in changes and not getattr(config, "attention", False):
+    if "write_window" not in changes and not windows:
         settings = settings.replace(write_window=0.0)  # the preset's, of a model that has no windows any more
     if settings.write_window:
         check_write_window(config, settings.write_window)
@@ -277,11 +307,20 @@ def resize(model: ModelConfig, sizes: dict[str, Any]) -> ModelConfig:
             {"read_size": 2, "write_size": 5} if sizes["attention"] else {"read_size": 0, "write_size": 0}
         )
         sizes = {**windows, **sizes}
+    return replaced(model, sizes)
+
+
+def replaced(fields: _Fields, changes: dict[str, Any]) -> _Fields:
+    """Settings or a model's config with other values; of one that is out of range the message names the option.
+
+    Raises:
+        DrawError: a value out of range.
+    """
     try:
-        return dataclasses.replace(model, **sizes)
-    except ValueError as error:
+        return dataclasses.replace(fields, **changes)
+    except (DrawError, ValueError) as error:
         field, _, text = str(error).partition(" ")
-        raise DrawError(f"{option_names([field])} {text}" if field in sizes else str(error)) from error
+        raise DrawError(f"{option_names([field])} {text}" if field in changes else str(error)) from error
 
 
 def go_on(checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any], folder: RunFolder) -> Start:
@@ -302,8 +341,9 @@ def go_on(checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]
     for name in new:
         if not getattr(settings, name):
             raise DrawError(f"{option_names([name])} does not belong to this run: it began without")
+    changed = place.replace(lambda settings: replaced(settings, new))
     if "iterations" in new:
         if len(place.plan) > 1:
             raise DrawError("--iterations: this run has stages, whose lengths are the preset's")
         note("another --iterations changes the learning-rate schedule: this run is not bit-exact")
-    return start_from(checkpoint, place.replace(lambda stage: stage.replace(**new)), folder.finished)
+    return start_from(checkpoint, changed, folder.finished)

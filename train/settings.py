@@ -6,14 +6,59 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from ..errors import DrawError
 
 GlimpseLoss = Literal["weighted", "last"]
 Precision = Literal["32-true", "bf16-mixed"]
 OptimizerName = Literal["adam", "soap"]
-_MOST = 10**12  # of anything that is counted
+
+
+class _Bounds(NamedTuple):
+    """Between ``low`` and ``high``, which themselves are among the values unless ``above`` and ``below`` say not."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def __contains__(self, value: Any) -> bool:
+        return (self.low < value if self.above else self.low <= value) and (
+            value < self.high if self.below else value <= self.high
+        )
+
+    def __str__(self) -> str:
+        if not self.above and not self.below and self.high < math.inf:
+            return f"between {self.low:,} and {self.high:,}"
+        low = f"{'above' if self.above else 'at least'} {self.low:,}"
+        if self.high == math.inf:
+            return f"{low} and finite" if self.below else low
+        return f"{low} and {'below' if self.below else 'at most'} {self.high:,}"
+
+
+_COUNT = _Bounds(1, 10**12)
+_SHARE = _Bounds(0, 1, below=True)
+_BOUNDS: dict[str, _Bounds] = {
+    "iterations": _COUNT,
+    "batch_size": _COUNT,
+    "eval_every": _COUNT,
+    "eval_images": _COUNT,
+    "save_every": _COUNT,
+    "learning_rate": _Bounds(0, 1, above=True, below=True),
+    "warmup": _Bounds(0),
+    "attention_lr_scale": _Bounds(0, 1, above=True),
+    "attention_lr_settle": _Bounds(0),
+    "write_window": _Bounds(0, below=True),
+    "adam_beta2": _SHARE,
+    "weight_decay": _SHARE,
+    "clip_norm": _Bounds(0),
+    "ema_decay": _SHARE,
+    "seed": _Bounds(0, 2**63 - 1),
+    "deform": _Bounds(0, 3),
+    "shift": _Bounds(0, 1000),
+}
+_CHOICES = {"glimpse_loss": GlimpseLoss, "precision": Precision, "optimizer": OptimizerName}
 
 
 @dataclass(frozen=True)
@@ -50,54 +95,25 @@ class TrainSettings:
     init_from: str = ""  # SHA-256 of the weights that the run started from; empty for random ones
     # `cluttered-mnist` only. Deformed digits are rotated, stretched, slanted, shifted; 1 is 12 degrees and the like.
     deform: float = 0.0
-    # `cluttered-mnist`, `mnist-two-digit` and `mnist-dynamic`: train on the validation digits too; best.ckpt is the last.
+    # Data sets of MNIST's digits: train on the validation digits too; best.ckpt is the last.
     all_digits: bool = False
     # `images` and `labelled-images` only
     image_dir: str = ""
     image_height: int = 0
     image_width: int = 0
     image_channels: int = 0
-    # `labelled-images` only
-    validation_dir: str = ""  # pictures to validate and test with; else some of image_dir
-    shift: int = 0  # training pictures are moved by up to this many pixels
+    # `labelled-images` only: pictures to validate and test with; else some of image_dir
+    validation_dir: str = ""
+    shift: int = 0  # `mnist` and `labelled-images`: training pictures are moved by up to this many pixels
 
     def __post_init__(self) -> None:
-        positive = ("iterations", "batch_size", "eval_every", "eval_images", "save_every")
-        for name in positive:
-            if getattr(self, name) < 1:
-                raise DrawError(f"{name.replace('_', ' ')} must be at least 1, not {getattr(self, name)}")
-            if getattr(self, name) > _MOST:
-                raise DrawError(f"{name.replace('_', ' ')} must be at most {_MOST:,}")
-        for name, is_valid, must in (
-            ("learning_rate", 0 < self.learning_rate < 1, "the learning rate must be between 0 and 1"),
-            (
-                "attention_lr_scale",
-                0 < self.attention_lr_scale <= 1,
-                "the attention heads' learning rate scale must be above 0 and at most 1",
-            ),
-            ("attention_lr_settle", self.attention_lr_settle >= 0, "attention_lr_settle must be at least 0"),
-            ("warmup", self.warmup >= 0, "the warm-up must be at least 0 iterations"),
-            ("clip_norm", self.clip_norm >= 0, "the largest gradient norm must be at least 0"),
-            ("weight_decay", 0 <= self.weight_decay < 1, "the weight decay must be at least 0 and below 1"),
-            ("deform", 0 <= self.deform <= 3, "the deformation must be between 0 and 3"),
-            ("shift", 0 <= self.shift <= 1000, "the shift must be between 0 and 1,000 pixels"),
-            (
-                "write_window",
-                0 <= self.write_window < math.inf,
-                "the write window must be at least 0 pixels wide",
-            ),
-            ("ema_decay", 0 <= self.ema_decay < 1, "the EMA decay must be at least 0 and below 1"),
-            ("seed", 0 <= self.seed < 2**63, "the seed must be between 0 and 2^63 - 1"),
-        ):
-            if not is_valid:
-                raise DrawError(f"{must}, not {getattr(self, name)}")
-        for what, value, known in (
-            ("glimpse loss", self.glimpse_loss, get_args(GlimpseLoss)),
-            ("precision", self.precision, get_args(Precision)),
-            ("optimizer", self.optimizer, get_args(OptimizerName)),
-        ):
-            if value not in known:
-                raise DrawError(f"unknown {what} {value!r}: {', '.join(known)}")
+        for name, bounds in _BOUNDS.items():
+            if getattr(self, name) not in bounds:
+                raise DrawError(f"{name} must be {bounds}, not {getattr(self, name)}")
+        for name, kind in _CHOICES.items():
+            if getattr(self, name) not in get_args(kind):
+                known = " or ".join(get_args(kind))
+                raise DrawError(f"{name} must be {known}, not {getattr(self, name)!r}")
 
     def replace(self, **changes: Any) -> TrainSettings:
         return dataclasses.replace(self, **changes)
@@ -134,6 +150,8 @@ class Hardware:
 class RunFolder:
     """The files of one run."""
 
+    FIRST_COLUMNS = ("iteration", "stage", "seconds")  # of metrics.csv, by which it is known
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.last = path / "last.ckpt"
@@ -147,26 +165,51 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the test figure is that of the last checkpoint."""
+        """Whether the test figure is that of the last checkpoint, and the weights that it is of are there."""
         try:
-            return self.test.stat().st_mtime_ns >= self.last.stat().st_mtime_ns
+            return self.best.exists() and self.test.stat().st_mtime_ns >= self.last.stat().st_mtime_ns
         except FileNotFoundError:
             return False
 
     def require_fresh(self) -> None:
-        """Raises DrawError where a run already lives: what has no checkpoint yet may be begun again."""
+        """Raises DrawError where a run already lives, or where its files would replace or mix with others.
+
+        What a run leaves that ended before its first checkpoint is none: it may be begun again.
+        """
         if self.last.exists():
             raise DrawError(
                 f"{self.path} already holds a run: continue it with --resume, or choose another --out"
             )
-        if self.best.exists():
-            raise DrawError(
-                f"{self.best} is the best of a run without a last.ckpt: choose another --out (and begin from these weights"
-                f" with --init-from {self.best})"
-            )
+        self._require_no_best()
+        others = []
+        if self.test.exists():
+            others.append((self.test, "the figure of another run"))
+        if self.metrics.exists() and not self._begins(self.metrics, ",".join(self.FIRST_COLUMNS)):
+            others.append((self.metrics, "not a table that draw-train wrote"))
+        if self.command.exists() and not self._begins(self.command, "draw-train"):
+            others.append((self.command, "not a command line that draw-train wrote"))
+        if sheets := sorted(self.samples.glob("[0-9]" * 7 + "*.png")):
+            others.append((sheets[0], "a sample sheet of another run"))
+        for path, what in others:
+            raise DrawError(f"{path} is {what}: choose another --out, or move it away")
+
+    def _require_no_best(self) -> None:
+        for weights in (self.best, self.weights):
+            if weights.exists():
+                raise DrawError(
+                    f"{weights} is the best of a run without a last.ckpt: choose another --out (and begin from these"
+                    f" weights with --init-from {weights})"
+                )
+
+    @staticmethod
+    def _begins(path: Path, text: str) -> bool:
+        """Whether a file of ours begins so; nothing is lost with an empty one."""
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            first = file.readline(1000)
+        return not first or first.startswith(text)
 
     def require_run(self) -> None:
         """Raises DrawError where there is nothing to resume."""
         if not self.last.exists():
-            self.require_fresh()  # best.ckpt alone has a word of its own
+            self._require_no_best()  # they have a word of their own
             raise DrawError(f"nothing to resume: {self.last} does not exist; without --resume a run begins")

@@ -60,6 +60,29 @@ def test_a_floor_is_the_products_of_the_graph(name, tmp_path: Path):
     floors.torch_floor(products, 3)()
 
 
+def test_an_update_is_compared_with_what_the_plain_loop_can_be():
+    import training  # pyright: ignore[reportMissingImports]
+
+    from draw_onnx.train.presets import PRESETS
+
+    peers = [name for name, preset in PRESETS.items() if training.has_peer(preset)]
+    assert peers == [
+        "digits",
+        "mnist",
+        "mnist-paper",
+        "mnist-dynamic",
+        "cluttered-mnist",
+        "cluttered-mnist-4",
+    ]
+    for once in (training.plain("digits"), training.update("digits", "32-true", compiled=False)):
+        once()
+    for name in ("svhn", "mnist-no-attention"):
+        command = [sys.executable, str(BENCH / "training.py"), "--models", name]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert f"invalid choice: '{name}'" in done.stderr
+
+
 def test_many_pictures_are_streamed_with_flat_memory(tmp_path: Path):
     raw = tmp_path / "raw.json"
     command = [sys.executable, str(BENCH / "bulk.py"), "--pictures", "320", "--json", str(raw)]

@@ -1,11 +1,8 @@
-"""A small made-up data set and a runner for commands, so that trainer tests take milliseconds a step."""
+"""A small made-up data set, so that trainer tests take milliseconds a step, and a finished run."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +13,13 @@ from lightning_fabric import Fabric
 
 from draw_onnx.models.config import ClassifierConfig, DrawConfig, ImageSize
 from draw_onnx.train.data.dataset import Dataset, Split
+from draw_onnx.train.interrupt import Interrupt
+from draw_onnx.train.presets import Preset
 from draw_onnx.train.settings import Hardware, RunFolder, TrainSettings
 from draw_onnx.train.stages import Place, Stage, Start, place_of
 from draw_onnx.train.trainer import Trainer
+
+from ..conftest import TINY
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +53,7 @@ def make_bars(device: torch.device) -> Dataset:
     )
 
 
+Make = Callable[..., Trainer]
 DRAW = DrawConfig(1, 6, 5, time_steps=3, hidden_size=8, latent_size=2, read_size=2, write_size=3)
 WHOLE = DrawConfig(
     1, 6, 5, time_steps=3, hidden_size=8, latent_size=2, read_size=0, write_size=0, attention=False
@@ -65,9 +67,31 @@ MODELS = {
     ),
 }
 
+# A preset of two stages on ``bars``, the second's model larger.
+STAGED = Preset(
+    "two stages",
+    DrawConfig(1, 6, 5, time_steps=2, hidden_size=8, latent_size=2, read_size=2, write_size=3),
+    TrainSettings(
+        "bars", "digits", 10, batch_size=10, learning_rate=5e-3, warmup=2, eval_every=5, save_every=3
+    ),
+    (
+        {"iterations": 8},
+        {
+            "iterations": 12,
+            "time_steps": 3,
+            "read_size": 3,
+            "write_size": 5,
+            "hidden_size": 12,
+            "learning_rate": 2e-3,
+            "batch_size": 6,
+            "prior": "learned",
+        },
+    ),
+)
+
 
 @pytest.fixture
-def make_trainer(tmp_path: Path, bars: Dataset) -> Callable[..., Trainer]:
+def make_trainer(tmp_path: Path, bars: Dataset) -> Make:
     """A trainer on ``bars``; keyword arguments change the settings."""
 
     def make(
@@ -102,29 +126,15 @@ def make_trainer(tmp_path: Path, bars: Dataset) -> Callable[..., Trainer]:
     return make
 
 
+def run_stage(trainer: Trainer, on_evaluation: Callable[[Trainer], None] = lambda _: None) -> Interrupt:
+    """Train to the stage's end, or until a signal, which is then in the answer."""
+    with Interrupt() as interrupt:
+        trainer.run(interrupt, on_evaluation)
+    return interrupt
+
+
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(whole_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a short finished run on the digits, made by draw-train in a process of its own."""
-    folder = tmp_path_factory.mktemp("finished") / "run"
-    script = Path(sys.executable).parent / "draw-train"
-    sizes = ("--hidden", 8, "--time-steps", 2, "--latent", 2, "--batch-size", 20, "--threads", 1)
     lengths = ("--iterations", 60, "--save-every", 7, "--eval-every", 30)
-    words = [str(word) for word in (script, "--out", folder, *lengths, *sizes)]
-    subprocess.run(words, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    return folder
-
-
-@pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """Run a command in this process: (exit code, stdout, stderr)."""
-
-    def run(main: Callable[[], None], *arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return run
+    return whole_run(tmp_path_factory.mktemp("finished") / "run", *lengths, *TINY)

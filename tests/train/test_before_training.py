@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from draw_onnx.models import checkpoint
 from draw_onnx.train import cli, launch
 from draw_onnx.train.data.dataset import Dataset, Split
 from draw_onnx.train.data.registry import load_dataset
-from draw_onnx.train.trainer import Trainer
+from draw_onnx.train.update import Update
 
-Command = Callable[..., tuple[int, str, str]]
+from ..conftest import Command
 
 
 @pytest.mark.parametrize("option", ["--resume", "--init-from"])
@@ -56,10 +55,10 @@ def test_missing_pictures_are_found_before_the_training(
 
 
 def test_without_a_compiler(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(*_: object) -> None:
+    def prepare(*_: object) -> None:
         raise type("TorchDynamoException", (RuntimeError,), {})("no C++ compiler\nand how it came to that")
 
-    monkeypatch.setattr(Trainer, "run", run)
+    monkeypatch.setattr(Update, "prepare", prepare)
     code, _, error = command(cli.main, "--out", tmp_path / "run", "--iterations", 2, "--compile")
     assert code == 1
     assert error.endswith(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from draw_onnx.models.checkpoint import load_checkpoint, weights_sha256
 from draw_onnx.train import cli
 from draw_onnx.train.evaluation import cli as eval_cli
 
-Command = Callable[..., tuple[int, str, str]]
+from ..conftest import Command
 
 
 def test_a_learned_prior_begins_as_the_standard_one(command: Command, finished: Path, tmp_path: Path) -> None:
@@ -109,3 +108,9 @@ def test_sizes_that_are_not_the_presets_are_said(command: Command, finished: Pat
         "other than the preset's: time_steps 2 (preset 8), hidden_size 8 (preset 64), latent_size 2 (preset 8)"
         in error
     )
+
+
+def test_a_length_out_of_range_when_a_run_goes_on(command: Command, finished: Path) -> None:
+    code, _, error = command(cli.main, "--resume", "--out", finished, "--iterations", 0)
+    assert (code, error.count("\n")) == (1, 1)
+    assert "error: --iterations must be between 1 and 1,000,000,000,000, not 0\n" in error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,7 @@ from draw_onnx.models.checkpoint import load_checkpoint
 from draw_onnx.train import cli
 from draw_onnx.train.settings import TrainSettings
 
-Command = Callable[..., tuple[int, str, str]]
-TINY = ("--hidden", 8, "--time-steps", 2, "--latent", 2, "--batch-size", 20, "--threads", 1)
+from ..conftest import TINY, Command
 
 
 def test_what_a_run_leaves(finished: Path) -> None:
@@ -84,21 +82,24 @@ def test_two_devices_train_like_one(start_training, finished: Path, tmp_path: Pa
     ("arguments", "code", "message"),
     [
         (["--preset", "nonsense"], 1, "unknown preset 'nonsense'; choose from digits, mnist"),
-        (["--iterations", "0"], 1, "iterations must be at least 1, not 0"),
+        (["--iterations", "0"], 1, "--iterations must be between 1 and 1,000,000,000,000, not 0"),
+        (["--save-every", "0"], 1, "--save-every must be between 1 and"),
+        (["--ema", "1"], 1, "--ema must be at least 0 and below 1, not 1.0"),
+        (["--attention-lr-scale", "0"], 1, "--attention-lr-scale must be above 0 and at most 1, not 0.0"),
         (["--iterations", "many"], 2, "Invalid value for '--iterations'"),
-        (["--lr", "7"], 1, "learning rate must be between 0 and 1"),
+        (["--lr", "7"], 1, "--lr must be above 0 and below 1, not 7.0"),
         (["--hidden", "0"], 1, "--hidden must be between 1 and 65536"),
         (["--no-attention", "--read-size", "2"], 1, "--read-size must be 0 without attention"),
         (["--preset", "cluttered-mnist", "--latent", "3"], 1, "does not fit the glimpse classifier"),
         (["--preset", "images"], 1, "needs --image-dir"),
-        (["--image-size", "8", "8"], 1, "belong to presets images and labelled-images"),
+        (["--image-size", "8", "8"], 1, "--image-size is for images and labelled-images, not for digits"),
         (["--device", "tpu"], 2, "'--device': 'tpu' is not one of 'auto', 'cpu', 'cuda'"),
         (["--precision", "8-bit"], 2, "'8-bit' is not one of '32-true', 'bf16-mixed'"),
         (["--glimpse-loss", "first"], 2, "'first' is not one of 'weighted', 'last'"),
-        (["--seed", "-1"], 1, "seed must be between"),
-        (["--warmup", "-3"], 1, "warm-up must be at least 0"),
-        (["--clip", "-1"], 1, "gradient norm must be at least 0"),
-        (["--clip", "nan"], 1, "gradient norm must be at least 0"),
+        (["--seed", "-1"], 1, "--seed must be between 0 and"),
+        (["--warmup", "-3"], 1, "--warmup must be at least 0, not -3"),
+        (["--clip", "-1"], 1, "--clip must be at least 0, not -1.0"),
+        (["--clip", "nan"], 1, "--clip must be at least 0, not nan"),
         (["--cuda-graph", "--device", "cpu"], 1, "needs one GPU"),
         (["--cuda-graph", "--optimizer", "soap"], 1, "records Adam's updates, not SOAP's"),
         (["--no-attention", "--attention-lr-scale", "0.1"], 1, "this model has none"),
@@ -111,7 +112,7 @@ def test_two_devices_train_like_one(start_training, finished: Path, tmp_path: Pa
         ),
         (["--preset", "images", "--image-dir", ".", "--channels", "0"], 1, "--channels must be between 1"),
         (["--write-window", "9"], 1, "at most the picture's 8 pixels, not 9"),
-        (["--write-window", "nan"], 1, "write window must be at least 0"),
+        (["--write-window", "nan"], 1, "--write-window must be at least 0 and finite, not nan"),
         (["--write-window", "4", "--write-size", "1"], 1, "one filter has no width"),
         (["--write-window", "4", "--no-attention"], 1, "DRAW with attention"),
         (["--preset", "cluttered-mnist", "--write-window", "4"], 1, "DRAW with attention"),
@@ -146,13 +147,13 @@ def test_two_devices_train_like_one(start_training, finished: Path, tmp_path: Pa
         (["--init-from", "mnist", "--no-attention"], 1, "leave out --attention"),
         (["--init-from", "mnist"], 1, "data set digits has 1×8×8 pictures, the model takes 1×28×28"),
         (["--from-stage", "2", "--init-from", "mnist"], 1, "preset digits has one stage"),
-        (["--weight-decay", "-1"], 1, "weight decay must be at least 0"),
-        (["--deform", "nan"], 1, "deformation must be between 0 and 3"),
+        (["--weight-decay", "-1"], 1, "--weight-decay must be at least 0 and below 1, not -1.0"),
+        (["--deform", "nan"], 1, "--deform must be between 0 and 3, not nan"),
         (["--deform", "1"], 1, "--deform is for cluttered-mnist, not for digits"),
         (
             ["--all-digits"],
             1,
-            "--all-digits is for cluttered-mnist, mnist-two-digit, mnist-dynamic, not for digits",
+            "--all-digits is for mnist, mnist-dynamic, mnist-two-digit and cluttered-mnist, not for digits",
         ),
         (["--wrong"], 2, "No such option: --wrong"),
         (["--preset", "mnist", "--data-dir", "."], 1, "belongs in binarized_mnist"),
@@ -223,7 +224,7 @@ def test_a_run_of_an_older_version_goes_on(finished: Path) -> None:
 
 def test_a_run_without_a_checkpoint_may_be_begun_again(command: Command, tmp_path: Path) -> None:
     """What an early failure leaves is no run: there is nothing to resume."""
-    (tmp_path / "metrics.csv").write_text("iteration\n")
+    (tmp_path / "metrics.csv").write_text("iteration,stage,seconds,learning_rate\n")
     code, _, error = command(cli.main, "--out", tmp_path, "--iterations", 2, *TINY)
     assert code == 0, error
 

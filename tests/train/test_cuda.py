@@ -50,7 +50,7 @@ def digits_trainer(folder: Path, device: str) -> Trainer:
         own = torch.Generator().manual_seed(trainer.iteration)
         return torch.randn(count, config.time_steps, config.latent_size, generator=own).to(generator.device)  # type: ignore[union-attr]
 
-    trainer._objective.noise = noise  # type: ignore[method-assign]
+    trainer.update.objective.noise = noise  # type: ignore[method-assign]
     return trainer
 
 

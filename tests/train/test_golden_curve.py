@@ -46,5 +46,5 @@ def test_training_is_what_it_was(make_trainer: Callable[..., Trainer], model: st
     losses = curve(trainer)
     golden = json.loads(FILE.read_text(encoding="utf-8"))[model]
     np.testing.assert_allclose(losses, golden["loss"], rtol=TOLERANCE)
-    average = sum(float(w.double().abs().sum()) for w in trainer.average.weights.values())
+    average = sum(float(w.double().abs().sum()) for w in trainer.update.average.weights.values())
     assert average == pytest.approx(golden["average_weights"], rel=TOLERANCE)

@@ -18,6 +18,8 @@ from draw_onnx.train.settings import Hardware, TrainSettings
 from draw_onnx.train.stages import Stage
 from draw_onnx.train.trainer import Trainer
 
+from .conftest import run_stage
+
 # Forward and backward, each over a million numbers, so that both of the pool's threads have their share.
 SCRIPT = """
 import torch
@@ -126,7 +128,7 @@ def test_the_clock_counts_between_start_and_stop(monkeypatch: pytest.MonkeyPatch
     assert watch.seconds == 7.0
 
 
-def test_validations_sheets_and_checkpoints_are_not_counted(
+def test_compiling_validations_sheets_and_checkpoints_are_not_counted(
     make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Time stands still but in updates (1 s each) and in all that stands beside them (100 s each)."""
@@ -150,8 +152,9 @@ def test_validations_sheets_and_checkpoints_are_not_counted(
         save()
 
     monkeypatch.setattr(trainer, "save", slow_save)
-    monkeypatch.setattr(trainer, "_validate", slower(trainer._validate, 100.0))
-    trainer.run(lambda _: now.__setitem__(0, now[0] + 100.0))
+    monkeypatch.setattr(trainer.selection, "validate", slower(trainer.selection.validate, 100.0))
+    monkeypatch.setattr(trainer.update, "prepare", slower(trainer.update.prepare, 100.0))
+    run_stage(trainer, lambda _: now.__setitem__(0, now[0] + 100.0))
     assert trainer.clock.seconds == 20.0
 
 

@@ -38,6 +38,6 @@ def test_a_sheet_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, capsys,
         raise DrawError("cannot write 0000005.png: No space left on device")
 
     monkeypatch.setattr(launch, "write_sheet", full)
-    trainer: Any = SimpleNamespace(refresh_evaluated=lambda: None, dataset=None, iteration=5)
+    trainer: Any = SimpleNamespace(selection=SimpleNamespace(refresh=lambda: None), dataset=None, iteration=5)
     launch._write_sheet(trainer, tmp_path)
     assert "no sample sheet: cannot write 0000005.png: No space left" in capsys.readouterr().err

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 
 import pytest
 import torch
 
+from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import load_checkpoint
-from draw_onnx.train.trainer import Trainer
+from draw_onnx.models.products import Chunked
+from draw_onnx.train.interrupt import Interrupt
 
-Make = Callable[..., Trainer]
+from .conftest import Make, run_stage
+
+FAILED = type("TorchDynamoException", (RuntimeError,), {})  # what torch.compile raises, by its name
 
 
 @pytest.mark.usefixtures("heard_signals")
@@ -32,7 +35,7 @@ def test_a_signal_finishes_the_step_and_saves(make_trainer: Make, name: str, cod
         return terms
 
     trainer.step = step_and_signal  # type: ignore[method-assign]
-    interrupt = trainer.run(lambda _: None)
+    interrupt = run_stage(trainer)
     assert interrupt.exit_code == code
     assert load_checkpoint(trainer.folder.last).iteration == trainer.iteration == 6
     assert signal.getsignal(number) is not interrupt._note
@@ -42,7 +45,7 @@ def test_a_signal_finishes_the_step_and_saves(make_trainer: Make, name: str, cod
 def test_a_signal_in_the_last_validation_is_heeded(make_trainer: Make) -> None:
     """The test figure may take minutes, which a scheduler that has given notice does not wait for."""
     trainer = make_trainer(iterations=4, eval_every=4)
-    assert trainer.run(lambda _: signal.raise_signal(signal.SIGTERM)).exit_code == 143
+    assert run_stage(trainer, lambda _: signal.raise_signal(signal.SIGTERM)).exit_code == 143
     assert load_checkpoint(trainer.folder.last).iteration == 4
 
 
@@ -51,59 +54,69 @@ def test_a_signal_in_the_last_validation_is_heeded(make_trainer: Make) -> None:
 def test_a_compiler_that_ctrl_c_ends_is_no_error(
     make_trainer: Make, monkeypatch: pytest.MonkeyPatch, heard: bool
 ) -> None:
-    """A terminal sends it to g++ as well, and torch.compile fails: the run stops as after any step, and saves."""
+    """A terminal sends it to g++ as well, and torch.compile fails: the run stops before its first update, and saves."""
     trainer = make_trainer(iterations=100, eval_every=100, save_every=100)
-    step = trainer.step
+    for _ in range(2):
+        trainer.step()
 
-    def stop_at_two() -> dict[str, torch.Tensor]:
-        if trainer.iteration == 2:
-            if heard:
-                signal.raise_signal(signal.SIGINT)
-            raise type("TorchDynamoException", (RuntimeError,), {})("g++")
-        return step()
+    def stop(_: int) -> None:
+        if heard:
+            signal.raise_signal(signal.SIGINT)
+        raise FAILED("g++")
 
-    monkeypatch.setattr(trainer, "step", stop_at_two)
+    monkeypatch.setattr(trainer.update, "prepare", stop)
     if not heard:
-        with pytest.raises(RuntimeError, match="g\\+\\+"):
-            trainer.run(lambda _: None)
+        with pytest.raises(DrawError, match=r"torch.compile does not work here \(g\+\+\): give --no-compile"):
+            run_stage(trainer)
         return
-    assert trainer.run(lambda _: None).exit_code == 130
+    assert run_stage(trainer).exit_code == 130
     assert load_checkpoint(trainer.folder.last).iteration == 2
 
 
 @pytest.mark.usefixtures("heard_signals")
 @pytest.mark.parametrize("optimizer", ["adam", "soap"])
-def test_stopped_before_the_first_update_a_run_goes_on(
-    make_trainer: Make, monkeypatch: pytest.MonkeyPatch, optimizer: str
-) -> None:
-    """The optimiser has no state then."""
+def test_stopped_before_the_first_update_a_run_goes_on(make_trainer: Make, optimizer: str) -> None:
+    """The optimiser has no state then. Nothing is compiled for a run that stops."""
     trainer = make_trainer(optimizer=optimizer)
-
-    def stop() -> dict[str, torch.Tensor]:
+    trainer.update.prepare = lambda _: pytest.fail("compiles")  # type: ignore[method-assign]
+    with Interrupt() as interrupt:
         signal.raise_signal(signal.SIGINT)
-        raise type("TorchDynamoException", (RuntimeError,), {})("g++")
-
-    monkeypatch.setattr(trainer, "step", stop)
-    assert trainer.run(lambda _: None).exit_code == 130
+        trainer.run(interrupt)
+    assert interrupt.exit_code == 130
     resumed = make_trainer(resume=load_checkpoint(trainer.folder.last))
     assert resumed.iteration == 0
-    resumed.run(lambda _: None)
+    run_stage(resumed)
     whole = make_trainer(folder="whole", optimizer=optimizer)
-    whole.run(lambda _: None)
-    for name, value in whole.average.weights.items():
-        assert torch.equal(value, resumed.average.weights[name]), name
+    run_stage(whole)
+    for name, value in whole.update.average.weights.items():
+        assert torch.equal(value, resumed.update.average.weights[name]), name
 
 
-@pytest.mark.usefixtures("heard_signals")
-def test_in_a_validation_what_was_saved_counts(make_trainer: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its row is missing, so that the run goes on from before it, as after a second Ctrl-C."""
-    trainer = make_trainer(iterations=100, eval_every=4, save_every=3)
+@pytest.mark.parametrize("model", ["draw", "classifier"])
+def test_compiling_before_the_first_update_changes_nothing(
+    make_trainer: Make, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    """All of it is compiled then, forward and backward, and the run's bits are those of one that compiled on its way."""
+    compile_chunk, compiled = Chunked.compile_chunk, []
 
-    def stop() -> dict[str, float]:
-        signal.raise_signal(signal.SIGINT)
-        raise type("TorchDynamoException", (RuntimeError,), {})("g++")
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> object:
+        compiled.append(graph)
+        return aot_eager(graph, inputs)
 
-    monkeypatch.setattr(trainer, "_validate", stop)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.run(lambda _: None)
-    assert load_checkpoint(trainer.folder.last).iteration == 3
+    aot_eager = torch._dynamo.lookup_backend("aot_eager")
+    monkeypatch.setattr(Chunked, "compile_chunk", lambda self: compile_chunk(self, backend))
+    before, on_its_way = (make_trainer(model, folder, compile=True) for folder in ("before", "way"))
+    state = torch.get_rng_state()
+    before.update.prepare(0)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(p.grad is None for p in before.model.parameters())
+    assert before.update.optimizer.state_dict()["state"] == {}
+    graphs = len(compiled)
+    assert graphs > 0
+    for _ in range(3):
+        before.step()
+    assert len(compiled) == graphs
+    for _ in range(3):
+        on_its_way.step()
+    for name, value in on_its_way.model.state_dict().items():
+        assert torch.equal(value, before.model.state_dict()[name]), name

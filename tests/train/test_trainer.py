@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 
 from draw_onnx.errors import DrawError
-from draw_onnx.models.checkpoint import load_checkpoint
+from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint
 from draw_onnx.train.optimizer import learning_rate
 from draw_onnx.train.trainer import Trainer
 
-Make = Callable[..., Trainer]
+from .conftest import Make, run_stage
 
 
 def run(trainer: Trainer) -> Trainer:
-    trainer.run(lambda _: None)
+    run_stage(trainer)
     return trainer
+
+
+def after_one_step(trainer: Trainer) -> Checkpoint:
+    trainer.step()
+    trainer.save()
+    return load_checkpoint(trainer.folder.last)
 
 
 def rows(trainer: Trainer) -> list[dict[str, str]]:
@@ -45,8 +49,8 @@ def test_resuming_is_bit_exact(make_trainer: Make, model: str, optimizer: str) -
     assert second.iteration == whole.iteration == 20
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, second.model.state_dict()[name]), name
-    for name, value in whole.average.weights.items():
-        assert torch.equal(value, second.average.weights[name]), name
+    for name, value in whole.update.average.weights.items():
+        assert torch.equal(value, second.update.average.weights[name]), name
     a, b = (load_checkpoint(t.folder.last) for t in (whole, second))
     assert a.training is not None
     assert b.training is not None
@@ -58,10 +62,7 @@ def test_resuming_is_bit_exact(make_trainer: Make, model: str, optimizer: str) -
 def test_another_machine_is_said_not_to_be_bit_exact(
     make_trainer: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = make_trainer()
-    first.step()
-    first.save()
-    checkpoint = load_checkpoint(first.folder.last)
+    checkpoint = after_one_step(make_trainer())
     make_trainer(resume=checkpoint)
     assert "bit-exact" not in capsys.readouterr().err
     assert checkpoint.training is not None
@@ -75,13 +76,11 @@ def test_another_machine_is_said_not_to_be_bit_exact(
 def test_other_threads_are_said_not_to_be_bit_exact(
     make_trainer: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = make_trainer()
-    first.step()
-    first.save()
+    checkpoint = after_one_step(make_trainer())
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     try:
-        make_trainer(resume=load_checkpoint(first.folder.last))
+        make_trainer(resume=checkpoint)
     finally:
         torch.set_num_threads(threads)
     assert f"{threads + 1} threads: this run is not bit-exact" in capsys.readouterr().err
@@ -94,7 +93,7 @@ def test_no_clipping_lets_any_gradient_through(make_trainer: Make) -> None:
     assert norms[0] == norms[1] == norms[2] > 1
     for trainer in runs:
         trainer.step()
-    first, same, cut = (trainer.optimizer.state_dict()["state"][0]["exp_avg_sq"] for trainer in runs)
+    first, same, cut = (trainer.update.optimizer.state_dict()["state"][0]["exp_avg_sq"] for trainer in runs)
     assert torch.equal(first, same)
     assert cut.max() < 1e-6 * first.max()
 
@@ -115,15 +114,15 @@ def test_initial_weights_are_where_the_run_starts(make_trainer: Make) -> None:
     second = make_trainer(folder="second", initial=best, seed=5)
     for name, value in best.weights.items():
         assert torch.equal(second.model.state_dict()[name], value)
-        assert torch.equal(second.average.weights[name], value)
+        assert torch.equal(second.update.average.weights[name], value)
     assert second.iteration == 0
-    assert second.optimizer.state_dict()["state"] == {}
+    assert second.update.optimizer.state_dict()["state"] == {}
 
 
 def test_every_epoch_sees_every_picture_once(make_trainer: Make) -> None:
     trainer = make_trainer()
     order = torch.cat(
-        [trainer._order.indices(i) for i in range(24)]
+        [trainer.update.indices(i) for i in range(24)]
     )  # 240 = 5 epochs of 48, in batches of 10
     epochs = order.view(5, 48)
     for epoch in epochs:
@@ -146,14 +145,14 @@ def test_attention_heads_slow_down_and_the_others_do_not(make_trainer: Make, mod
         make_trainer(model, name, iterations=100, warmup=0, **scale)
         for name, scale in (("plain", {}), ("slow", {"attention_lr_scale": 0.1, "attention_lr_settle": 10}))
     )
-    assert len(plain.optimizer.param_groups) == 1
+    assert len(plain.update.optimizer.param_groups) == 1
     heads = {n: p for n, p in slow.model.named_parameters() if "attention" in n}
-    assert {id(p) for p in slow.optimizer.param_groups[1]["params"]} == {id(p) for p in heads.values()}
+    assert {id(p) for p in slow.update.optimizer.param_groups[1]["params"]} == {id(p) for p in heads.values()}
     before: dict[str, torch.Tensor] = {}
     for iteration, scale in enumerate([1 - 0.09 * t for t in range(10)] + [0.1, 0.1]):
         before = {n: p.detach().clone() for n, p in slow.model.named_parameters()}
         slow.step()
-        rate, head_rate = (group["lr"] for group in slow.optimizer.param_groups)
+        rate, head_rate = (group["lr"] for group in slow.update.optimizer.param_groups)
         assert rate == pytest.approx(learning_rate(slow.settings, iteration))
         assert head_rate == pytest.approx(rate * scale)
         if iteration == 0:  # Adam's first step is the rate itself wherever there is a gradient
@@ -213,7 +212,7 @@ def test_a_run_that_falls_apart_is_stopped(make_trainer: Make) -> None:
         if trainer.iteration > 10:
             with torch.no_grad():
                 dict(trainer.model.named_parameters())["initial_canvas"].fill_(60.0)
-            trainer.average.update(trainer.model, trainer.iteration)
+            trainer.update.average.update(trainer.model, trainer.iteration)
         return terms
 
     trainer.step = step_then_ruin  # type: ignore[method-assign]
@@ -227,14 +226,15 @@ def test_mistakes_after_a_validation_without_any_are_no_collapse(
 ) -> None:
     """Three times nothing is nothing: of a few pictures one answer may be wrong twice in a row."""
     trainer = make_trainer("classifier")
-    trainer.best = 0.0
-    wrong = iter([5.0, 5.0, 29.0, 55.0, 55.0])
-    monkeypatch.setattr(trainer, "validation", lambda: None)
-    monkeypatch.setattr("draw_onnx.train.trainer.figures_to_terms", lambda _: {"error": next(wrong)})
-    for _ in range(4):
-        trainer._validate()
-    with pytest.raises(DrawError, match=r"diverged: validation error 55\.00"):
-        trainer._validate()
+    wrong = iter([0.0, 5.0, 5.0, 29.0, 55.0, 55.0])
+    monkeypatch.setattr(
+        "draw_onnx.train.selection.figures_to_terms", lambda _: {"error": next(wrong), "cross_entropy": 1.0}
+    )
+    trainer.selection.keep(trainer.selection.validate(1), 1)
+    for iteration in range(2, 6):
+        trainer.selection.validate(iteration)
+    with pytest.raises(DrawError, match=r"diverged: validation error 55\.00 at iteration 6"):
+        trainer.selection.validate(6)
 
 
 @pytest.mark.parametrize("all_digits", [False, True])
@@ -242,23 +242,13 @@ def test_mistakes_after_a_validation_without_any_are_no_collapse(
 def test_a_collapse_ends_a_run_and_spares_the_best(make_trainer: Make, all_digits: bool, bad: float) -> None:
     """Also where validation's pictures are trained on, and the last weights otherwise count as the best."""
     trainer = make_trainer(all_digits=all_digits)
-    validate, bounds = trainer._validate, iter([9.0, 9.5, bad, bad, bad])
-    trainer._objective.diverged = 2.0
-
-    def collapsing() -> dict[str, Any]:
-        figures = trainer.validation
-        trainer.validation = lambda: None  # type: ignore[method-assign, assignment, return-value]
-        try:
-            return validate()
-        finally:
-            trainer.validation = figures  # type: ignore[method-assign]
-
+    bounds = iter([9.0, 9.5, bad, bad, bad])
+    trainer.update.objective.diverged = 2.0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "draw_onnx.train.trainer.figures_to_terms",
+            "draw_onnx.train.selection.figures_to_terms",
             lambda _: {"bound": next(bounds), "reconstruction": 0.0, "kl": 0.0},
         )
-        trainer._validate = collapsing  # type: ignore[method-assign, assignment]
         with pytest.raises(DrawError, match=r"diverged: .* keeps the best weights, of 9\.00"):
             run(trainer)
     assert load_checkpoint(trainer.folder.best).iteration == (10 if all_digits else 5)
@@ -269,11 +259,11 @@ def test_a_first_validation_that_is_no_number_is_not_the_best(make_trainer: Make
     bounds = iter([float("nan"), 8.0, 7.0, 6.0])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "draw_onnx.train.trainer.figures_to_terms",
+            "draw_onnx.train.selection.figures_to_terms",
             lambda _: {"bound": next(bounds), "reconstruction": 0.0, "kl": 0.0},
         )
         run(trainer)
-    assert (trainer.best, load_checkpoint(trainer.folder.best).iteration) == (6.0, 20)
+    assert (trainer.selection.best, load_checkpoint(trainer.folder.best).iteration) == (6.0, 20)
 
 
 def test_a_collapsed_posterior_is_stopped(make_trainer: Make) -> None:
@@ -288,7 +278,7 @@ def test_a_collapsed_posterior_is_stopped(make_trainer: Make) -> None:
             with torch.no_grad():
                 for name in ("mu.weight", "mu.bias", "log_sigma.weight", "log_sigma.bias"):
                     weights[name].zero_()
-            trainer.average.update(trainer.model, trainer.iteration)
+            trainer.update.average.update(trainer.model, trainer.iteration)
         return terms
 
     trainer.step = step_then_forget  # type: ignore[method-assign]
@@ -303,7 +293,7 @@ def test_ema_of_decay_zero_is_the_weights(make_trainer: Make) -> None:
     for _ in range(3):
         trainer.step()
     for name, value in trainer.model.state_dict().items():
-        assert torch.equal(value, trainer.average.weights[name])
+        assert torch.equal(value, trainer.update.average.weights[name])
 
 
 def test_best_is_weights_only(make_trainer: Make) -> None:
@@ -337,13 +327,11 @@ def test_weight_decay_is_the_matrices_alone(make_trainer: Make, model: str, opti
 def test_the_last_weights_are_the_best_where_validation_digits_are_trained_on(make_trainer: Make) -> None:
     trainer = make_trainer("classifier", all_digits=True)
     worse = iter([1.0, 1.1, 1.2, 1.1])
-    validate = trainer._validate
-
-    trainer._objective.diverged = 1e9  # the guard has a test of its own
-
-    def worsening() -> dict[str, float]:
-        return {**validate(), "valid_error": next(worse)}
-
-    trainer._validate = worsening  # type: ignore[method-assign]
-    run(trainer)
+    trainer.update.objective.diverged = 1e9  # the guard has a test of its own
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "draw_onnx.train.selection.figures_to_terms",
+            lambda _: {"error": next(worse), "cross_entropy": 1.0},
+        )
+        run(trainer)
     assert load_checkpoint(trainer.folder.best).iteration == 20

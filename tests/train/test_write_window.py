@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 
@@ -14,7 +12,7 @@ from draw_onnx.train.options import apply_initial, apply_options
 from draw_onnx.train.presets import find_preset
 from draw_onnx.train.trainer import Trainer
 
-Make = Callable[..., Trainer]
+from .conftest import Make
 
 
 def windows(trainer: Trainer) -> tuple[torch.Tensor, ...]:

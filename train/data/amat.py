@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,18 +43,21 @@ def read_amat(path: Path, rows: int = 28, columns: int = 28) -> np.ndarray:
         separators = np.array([_SPACE] * (fields - 1) + [_NEWLINE], np.uint8)
         if values.max() <= 1 and (table[..., 1] == separators).all():
             return values.reshape(-1, 1, rows, columns)
-    raise DrawError(f"{path}, {_first_fault(data, fields)}")
+    raise DrawError(
+        f"{path}, {next(_faults(data, fields))}"
+    )  # the first line that is not as the check above wants it
 
 
-def _first_fault(data: bytearray, fields: int) -> str:
+def _faults(data: bytearray, fields: int) -> Iterator[str]:
+    """What is wrong with the lines, each that is not ``fields`` zeros and ones between single spaces."""
     for number, line in enumerate(io.BytesIO(data), 1):
         if len(line) - 1 > 4 * fields:  # splitting a huge line would cost sixty times its size
-            return f"line {number}: {len(line) - 1:,} characters, expected {2 * fields - 1:,}"
+            yield f"line {number}: {len(line) - 1:,} characters, expected {2 * fields - 1:,}"
+            continue
         words = line.removesuffix(b"\n").split(b" ")
         for position, word in enumerate(words, 1):
             if word not in (b"0", b"1"):
                 shown = word[:12].decode("ascii", "backslashreplace")
-                return f"line {number}: value {position} is {shown!r}, expected 0 or 1"
+                yield f"line {number}: value {position} is {shown!r}, expected 0 or 1"
         if len(words) != fields:
-            return f"line {number}: {len(words)} values, expected {fields}"
-    return "its lines are damaged"  # not reached: whatever the fast check refuses, a line above shows
+            yield f"line {number}: {len(words)} values, expected {fields}"

@@ -95,4 +95,4 @@ def read_cifar(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise DrawError(
             f"{path} is not a CIFAR-10 binary batch: record {wrong[0] + 1} has the label {labels[wrong[0]]}"
         )
-    return records[:, 1:].reshape(-1, *(3, 32, 32)), labels
+    return records[:, 1:].reshape(-1, 3, 32, 32), labels

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ...models.config import ImageSize
 from .dataset import Batch, Dataset, Pictures, Split
-from .deform import deform
+from .deform import deformed
 from .mnist import test_digits, training_digits, training_note, with_validation
 from .placing import add_square, add_squares
 from .stream import CLUTTER_TEST, CLUTTER_VALID, below, draws
@@ -41,13 +41,13 @@ DRAWS = 2 + 5 * PIECES  # choices a fixed picture
 
 
 def load_cluttered(
-    root: Path, device: torch.device, *, strength: float = 0.0, all_digits: bool = False
+    root: Path, device: torch.device, *, deform: float = 0.0, all_digits: bool = False
 ) -> Dataset:
     """``cluttered-mnist``: 50,000 training digits in ever new clutter, 10,000 fixed pictures each to
     validate (the last digits of MNIST's training file) and to test (its test file).
 
     Args:
-        strength: training digits are deformed (deform.py).
+        deform: training digits are deformed by this strength (deform.py).
         all_digits: see :func:`~.mnist.with_validation`.
 
     Raises:
@@ -68,16 +68,16 @@ def load_cluttered(
         binary=False,
         figure_size=INK,
         labels=train.names,
-        draw=functools.partial(draw_cluttered, strength=strength),
+        draw=functools.partial(draw_cluttered, deform=deform),
         note=note,
     )
 
 
-def draw_cluttered(train: Split, indices: Tensor, generator: torch.Generator, strength: float = 0.0) -> Batch:
+def draw_cluttered(train: Split, indices: Tensor, generator: torch.Generator, deform: float = 0.0) -> Batch:
     """A training batch: digit ``indices[k]`` in picture k, everything else from ``generator``.
 
     Drawn in this order, each for the whole batch: the digits' places [k, 2], the pieces' sources [k, 8],
-    their crops [k, 8, 2] and their places [k, 8, 2] (row before column), and with a ``strength`` the digits' maps.
+    their crops [k, 8, 2] and their places [k, 8, 2] (row before column), and with ``deform`` the digits' maps.
     """
     device, count = indices.device, len(indices)
 
@@ -92,8 +92,8 @@ def draw_cluttered(train: Split, indices: Tensor, generator: torch.Generator, st
     pictures = train.images[:, 0]
     pieces = pictures.unfold(1, PIECE, 1).unfold(2, PIECE, 1)[source, crop[..., 0], crop[..., 1]]
     whole = pictures[indices]
-    if strength:
-        whole = deform(whole, strength, generator)
+    if deform:
+        whole = deformed(whole, deform, generator)
     digits = (whole[:, None], place[:, None])
     images = add_squares(SIDE, [digits, (pieces, piece_place)], maximum=255)
     return Batch(images, None if train.labels is None else train.labels[indices])

@@ -15,7 +15,7 @@ _SLANT = 0.15  # columns a row
 _SHIFT = 0.07  # of half a side: one pixel of 28
 
 
-def deform(squares: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+def deformed(squares: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Each picture through an affine map of its own about its centre, bilinear, black outside.
 
     Args:

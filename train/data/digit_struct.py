@@ -7,11 +7,8 @@ references to k numbers. ``left`` and ``top`` count from 0, and the label 10 is 
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,15 +19,12 @@ from h5py import h5d, h5r, h5s, h5t  # pyright: ignore[reportAttributeAccessIssu
 
 from ... import console
 from ...errors import DrawError
-from ...runtime.cpus import available_cpus
-from .prepared import in_order
 
 _FIELDS = (b"left", b"top", b"width", b"height", b"label")
 _LABELS = frozenset(range(1, 11))
 _MAX_DIGITS = 32  # in one photograph; the real maximum is 6
 _MAX_IMAGES = 1_000_000
 _REFERENCE = h5t.py_create(h5py.ref_dtype)
-_PART = 2_000  # entries that a process reads at a time
 
 
 @dataclass(frozen=True)
@@ -45,53 +39,20 @@ class HouseNumber:
 def read_digit_struct(path: Path) -> list[HouseNumber]:
     """All entries, in the file's order.
 
-    Some six hundred thousand small objects: HDF5's own functions open each in some 50 microseconds, h5py's classes around
-    them would take minutes. A large file is read by a process for each CPU.
+    Some six hundred thousand small objects, of which HDF5 opens one after the other, whatever the number of threads: in
+    some 50 microseconds each by its own functions, which h5py's classes around them would make minutes.
 
     Raises:
         DrawError: missing, not HDF5, damaged, or not laid out as above; names the entry.
     """
-    with _opened(path) as (names, _, _):
-        count = len(names)
-    with console.progress(f"reading {path.name}", count) as bar:
-        processes = min(available_cpus(), count // _PART)
-        if processes > 1 and sys.executable and not getattr(sys, "frozen", False):
-            # No room for them, or damage: read here, which says where.
-            with suppress(OSError, subprocess.SubprocessError):
-                return _in_processes(path, count, processes, bar)
-        return _read_part(path, 0, count, bar)
-
-
-def _in_processes(path: Path, count: int, processes: int, bar: console.Progress) -> list[HouseNumber]:
-    """The entries, in parts of :data:`_PART`; raises SubprocessError where one cannot be read."""
-
-    def read(first: int) -> list[HouseNumber]:
-        part = str(path), str(first), str(min(first + _PART, count))
-        # -P: no module of the current folder's in the place of a library's
-        done = subprocess.run([sys.executable, "-P", "-m", __name__, *part], capture_output=True, check=True)
-        numbers = _unpack(done.stdout)
-        bar.advance(len(numbers))
-        return numbers
-
-    parts = in_order(range(0, count, _PART), read, processes)
-    return [number for part in parts for number in part]
-
-
-def _unpack(content: bytes) -> list[HouseNumber]:
-    return [HouseNumber(name, np.array(boxes), tuple(digits)) for name, boxes, digits in json.loads(content)]
-
-
-def _read_part(path: Path, first: int, end: int, bar: console.Progress | None = None) -> list[HouseNumber]:
-    """Entries ``first`` to ``end`` - 1, counted from 0; raises as :func:`read_digit_struct`."""
     numbers = []
-    with _opened(path) as (names, boxes, file):
-        for i, (name, box) in enumerate(zip(names[first:end, 0], boxes[first:end, 0], strict=True), first):
+    with _opened(path) as (names, boxes, file), console.progress(f"reading {path.name}", len(names)) as bar:
+        for i, (name, box) in enumerate(zip(names[:, 0], boxes[:, 0], strict=True), 1):
             try:
                 numbers.append(_entry(file, name, box))
             except Exception as error:  # h5py turns damage into errors of every kind
-                raise _unusable(path, error, f", entry {i + 1}") from error
-            if bar is not None:
-                bar.advance()
+                raise _unusable(path, error, f", entry {i}") from error
+            bar.advance()
     return numbers
 
 
@@ -156,8 +117,3 @@ def _small(dataset: Any, limit: int, kind: Any, dtype: Any) -> np.ndarray:
     values = np.empty(size, dtype)
     dataset.read(h5s.ALL, h5s.ALL, values, kind)
     return values
-
-
-if __name__ == "__main__":  # a part, for _in_processes
-    numbers = _read_part(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
-    print(json.dumps([(number.name, number.boxes.tolist(), number.digits) for number in numbers]))

@@ -29,20 +29,29 @@ _NAMED = 5  # unreadable files named one by one
 _RULE = "2: cover, centre crop, bilinear"  # part of the cache's key: change it with the preparation
 
 
-def load_folder(folder: Path, size: ImageSize, device: torch.device) -> Dataset:
-    """``images``: the pictures of ``folder`` and the folders in it; intensities / 255 as Bernoulli means.
+def load_folder(
+    device: torch.device, *, image_dir: Path, image_size: tuple[int, int], channels: int = 3
+) -> Dataset:
+    """``images``: the pictures of ``image_dir`` and the folders in it; intensities / 255 as Bernoulli means.
 
     Unreadable ones are named, up to five, and left out; one line says how many were used, and what was passed over.
 
+    Args:
+        image_size: height and width in pixels, 1 to 4096.
+        channels: 1 (grey) or 3 (colour).
+
     Raises:
-        DrawError: no such folder, fewer than three readable pictures, or more than fit 16 GiB.
+        DrawError: no such folder, fewer than three readable pictures, more than fit 16 GiB, or a size or channels
+            out of range.
     """
-    found = find_pictures(folder, "--image-dir")
+    size = checked_size(image_size, channels)
+    found = find_pictures(image_dir, "--image-dir")
     images, files = prepared_pictures(found, found.files, size)
     order = permutation(FOLDER_SPLIT, len(images))
     held = max(1, len(images) // 20)
     if len(images) < 3:
-        raise DrawError(f"{folder} holds {len(images)} readable pictures: at least three are needed")
+        count = f"{len(images)} readable picture{'s' * (len(images) != 1)}"
+        raise DrawError(f"{image_dir} holds {count}: at least three are needed")
     parts = {"train": order[2 * held :], "valid": order[:held], "test": order[held : 2 * held]}
     splits = {name: Pictures(images[part]).on(device) for name, part in parts.items()}
     left_out = len(found.files) - len(files)
@@ -53,8 +62,18 @@ def load_folder(folder: Path, size: ImageSize, device: torch.device) -> Dataset:
         evaluations={name: (lambda split=split: split) for name, split in splits.items()},
         binary=False,
         picture_fit=COVER,
-        note=f"{left_out:,} unreadable pictures left out" if left_out else "",
+        note=f"{left_out:,} unreadable picture{'s' * (left_out != 1)} left out" if left_out else "",
     )
+
+
+def checked_size(image_size: tuple[int, int], channels: int) -> ImageSize:
+    """The size of pictures to prepare; raises DrawError where it is out of range."""
+    height, width = image_size
+    if not (1 <= height <= 4096 and 1 <= width <= 4096):
+        raise DrawError(f"--image-size: {height} x {width} pixels; each side must be between 1 and 4096")
+    if channels not in (1, 3):
+        raise DrawError(f"--channels must be 1 (grey) or 3 (colour), not {channels}")
+    return ImageSize(channels, height, width)
 
 
 def find_pictures(folder: Path, option: str) -> Walk:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ...errors import DrawError
 from ...models.config import ImageSize
 from ...runtime.metadata import COVER
-from .dataset import Batch, Dataset, Pictures, Split
-from .folder import find_pictures, prepared_pictures
+from .dataset import Dataset, Pictures, Split
+from .folder import checked_size, find_pictures, prepared_pictures
+from .shift import draw_shifted
 from .stream import LABELLED_SPLIT, permutation
 
 _SHOWN = 8  # classes in a message
@@ -44,45 +44,50 @@ def class_names(folder: Path) -> tuple[str, ...]:
 
 
 def load_labelled_folder(
-    folder: Path,
-    size: ImageSize,
     device: torch.device,
     *,
+    image_dir: Path,
+    image_size: tuple[int, int],
+    channels: int = 3,
     labels: tuple[str, ...] | None = None,
-    validation: Path | None = None,
+    validation_dir: Path | None = None,
     shift: int = 0,
     whole: bool = False,
 ) -> Dataset:
     """``labelled-images``: pictures with the names of their folders; intensities / 255.
 
-    Of each class a tenth validates and a tenth tests, one picture at least, by a fixed shuffle. With ``validation``, a
-    folder like the first, its pictures do: of each class one half validates and the other tests.
+    Of each class a tenth validates and a tenth tests, one picture at least, by a fixed shuffle. With
+    ``validation_dir``, a folder like the first, its pictures do: of each class one half validates and the other tests.
 
     Args:
+        image_size, channels: see :func:`~.folder.load_folder`.
         labels: the classes of a trained model, to which those of the folder must belong. None: the folder's.
-        whole: only to evaluate: the one split ``all`` has every picture of ``folder``, however few.
-        shift: training pictures are moved by up to this many pixels in both directions; their edges are repeated.
+        shift: training pictures are moved by up to this many pixels in both directions (shift.py).
+        whole: only to evaluate: the one split ``all`` has every picture of ``image_dir``, however few.
 
     Raises:
-        DrawError: no such folder, other classes, or too few pictures in one.
+        DrawError: no such folder, other classes, too few pictures in one, or a size or channels out of range.
     """
-    names = labels or class_names(folder)
-    data = _read(folder, "--image-dir", names, size)
+    size = checked_size(image_size, channels)
+    if whole and validation_dir is not None:
+        raise DrawError("--validation-dir: the split all is every picture of --image-dir, leave it out")
+    names = labels or class_names(image_dir)
+    data = _read(image_dir, "--image-dir", names, size)
     evaluations: dict[str, Callable[[], Split]]
     balance = ""
     if whole:
         stored = data.on(device)
         evaluations = {"all": lambda: stored}
     else:
-        if validation is None:
-            parts = _split(data, names, {"valid": 10, "test": 10}, str(folder))
+        if validation_dir is None:
+            parts = _split(data, names, {"valid": 10, "test": 10}, str(image_dir))
             train, held = parts.pop("train"), data
         else:
-            held = _read(validation, "--validation-dir", names, size)
-            parts = _split(held, names, {"valid": 2}, str(validation))
+            held = _read(validation_dir, "--validation-dir", names, size)
+            parts = _split(held, names, {"valid": 2}, str(validation_dir))
             parts["test"] = parts.pop("train")
             train = np.arange(len(data))
-            _check_counts(data, names, 1, str(folder))
+            _check_counts(data, names, 1, str(image_dir))
         stored = data[train].on(device)
         balance = _balance(names, data.labels[train])
         evaluations = {
@@ -103,24 +108,6 @@ def load_labelled_folder(
     )
 
 
-def draw_shifted(train: Split, indices: Tensor, generator: torch.Generator, shift: int) -> Batch:
-    """A training batch, each picture moved by its own whole number of pixels, -shift..shift a side, drawn [k, 2]."""
-    batch = train.take(indices)
-    if not shift:
-        return batch
-    count, _, height, width = batch.images.shape
-    device = batch.images.device
-    moved = torch.randint(-shift, shift + 1, (count, 2, 1), generator=generator, device=device)
-    rows = (torch.arange(height, device=device) + moved[:, 0]).clamp(0, height - 1)
-    columns = (torch.arange(width, device=device) + moved[:, 1]).clamp(0, width - 1)
-    pictures = torch.arange(count, device=device)[:, None, None]
-    # [k, H, W, C] by three index arrays, and back
-    return Batch(
-        batch.images.permute(0, 2, 3, 1)[pictures, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2),
-        batch.labels,
-    )
-
-
 def _read(folder: Path, option: str, names: tuple[str, ...], size: ImageSize) -> Pictures:
     found = find_pictures(folder, option)
     inside = [path for path in found.files if found.label(path)]
@@ -128,6 +115,12 @@ def _read(folder: Path, option: str, names: tuple[str, ...], size: ImageSize) ->
     if unknown:
         raise DrawError(f"{folder}: {_listed(unknown)} is none of the classes {_listed(names)}")
     beside = len(found.files) - len(inside)
+    if not inside:
+        count = f"{beside:,} picture{'s' * (beside != 1)}"
+        raise DrawError(
+            f"{option}: {folder} has {count} beside the class folders and none in one; a picture belongs into"
+            f" {folder / 'CLASS'}, where CLASS is one of {_listed(names)}"
+        )
     images, files = prepared_pictures(found, inside, size, {"beside the class folders": beside})
     numbers = {name: k for k, name in enumerate(names)}
     return Pictures(images, np.array([numbers[str(found.label(path))] for path in files], np.int64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
@@ -16,6 +17,7 @@ from .amat import read_amat
 from .dataset import Batch, Dataset, Pictures, Split
 from .downloads import find_file
 from .mnist_files import TEST, TRAIN, read_part
+from .shift import draw_shifted
 from .stream import BINARISE_TEST, BINARISE_VALID
 
 IMAGE = ImageSize(1, 28, 28)
@@ -23,34 +25,45 @@ TRAIN_SIZE = 50_000
 MNIST_CRC32 = 0xEDB3D0B3  # of the first 1,000 training pictures
 
 
-def load_binarised(root: Path, device: torch.device) -> Dataset:
+def load_binarised(root: Path, device: torch.device, *, shift: int = 0, all_digits: bool = False) -> Dataset:
     """``mnist``: trained, validated and tested on the fixed binarised files (Salakhutdinov, Larochelle).
 
     50,000 / 10,000 / 10,000 pictures of zeros and ones, without labels. The bounds that papers report for
     "binarised MNIST" are on this test file.
 
+    Args:
+        shift: training pictures are moved by up to this many pixels in both directions (shift.py).
+        all_digits: see :func:`with_validation`; of the fixed files.
+
     Raises:
         DrawError: a file could not be downloaded, or is damaged.
     """
-    train = read_fixed(root, "train", device)
+    train = _fixed(root, "train")
+    note = training_note(train)
+    stored = (with_validation(train, _fixed(root, "valid")) if all_digits else train).on(device)
     return Dataset(
         name="mnist",
         image=IMAGE,
-        train=train,
+        train=stored,
         evaluations={
-            "train": lambda: train,
+            "train": lambda: stored,
             "valid": lambda: read_fixed(root, "valid", device),
             "test": lambda: read_fixed(root, "test", device),
         },
         binary=True,
-        note=training_note(train),
+        draw=functools.partial(draw_shifted, shift=shift),
+        note=note,
     )
 
 
 def read_fixed(root: Path, split: str, device: torch.device) -> Split:
     """One of the three fixed binarised files."""
+    return _fixed(root, split).on(device)
+
+
+def _fixed(root: Path, split: str) -> Pictures:
     path = find_file(root, f"binarized_mnist/binarized_mnist_{split}.amat")
-    return Pictures(read_amat(path), maximum=1).on(device)
+    return Pictures(read_amat(path), maximum=1)
 
 
 def load_dynamic(root: Path, device: torch.device, *, all_digits: bool = False) -> Dataset:
@@ -110,7 +123,7 @@ def training_digits(root: Path, labelled: bool = True) -> tuple[Pictures, Pictur
 
 
 def with_validation(train: Pictures, valid: Pictures) -> Pictures:
-    """All digits of the training file, to train on: a validation figure then says nothing of new digits."""
+    """Training and validation pictures, to train on: a validation figure then says nothing of new digits."""
     images, labels = ([getattr(part, of) for part in (train, valid)] for of in ("images", "labels"))
     return replace(train, images=np.concatenate(images), labels=np.concatenate(labels))
 
@@ -120,7 +133,7 @@ def test_digits(root: Path, labelled: bool = True) -> Pictures:  # noqa: PT028
     return read_part(root, TEST, labelled)
 
 
-def training_note(train: Pictures | Split) -> str:
+def training_note(train: Pictures) -> str:
     """What to say about a training set that is not MNIST's: a part of it, or a larger one, such as EMNIST's."""
     if len(train) == TRAIN_SIZE:
         return ""

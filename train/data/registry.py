@@ -1,32 +1,70 @@
-"""Data sets by name."""
+"""Data sets by name, and which options each takes: the one answer for draw-train, draw-eval and Python."""
 
 from __future__ import annotations
 
-import functools
+import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 from ...errors import DrawError
-from ...models.config import ImageSize
-from .dataset import Dataset
 from .places import cache_root, expand_home
 
-DATASETS: dict[str, str] = {
-    "digits": "scikit-learn's 8x8 digits, grey; nothing to download",
-    "mnist": "the fixed binarised MNIST files, 28x28: the paper's protocol",
-    "mnist-dynamic": "MNIST binarised afresh at every batch, 28x28",
-    "mnist-two-digit": "two MNIST digits, binarised, anywhere in 60x60",
-    "svhn": "Street View house numbers, colour, 54x54 crops",
-    "cifar10": "CIFAR-10, colour, 32x32",
-    "images": "any folder of pictures, grey or colour, at a size of your choice",
-    "labelled-images": "a folder of pictures for each class, grey or colour, at a size of your choice",
-    "cluttered-mnist": "a digit among pieces of others, grey, 100x100, with labels",
+if TYPE_CHECKING:
+    import torch
+
+    from .dataset import Dataset
+
+
+class DataOptions(TypedDict, total=False):
+    """Options of single data sets, called as those of draw-train; None, 0 and False are as good as not given."""
+
+    image_dir: Path | None  # the folder of pictures
+    image_size: tuple[int, int] | None  # height and width in pixels, 1 to 4096
+    channels: int | None  # 1 (grey) or 3 (colour, the default)
+    validation_dir: Path | None  # see labelled_folder.py, as the next two
+    whole: bool
+    shift: int  # training pictures are moved by up to this many pixels (shift.py)
+    deform: float  # training digits are deformed by this strength, 0 to 3 (deform.py)
+    all_digits: bool  # train on the validation pictures too: see mnist.py
+
+
+class Source(NamedTuple):
+    """Where a data set comes from: ``function`` of ``module``, and the options that it takes."""
+
+    module: str
+    function: str
+    options: tuple[str, ...] = ()
+    in_root: bool = True  # whether its files lie in the folder of all data sets
+    needs: tuple[tuple[str, str], ...] = ()  # options that have to be given, and what they are
+
+
+_OWN = ("image_dir", "image_size", "channels")
+_SIZE = ("image_size", "H W")
+DATASETS: dict[str, Source] = {
+    "digits": Source("digits", "load_digits", in_root=False),
+    "mnist": Source("mnist", "load_binarised", ("shift", "all_digits")),
+    "mnist-dynamic": Source("mnist", "load_dynamic", ("all_digits",)),
+    "mnist-two-digit": Source("two_digit", "load_two_digit", ("all_digits",)),
+    "svhn": Source("svhn", "load_svhn"),
+    "cifar10": Source("cifar", "load_cifar10"),
+    "images": Source(
+        "folder",
+        "load_folder",
+        _OWN,
+        in_root=False,
+        needs=(("image_dir", "DIR, a folder of picture files"), _SIZE),
+    ),
+    "labelled-images": Source(
+        "labelled_folder",
+        "load_labelled_folder",
+        (*_OWN, "validation_dir", "shift", "whole", "labels"),
+        in_root=False,
+        needs=(("image_dir", "DIR, with a folder of picture files for each class"), _SIZE),
+    ),
+    "cluttered-mnist": Source("cluttered", "load_cluttered", ("deform", "all_digits")),
 }
-# Made of MNIST's own digits, not of the fixed binarised files.
-_OF_DIGITS = ("cluttered-mnist", "mnist-two-digit", "mnist-dynamic")
 _ALIASES = {"binarized-mnist": "mnist"}
 
 
@@ -35,15 +73,8 @@ def load_dataset(
     data_dir: Path | None,
     device: torch.device | str,
     *,
-    image_dir: Path | None = None,
-    image_size: tuple[int, int] | None = None,
-    channels: int | None = None,
-    strength: float = 0.0,
-    all_digits: bool = False,
     labels: tuple[str, ...] | None = None,
-    validation_dir: Path | None = None,
-    shift: int = 0,
-    whole: bool = False,
+    **options: Unpack[DataOptions],
 ) -> Dataset:
     """Load a data set onto a device.
 
@@ -52,87 +83,57 @@ def load_dataset(
         data_dir: the folder that holds ``mnist/``, ``binarized_mnist/``, ``cifar10/``, ``svhn/``. None: the
             environment's ``DRAW_DATA``, or else a folder of the user's cache.
         device: where pictures are kept and batches are made.
-        image_dir: ``images`` and ``labelled-images`` only, as the next two: the folder of pictures.
-        image_size: height and width in pixels.
-        channels: 1 (grey) or 3 (colour, the default).
-        labels, validation_dir, shift, whole: ``labelled-images`` only: see :func:`~.labelled_folder.load_labelled_folder`.
-        strength: ``cluttered-mnist`` only: see :func:`~.cluttered.load_cluttered`.
-        all_digits: ``cluttered-mnist``, ``mnist-two-digit`` and ``mnist-dynamic``: see
-            :func:`~.mnist.with_validation`.
+        labels: the classes of a trained model, for ``labelled-images``, whose own are otherwise its folders.
+        options: see :class:`DataOptions`, and :data:`DATASETS` for which set takes which.
 
     Raises:
         DrawError: unknown name, options that do not fit it, or files that are missing or damaged.
     """
-    name = _ALIASES.get(name, name)
-    if name not in DATASETS:
-        raise DrawError(f"unknown data set {name!r}: choose from {', '.join(DATASETS)}")
-    device = torch.device(device)
-    if strength and name != "cluttered-mnist":
-        raise DrawError(f"--deform is for cluttered-mnist, not for {name}")
-    if all_digits and name not in _OF_DIGITS:
-        raise DrawError(f"--all-digits is for {', '.join(_OF_DIGITS)}, not for {name}")
-    if name in ("images", "labelled-images"):
-        folder, size = _own_pictures(name, image_dir, image_size, channels)
-        if name == "images":
-            from .folder import load_folder
+    import torch
 
-            if validation_dir is not None:
-                raise DrawError("--validation-dir is for labelled-images: images holds some of its own back")
-            return load_folder(folder, size, device)
-        from .labelled_folder import load_labelled_folder
-
-        validation = expand_home(validation_dir) if validation_dir else None
-        return load_labelled_folder(
-            folder, size, device, labels=labels, validation=validation, shift=shift, whole=whole
-        )
-    if any(option is not None for option in (image_dir, image_size, channels)):
-        raise DrawError(
-            f"a folder, size or channels of pictures can be chosen for images and labelled-images, not for {name}"
-        )
-    if name == "cluttered-mnist":
-        from .cluttered import load_cluttered
-
-        return load_cluttered(data_root(data_dir), device, strength=strength, all_digits=all_digits)
-    if name == "digits":
-        from .digits import load_digits
-
-        return load_digits(device)
-    loader = _loader(name)
-    if all_digits:
-        loader = functools.partial(loader, all_digits=True)
-    return loader(data_root(data_dir), device)
-
-
-def _loader(name: str) -> Callable[..., Dataset]:
+    arguments: dict[str, Any] = {key: value for key, value in options.items() if value}
+    check_options(name, arguments)
+    source = find_source(name)
+    for folder in arguments.keys() & {"image_dir", "validation_dir"}:
+        arguments[folder] = expand_home(arguments[folder])
+    if source.in_root:
+        arguments["root"] = data_root(data_dir)
+    elif data_dir is not None and str(data_dir) != os.environ.get("DRAW_DATA"):
+        data_root(data_dir)  # of no use here, but a folder that is named must exist
+    if "labels" in source.options and labels:
+        arguments["labels"] = labels
     # Imported one by one: h5py and Pillow are not needed to train on MNIST.
-    match name:
-        case "mnist":
-            from .mnist import load_binarised as load
-        case "mnist-dynamic":
-            from .mnist import load_dynamic as load
-        case "mnist-two-digit":
-            from .two_digit import load_two_digit as load
-        case "cifar10":
-            from .cifar import load_cifar10 as load
-        case "svhn":
-            from .svhn import load_svhn as load
-        case _:
-            raise AssertionError(name)
-    return load
+    load = getattr(importlib.import_module(f".{source.module}", __package__), source.function)
+    return load(device=torch.device(device), **arguments)
 
 
-def _own_pictures(
-    name: str, folder: Path | None, size: tuple[int, int] | None, channels: int | None
-) -> tuple[Path, ImageSize]:
-    if folder is None or size is None:
-        raise DrawError(f"the data set {name} needs a folder and a size: --image-dir DIR --image-size H W")
-    height, width = size
-    if not (1 <= height <= 4096 and 1 <= width <= 4096):
-        raise DrawError(f"--image-size: {height} x {width} pixels; each side must be between 1 and 4096")
-    channels = 3 if channels is None else channels
-    if channels not in (1, 3):
-        raise DrawError(f"--channels must be 1 (grey) or 3 (colour), not {channels}")
-    return expand_home(folder), ImageSize(channels, height, width)
+def find_source(name: str) -> Source:
+    """Raises DrawError for an unknown name, listing the known ones."""
+    source = DATASETS.get(_ALIASES.get(name, name))
+    if source is None:
+        raise DrawError(f"unknown data set {name!r}: choose from {', '.join(DATASETS)}")
+    return source
+
+
+def check_options(name: str, given: Iterable[str]) -> None:
+    """Look at the :class:`DataOptions` that are given for a data set, by their names.
+
+    Raises:
+        DrawError: unknown name, an option of other data sets, or none that it needs.
+    """
+    source, given = find_source(name), list(given)
+    for key in given:
+        if key not in source.options:
+            *most, last = [other for other, its in DATASETS.items() if key in its.options] or ["none"]
+            sets = f"{', '.join(most)} and {last}" if most else last
+            raise DrawError(f"{_option(key)} is for {sets}, not for {name}")
+    for key, what in source.needs:
+        if key not in given:
+            raise DrawError(f"{name} needs {_option(key)} {what}")
+
+
+def _option(key: str) -> str:
+    return "--" + key.replace("_", "-")
 
 
 def data_root(data_dir: Path | None) -> Path:

@@ -13,6 +13,8 @@ import typer
 from ...console import VersionOption, check_outputs, make_app, note, option, run_app
 from ...files import check_not_read
 from ..command_options import DATA, MACHINE, DataDir, Device, Threads
+from ..data.registry import DATASETS
+from .options import Request, misfit
 
 app = make_app()
 
@@ -26,7 +28,10 @@ def command(
         str | None, option("Exported scorer or classifier to evaluate instead, or a packaged name.")
     ] = None,
     data_dir: DataDir = None,
-    dataset: Annotated[str | None, option("Evaluate on another data set than the file names.", DATA)] = None,
+    dataset: Annotated[
+        str | None,
+        option(f"Evaluate on another data set than the file names: {', '.join(DATASETS)}.", DATA),
+    ] = None,
     split: Annotated[
         str, option("valid, test, or another the data set has; all of a labelled --image-dir.", DATA)
     ] = "test",
@@ -42,7 +47,7 @@ def command(
             metavar="K",
         ),
     ] = None,
-    seed: Annotated[int, option("Of the noise stream.", _FIGURES, min=0)] = 0,
+    seed: Annotated[int | None, option("Of the noise stream, for DRAW. Default: 0.", _FIGURES, min=0)] = None,
     batch: Annotated[int, option("Images at a time.", MACHINE, min=1)] = 100,
     plot: Annotated[Path | None, option("Write a PNG of the KL per step.", _FIGURES)] = None,
     calibration: Annotated[
@@ -64,18 +69,20 @@ def command(
             _FIGURES,
         ),
     ] = None,
-    samples: Annotated[int, option("Number of samples for --nearest.", _FIGURES, min=1)] = 64,
+    samples: Annotated[
+        int | None, option("Number of samples for --nearest. Default: 64.", _FIGURES, min=1)
+    ] = None,
     temperature: Annotated[
-        float,
+        float | None,
         option(
             "With --nearest and --recognise: multiply the samples' noise by this; below 1 they are more regular and"
-            " vary less.",
+            " vary less. Default: 1.",
             _FIGURES,
             min=0,
             max=10,
             metavar="FACTOR",
         ),
-    ] = 1.0,
+    ] = None,
     recognise: Annotated[
         int | None,
         option(
@@ -123,28 +130,15 @@ def command(
             from ...runtime.pictures.walk import walk
 
             check_not_read((*pictures.values(), recognise_sheet), walk(folder).files)
-    if onnx is not None and (importance or plot or nearest or recognise or temperature != 1):
-        raise typer.BadParameter(
-            "--importance, --plot, --nearest, --recognise and --temperature need the model itself: use --ckpt."
-        )
-    if recognise_sheet is not None and recognise is None:
-        raise typer.BadParameter("--recognise-sheet shows what --recognise N reads: give both.")
-    if temperature != 1 and not (nearest or recognise):
-        raise typer.BadParameter("--temperature is of samples: give --recognise N or --nearest FILE too.")
-    if onnx is not None and dtype != "fp32":
-        raise typer.BadParameter("--dtype is for checkpoints: an ONNX file has its weights as they are.")
-    if onnx is not None and device != "auto":
-        raise typer.BadParameter("--device is for checkpoints: an ONNX file takes --provider.")
-    if ckpt is not None and provider != "auto":
-        raise typer.BadParameter("--provider is for ONNX files: a checkpoint takes --device.")
+    options = [f.name for f in dataclasses.fields(Request) if f.name != "file"]
+    request = Request(ckpt or onnx or "", **{name: given[name] for name in options})
+    wrong = misfit(request, "ONNX file" if onnx is not None else "checkpoint")
+    if wrong is not None:
+        raise typer.BadParameter(f"{wrong}.")
     from ..machine import flushed_subnormals
-    from .files import Request, evaluate_checkpoint, evaluate_onnx
+    from .files import evaluate_checkpoint, evaluate_onnx
 
     with flushed_subnormals():
-        same = [f.name for f in dataclasses.fields(Request) if f.name not in ("file", "int8")]
-        request = Request(
-            file=ckpt or onnx or "", int8=dtype == "int8", **{name: given[name] for name in same}
-        )
         result = evaluate_onnx(request) if onnx is not None else evaluate_checkpoint(request)
     if as_json:
         print(json.dumps(_plain(result.values), allow_nan=False))

@@ -22,10 +22,9 @@ from ...runtime.metadata import CLASSIFIER, SCORER, Metadata
 from ...runtime.pictures.confusion_matrix import write_confusion
 from ...runtime.pictures.drawing import write_png
 from ..data.dataset import Dataset, Split
-from ..data.registry import load_dataset
+from ..data.registry import DataOptions, find_source, load_dataset
 from ..machine import choose_device
 from .figures import (
-    EVALUATION_BATCH,
     EVALUATION_SEED,
     BoundFigures,
     ErrorFigures,
@@ -36,35 +35,10 @@ from .figures import (
     slices,
 )
 from .nearest import check_nearest, find_nearest, nearest_sheet
+from .options import FileKind, ModelKind, Request, misfit
 from .recognisability import check_recognise, recognise, recognised_sheet
 
-
-@dataclass(frozen=True)
-class Request:
-    """What to evaluate, on what, and what to write: draw-eval's options. The last nine are for checkpoints."""
-
-    file: str  # a checkpoint or an ONNX file, or a packaged model's name
-    data_dir: Path | None = None
-    dataset: str | None = None  # None: the one that the file names
-    image_dir: Path | None = None
-    validation_dir: Path | None = None
-    split: str = "test"
-    limit: int | None = None  # None: all
-    seed: int = EVALUATION_SEED
-    batch: int = EVALUATION_BATCH
-    threads: int | None = None
-    calibration: Path | None = None
-    confusion: Path | None = None
-    provider: str = "auto"  # of ONNX files
-    device: str = "auto"
-    int8: bool = False  # weights rounded as those of an int8 file
-    importance: int | None = None
-    plot: Path | None = None
-    temperature: float = 1.0  # of the samples
-    nearest: Path | None = None
-    samples: int = 64
-    recognise: int | None = None
-    recognise_sheet: Path | None = None
+SAMPLES = 64  # of --nearest
 
 
 @dataclass
@@ -86,31 +60,26 @@ def evaluate_checkpoint(request: Request) -> Result:
         torch.set_num_threads(request.threads)
     device = choose_device(request.device)
     checkpoint = load_checkpoint(find_packaged(request.file, ".ckpt", "checkpoint"))
-    if request.int8:
+    if request.dtype == "int8":
         if prior_of(checkpoint.config) == LEARNED:
             raise DrawError("--dtype int8: draw-export writes no such file with a learned prior")
         checkpoint = rounded_to_int8(checkpoint)
     model = checkpoint.build().to(device)
     config = checkpoint.config
-    if isinstance(model, Draw):
-        _check_no_classifier(request, "checkpoint is a DRAW network")
-    elif request.importance or request.plot or request.nearest or request.recognise:
-        raise DrawError(
-            "--importance, --plot, --nearest and --recognise are for DRAW; this checkpoint is a glimpse classifier"
-        )
+    _check(request, "checkpoint", "DRAW network" if isinstance(model, Draw) else "classifier")
     labels = None if isinstance(config, DrawConfig) else config.labels
     dataset = _dataset(request, checkpoint.dataset, config.image, device, labels)
     if request.nearest is not None:
-        check_nearest(dataset, request.samples)
+        check_nearest(dataset, request.samples or SAMPLES)
     if request.recognise:
         check_recognise(dataset)
     evaluation, count, result = _begin(request, dataset, prior_of(config))
     result.values["iteration"] = checkpoint.iteration
-    if request.int8:
+    if request.dtype == "int8":
         result.lines[0] += " [weights rounded to int8]"
         result.values["dtype"] = "int8"
     with progress("evaluating", count) as bar:
-        figures = evaluate(model, evaluation, request.batch, request.limit, request.seed, bar.advance)
+        figures = evaluate(model, evaluation, request.batch, request.limit, _seed(request), bar.advance)
     _add_figures(result, figures, request, dataset)
     if isinstance(model, Draw) and isinstance(figures, BoundFigures):
         if request.importance:
@@ -128,18 +97,26 @@ def evaluate_checkpoint(request: Request) -> Result:
     return result
 
 
-def _check_no_classifier(request: Request, what: str) -> None:
-    """Raises DrawError for options that need a classifier's answers."""
-    for option in ("calibration", "confusion"):
-        if getattr(request, option) is not None:
-            raise DrawError(f"--{option} is for classifiers; this {what}")
+def _check(request: Request, file: FileKind, model: ModelKind) -> None:
+    """Raises DrawError for an option that would be passed over."""
+    wrong = misfit(request, file, model)
+    if wrong is not None:
+        raise DrawError(wrong)
+
+
+def _seed(request: Request) -> int:
+    return EVALUATION_SEED if request.seed is None else request.seed
+
+
+def _temperature(request: Request) -> float:
+    return 1.0 if request.temperature is None else request.temperature
 
 
 def _add_importance(result: Result, model: Draw, evaluation: Split, count: int, request: Request) -> None:
     samples = request.importance or 1
     with progress(f"importance-weighted, K = {samples}", count * samples) as bar:
         mean, error = evaluate_importance(
-            model, evaluation, samples, request.batch, request.limit, request.seed, bar.advance
+            model, evaluation, samples, request.batch, request.limit, _seed(request), bar.advance
         )
     spread = "" if math.isnan(error) else f" ± {error:.2f}"  # of one picture there is none
     result.lines.append(f"importance-weighted bound, K = {samples}: {mean:.2f}{spread} nats")
@@ -153,21 +130,18 @@ def _add_importance(result: Result, model: Draw, evaluation: Split, count: int, 
 def _add_nearest(result: Result, model: Draw, dataset: Dataset, path: Path, request: Request) -> None:
     with progress("nearest training pictures", dataset.train_size) as bar:
         uniqueness = find_nearest(
-            model, dataset, request.samples, request.seed, bar.advance, request.temperature
+            model, dataset, request.samples or SAMPLES, _seed(request), bar.advance, _temperature(request)
         )
     write_png(path, nearest_sheet(uniqueness))
     result.lines.append(str(uniqueness))
     result.written.append(f"{path} (each sample with its nearest training picture to its right)")
     result.values |= {"nearest_share": uniqueness.share, "nearest_copies": uniqueness.copies}
-    result.values["temperature"] = request.temperature
+    result.values["temperature"] = uniqueness.temperature
     result.values["nearest_distances"] = [round(float(d), 4) for d in uniqueness.distances]
 
 
 def _add_recognisability(result: Result, model: Draw, dataset: Dataset, count: int, request: Request) -> None:
-    with progress("samples to read", count) as bar:
-        found = recognise(
-            model, dataset, request.data_dir, count, request.seed, bar.advance, request.temperature
-        )
+    found = recognise(model, dataset, request.data_dir, count, _seed(request), _temperature(request))
     result.lines += found.lines
     result.values |= found.values
     if request.recognise_sheet is not None:
@@ -189,8 +163,7 @@ def evaluate_onnx(request: Request) -> Result:
 
     path = request.file
     metadata: Metadata = peek(path)
-    if metadata.model_type != CLASSIFIER:
-        _check_no_classifier(request, f"file is a {metadata.model_type}")
+    _check(request, "ONNX file", "classifier" if metadata.model_type == CLASSIFIER else "DRAW network")
     if metadata.model_type not in (SCORER, CLASSIFIER):
         raise DrawError(
             f"{path} is a {metadata.model_type}: only a scorer or a classifier can be evaluated; give --ckpt with"
@@ -205,7 +178,7 @@ def evaluate_onnx(request: Request) -> Result:
             scorer = Scorer(path, provider=request.provider, threads=request.threads)
             bounds = []
             for start, part in parts:
-                bounds.append(scorer(part.images.numpy(), request.seed, start, steps=False).bound)
+                bounds.append(scorer(part.images.numpy(), _seed(request), start, steps=False).bound)
                 bar.advance(len(part.images))
             figures = BoundFigures(np.concatenate(bounds).astype(np.float64))
         else:
@@ -224,28 +197,15 @@ def _dataset(
 ) -> Dataset:
     """The one asked for, or the ``stored`` one that the file names, checked to fit the model: a classifier has labels."""
     name = request.dataset or stored
-    if name in ("images", "labelled-images"):
-        if request.image_dir is None:
-            raise DrawError("this model was trained on a folder of pictures: name one with --image-dir")
-        dataset = load_dataset(
-            name,
-            request.data_dir,
-            device,
-            image_dir=request.image_dir,
-            validation_dir=request.validation_dir,
-            image_size=(image.height, image.width),
-            channels=image.channels,
-            labels=labels,
-            whole=name == "labelled-images" and request.split == "all",
-        )
-    else:
-        for option in ("image_dir", "validation_dir"):
-            if getattr(request, option) is not None:
-                raise DrawError(
-                    f"--{option.replace('_', '-')} is for images and labelled-images, not for {name}: name one of"
-                    " them with --dataset"
-                )
-        dataset = load_dataset(name, request.data_dir, device)
+    of_model: DataOptions = {
+        "image_size": (image.height, image.width),
+        "channels": image.channels,
+        "whole": request.split == "all",
+    }
+    accepted = find_source(name).options
+    options: Any = {key: value for key, value in of_model.items() if key in accepted}
+    options |= {"image_dir": request.image_dir, "validation_dir": request.validation_dir}
+    dataset = load_dataset(name, request.data_dir, device, labels=labels, **options)
     dataset.check_fits(image)
     if labels is not None and not dataset.labels:
         raise DrawError(f"data set {dataset.name} has no labels to hold a classifier's answers against")

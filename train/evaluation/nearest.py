@@ -51,7 +51,8 @@ class Uniqueness:
 
     def __str__(self) -> str:
         fresh = "reconstructed test picture" if self.reconstructed else "test picture"
-        samples = f"{len(self.distances)} samples{at_temperature(self.temperature)}"
+        count = len(self.distances)
+        samples = f"{count:,} sample{'s' * (count != 1)}{at_temperature(self.temperature)}"
         return (
             f"{samples}: median distance to the nearest training picture {np.median(self.distances):.3f}"
             f" ({fresh}s {np.median(self.test_distances):.3f});"

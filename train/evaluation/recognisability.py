@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ...console import progress
 from ...errors import DrawError
 from ...models.draw import Draw
 from ...runtime.error_rate import ErrorRate
@@ -28,9 +29,8 @@ from ..data.registry import data_root
 from ..data.stream import BINARISE_TEST, BINARISE_TRAIN, TWO_DIGIT_TEST
 from ..data.torn import torn_digits
 from ..data.two_digit import PLACES, paint_pairs, pair_draws
-from .digit_reader import DigitReader
-from .figures import Advance
-from .pair_reader import CONFIDENT, PairReader
+from .digit_reader import MEMBERS, DigitReader
+from .pair_reader import CONFIDENT, EPOCHS, PairReader
 from .samples import at_temperature, draw_samples
 
 DIGITS = 10
@@ -88,11 +88,12 @@ class Recognisability:
         rightly = "" if math.isnan(self.right) else f" ({self.right:.1f} % of these rightly)"
         pairs = self.samples.labels.shape[1] == 2
         reader = "accepted as two digits" if pairs else "read with p ≥ 0.9"
-        samples = f"{len(self.samples.sure):,} samples{at_temperature(self.temperature)}"
+        count, reals = len(self.samples.sure), len(self.real.sure)
+        samples = f"{count:,} sample{'s' * (count != 1)}{at_temperature(self.temperature)}"
         return [
             f"{samples}: {self.samples.share:.1f} % {reader} by a classifier of real ones"
             f" (95 % interval {low:.1f} to {high:.1f});"
-            f" {len(self.real.sure):,} real test pictures: {self.real.share:.1f} %{rightly};"
+            f" {reals:,} real test picture{'s' * (reals != 1)}: {self.real.share:.1f} %{rightly};"
             f" {len(self.torn.sure):,} of torn digits: {self.torn.share:.1f} %",
             *(
                 f"digits 0 to 9 in {name} that were {'accepted' if pairs else 'read'}:"
@@ -129,19 +130,19 @@ def recognise(
     data_dir: Path | None,
     count: int,
     seed: int = 0,
-    advance: Advance = lambda _: None,
     temperature: float = 1.0,
 ) -> Recognisability:
     """Samples 0..count-1 of ``seed``, beside as many real and torn pictures (fewer where the test set has fewer).
 
-    ``advance`` counts to ``count`` while samples are drawn, before the reader is trained. The data set is one that
-    :func:`check_recognise` lets pass.
+    A bar says how far the samples are drawn, and then how far the reader is trained, which takes the most of the time.
+    The data set is one that :func:`check_recognise` lets pass.
 
     Raises:
         DrawError: files that are missing, or not of digits.
     """
     digits = _digits(dataset, data_dir)
-    samples = draw_samples(model, count, seed, dataset.binary, advance, temperature).cpu().numpy()
+    with progress("drawing samples", count) as bar:
+        samples = draw_samples(model, count, seed, dataset.binary, bar.advance, temperature).cpu().numpy()
     read = _read_pairs if dataset.name == PAIRS else _read_digits
     samples_read, real, torn, truth = read(samples, *digits)
     right = 100 * float((real.labels == truth).all(1)[real.sure].mean()) if real.sure.any() else math.nan
@@ -165,7 +166,8 @@ def _read_digits(
     samples: np.ndarray, train: Pictures, test: Pictures
 ) -> tuple[Readings, Readings, Readings, np.ndarray]:
     """Of samples, real and torn digits, and the labels of the real ones [m, 1]."""
-    reader = DigitReader(_intensities(train), train.labels, SEED)
+    with progress("training a reader", MEMBERS) as bar:
+        reader = DigitReader(_intensities(train), train.labels, SEED, bar.advance)
 
     def read(images: np.ndarray) -> Readings:
         labels, probabilities = reader.read(images)
@@ -181,7 +183,8 @@ def _read_pairs(
     samples: np.ndarray, train: Pictures, test: Pictures
 ) -> tuple[Readings, Readings, Readings, np.ndarray]:
     """The same of pairs; labels are sorted, since no digit of a pair is the first."""
-    reader = PairReader(train.images[:, 0], train.labels, SEED)
+    with progress("training a reader", EPOCHS * len(train)) as bar:
+        reader = PairReader(train.images[:, 0], train.labels, SEED, bar.advance)
 
     def read(pictures: np.ndarray) -> Readings:
         found = reader.read(pictures)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import importlib
+import inspect
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,14 @@ from draw_onnx.models.config import ImageSize
 from draw_onnx.train.data import cifar, downloads, svhn
 from draw_onnx.train.data.dataset import Dataset, Split
 from draw_onnx.train.data.downloads import Source
-from draw_onnx.train.data.registry import DATASETS, data_root, load_dataset
+from draw_onnx.train.data.registry import (
+    DATASETS,
+    DataOptions,
+    check_options,
+    data_root,
+    find_source,
+    load_dataset,
+)
 
 
 def test_split_gives_intensities_by_index_and_by_range() -> None:
@@ -87,8 +98,20 @@ def test_digits_are_all_of_scikit_learns_split_once() -> None:
 def test_names_and_options_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DrawError, match="unknown data set 'minst': choose from digits, mnist,"):
         load_dataset("minst", None, "cpu")
-    with pytest.raises(DrawError, match="for images and labelled-images, not for digits"):
+    with pytest.raises(DrawError, match="--channels is for images and labelled-images, not for digits"):
         load_dataset("digits", None, "cpu", channels=1)
+    with pytest.raises(DrawError, match="--deform is for cluttered-mnist, not for svhn"):
+        load_dataset("svhn", tmp_path, "cpu", deform=1.0)
+    # What is 0, False or None asks for nothing.
+    assert load_dataset("digits", None, "cpu", shift=0, all_digits=False, image_dir=None).train_size == 1397
+    with pytest.raises(DrawError, match=r"--data-dir: the folder .*/none does not exist"):
+        load_dataset("digits", tmp_path / "none", "cpu")  # which needs none
+    assert load_dataset("digits", tmp_path, "cpu").train_size == 1397
+    monkeypatch.setenv("DRAW_DATA", str(tmp_path / "none"))
+    assert (
+        load_dataset("digits", tmp_path / "none", "cpu").train_size == 1397
+    )  # as Typer hands the variable on
+    monkeypatch.delenv("DRAW_DATA")
     nowhere = {key: Source(("http://127.0.0.1:9/never",), "sha256:0") for key in downloads.SOURCES}
     monkeypatch.setattr(downloads, "SOURCES", nowhere)
     for module, *names in ((cifar, "CIFAR10"), (svhn, "SVHN_TRAIN", "SVHN_TEST")):
@@ -113,6 +136,28 @@ def test_names_and_options_are_checked(tmp_path: Path, monkeypatch: pytest.Monke
         data_root(tmp_path / "gone")  # as Typer hands the variable on
     monkeypatch.delenv("DRAW_DATA")
     assert data_root(None).name == "draw-onnx"
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_loaders_take_what_the_table_says(name: str) -> None:
+    source = DATASETS[name]
+    loader = getattr(importlib.import_module(f"draw_onnx.train.data.{source.module}"), source.function)
+    taken = set(inspect.signature(loader).parameters) - {"device"}
+    assert taken == {*source.options, *(["root"] if source.in_root else [])}
+    assert set(source.options) - {"labels"} <= set(DataOptions.__annotations__)
+    for key, _ in source.needs:
+        with pytest.raises(DrawError, match=f"{name} needs --{key.replace('_', '-')} "):
+            check_options(name, set(source.options) - {key})
+    for key in set(DataOptions.__annotations__) - set(source.options):
+        with pytest.raises(DrawError, match=rf"--{key.replace('_', '-')} is for .*, not for {name}$"):
+            check_options(name, [key])
+
+
+def test_names_are_known_without_pytorch() -> None:
+    """``--help`` and the answer to a misspelt name take no seconds of imports."""
+    text = "import sys, draw_onnx.train.data.registry; print(*({'torch', 'h5py', 'PIL', 'sklearn'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", text], capture_output=True, text=True).stdout == "\n"
+    assert find_source("binarized-mnist") is find_source("mnist")
 
 
 def test_training_labels_are_checked_too() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from draw_onnx.errors import DrawError
-from draw_onnx.train.data.deform import deform
+from draw_onnx.train.data.deform import deformed
 from draw_onnx.train.data.registry import load_dataset
 
 
@@ -32,13 +32,13 @@ def moments(squares: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 def test_almost_no_strength_is_almost_no_change() -> None:
     squares = bars(8)
-    same = deform(squares, 1e-6, torch.Generator().manual_seed(0))
+    same = deformed(squares, 1e-6, torch.Generator().manual_seed(0))
     assert same.dtype == torch.uint8
     assert (same.int() - squares.int()).abs().max() <= 1
 
 
 def test_strength_one_is_as_much_as_it_says() -> None:
-    ink, row, column, angle = moments(deform(bars(4000), 1.0, torch.Generator().manual_seed(0)))
+    ink, row, column, angle = moments(deformed(bars(4000), 1.0, torch.Generator().manual_seed(0)))
     before = moments(bars(1))
     # Both stretches by up to e^0.12, each axis for itself.
     assert float((ink / before[0]).log().abs().max()) == pytest.approx(0.24, abs=0.05)
@@ -51,13 +51,13 @@ def test_strength_one_is_as_much_as_it_says() -> None:
 
 
 def test_the_same_generator_state_gives_the_same_digits() -> None:
-    first, second = (deform(bars(5), 1.0, torch.Generator().manual_seed(3)) for _ in range(2))
+    first, second = (deformed(bars(5), 1.0, torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(first, second)
     assert not torch.equal(first[0], first[1])
 
 
 def test_only_training_digits_change(data_dir: Path) -> None:
-    plain, deformed = (load_dataset("cluttered-mnist", data_dir, "cpu", strength=s) for s in (0.0, 1.0))
+    plain, deformed = (load_dataset("cluttered-mnist", data_dir, "cpu", deform=s) for s in (0.0, 1.0))
     a, b = (d.batch(torch.arange(4), torch.Generator().manual_seed(0)) for d in (plain, deformed))
     assert a.labels is not None
     assert b.labels is not None
@@ -68,7 +68,7 @@ def test_only_training_digits_change(data_dir: Path) -> None:
     assert torch.equal(plain.evaluation("valid").images, deformed.evaluation("valid").images)
 
 
-@pytest.mark.parametrize("name", ["cluttered-mnist", "mnist-two-digit", "mnist-dynamic"])
+@pytest.mark.parametrize("name", ["mnist", "cluttered-mnist", "mnist-two-digit", "mnist-dynamic"])
 def test_all_digits_are_those_of_the_training_file(name: str, data_dir: Path) -> None:
     some, data = (load_dataset(name, data_dir, "cpu", all_digits=every) for every in (False, True))
     assert (some.train_size, data.train_size) == (50_000, 60_000)
@@ -82,10 +82,10 @@ def test_all_digits_are_those_of_the_training_file(name: str, data_dir: Path) ->
 @pytest.mark.parametrize("name", ["digits", "mnist", "mnist-two-digit", "images", "labelled-images"])
 def test_others_are_not_deformed(name: str, data_dir: Path) -> None:
     with pytest.raises(DrawError, match="--deform is for cluttered-mnist, not"):
-        load_dataset(name, data_dir, "cpu", strength=1.0)
+        load_dataset(name, data_dir, "cpu", deform=1.0)
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist", "cifar10", "images", "labelled-images"])
+@pytest.mark.parametrize("name", ["digits", "svhn", "cifar10", "images", "labelled-images"])
 def test_others_have_no_digits_held_back(name: str, data_dir: Path) -> None:
     with pytest.raises(DrawError, match=f"--all-digits is for .*, not for {name}"):
         load_dataset(name, data_dir, "cpu", all_digits=True)

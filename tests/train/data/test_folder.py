@@ -105,8 +105,10 @@ def test_damaged_pictures_give_a_picture_or_an_error(tmp_path: Path) -> None:
 
 
 def test_options_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(DrawError, match="--image-dir DIR --image-size H W"):
+    with pytest.raises(DrawError, match="images needs --image-dir DIR, a folder of picture files"):
         load_dataset("images", None, "cpu", image_size=(4, 6))
+    with pytest.raises(DrawError, match="images needs --image-size H W"):
+        load_dataset("images", None, "cpu", image_dir=tmp_path)
     with pytest.raises(DrawError, match="none does not exist"):
         load(tmp_path / "none")
     with pytest.raises(DrawError, match=r"0 x 6 pixels; each side must be between 1 and 4096"):
@@ -119,7 +121,7 @@ def test_options_are_checked(tmp_path: Path) -> None:
     with pytest.raises(DrawError, match="holds no readable picture"):
         load(tmp_path)
     save(tmp_path / "b.png", np.zeros((4, 6, 3), np.uint8))
-    with pytest.raises(DrawError, match="holds 1 readable pictures: at least three"):
+    with pytest.raises(DrawError, match="holds 1 readable picture: at least three"):
         load(tmp_path)
 
 

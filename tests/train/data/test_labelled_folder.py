@@ -6,22 +6,28 @@ import csv
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import Checkpoint, build_model
 from draw_onnx.models.config import ClassifierConfig, ImageSize
-from draw_onnx.train.data.dataset import Dataset, Split
-from draw_onnx.train.data.labelled_folder import class_names, draw_shifted, load_labelled_folder
+from draw_onnx.train.data.dataset import Dataset
+from draw_onnx.train.data.labelled_folder import class_names
+from draw_onnx.train.data.registry import load_dataset
 from draw_onnx.train.options import apply_initial, apply_options
 from draw_onnx.train.presets import find_preset
 
 SIZE = ImageSize(1, 6, 8)
-CPU = torch.device("cpu")
+
+
+def load(folder: Path, **options: Any) -> Dataset:
+    return load_dataset(
+        "labelled-images", None, "cpu", image_dir=folder, image_size=SIZE[1:], channels=1, **options
+    )
 
 
 def make(folder: Path, counts: dict[str, int], first: int = 0) -> Path:
@@ -49,7 +55,7 @@ def test_each_class_is_split_by_itself_and_always_alike(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     folder = make(tmp_path / "pets", {"dog": 40, "cat": 25, "eel": 3})
-    data = load_labelled_folder(folder, SIZE, CPU)
+    data = load(folder)
     assert data.labels == ("cat", "dog", "eel")
     assert (data.picture_fit, data.binary, data.image) == ("cover", False, SIZE)
     splits = {name: levels(data, name) for name in ("train", "valid", "test")}
@@ -60,42 +66,42 @@ def test_each_class_is_split_by_itself_and_always_alike(
     error = capsys.readouterr().err
     assert f"{folder}: 68 pictures used\n" in error
     assert data.balance == "3 classes, 54 pictures to train on: 1 (eel) to 32 (dog) each"
-    again = load_labelled_folder(folder.rename(tmp_path / "moved"), SIZE, CPU)
+    again = load(folder.rename(tmp_path / "moved"))
     assert {name: levels(again, name) for name in splits} == splits
 
 
 def test_another_folder_validates_and_tests(tmp_path: Path) -> None:
     folder = make(tmp_path / "a", {"x": 4, "y": 4})
     other = make(tmp_path / "b", {"x": 5, "y": 2}, first=100)
-    data = load_labelled_folder(folder, SIZE, CPU, validation=other)
+    data = load(folder, validation_dir=other)
     assert levels(data, "train") == {0: [0, 1, 2, 3], 1: [4, 5, 6, 7]}
     valid, test = levels(data, "valid"), levels(data, "test")
     assert sorted(valid[0] + test[0]) == [100, 101, 102, 103, 104]
     assert (len(valid[0]), len(valid[1]), len(test[1])) == (2, 1, 1)
     (folder / "x").rename(tmp_path / "x")
     with pytest.raises(DrawError, match=r"a: each class needs a picture that can be read; too few are in x"):
-        load_labelled_folder(folder, SIZE, CPU, validation=other, labels=("x", "y"))
+        load(folder, validation_dir=other, labels=("x", "y"))
     (tmp_path / "x").rename(folder / "x")
     make(tmp_path / "b", {"z": 2})
     with pytest.raises(DrawError, match=r"b: z is none of the classes x, y"):
-        load_labelled_folder(folder, SIZE, CPU, validation=other)
+        load(folder, validation_dir=other)
     with pytest.raises(DrawError, match=r"--validation-dir: the folder .*/none does not exist"):
-        load_labelled_folder(folder, SIZE, CPU, validation=tmp_path / "none")
+        load(folder, validation_dir=tmp_path / "none")
 
 
 def test_classes_of_a_trained_model_keep_their_numbers(tmp_path: Path) -> None:
     folder = make(tmp_path, {"y": 1, "b": 2})
-    data = load_labelled_folder(folder, SIZE, CPU, labels=("a", "b", "y"), whole=True)
+    data = load(folder, labels=("a", "b", "y"), whole=True)
     assert list(data.evaluations) == ["all"]
     assert levels(data, "all") == {1: [1, 2], 2: [0]}
     with pytest.raises(DrawError, match=r"b is none of the classes a, y"):
-        load_labelled_folder(folder, SIZE, CPU, labels=("a", "y"), whole=True)
+        load(folder, labels=("a", "y"), whole=True)
 
 
 def test_what_cannot_be_a_class(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     make(tmp_path / "deep", {"a/b": 3, "a/c": 3, "d": 3, ".": 2, ".hidden": 3})
     assert class_names(tmp_path / "deep") == ("a", "d")
-    data = load_labelled_folder(tmp_path / "deep", SIZE, CPU)
+    data = load(tmp_path / "deep")
     assert len(levels(data, "train")[0]) == 4
     assert (
         "9 pictures used, 3 files passed over (2 beside the class folders, 1 hidden)"
@@ -111,38 +117,36 @@ def test_what_cannot_be_a_class(tmp_path: Path, capsys: pytest.CaptureFixture) -
         with pytest.raises(DrawError, match=re.escape(message)):
             class_names(make(folder, counts))
     with pytest.raises(DrawError, match=r"each class needs 3 pictures; too few are in a, c"):
-        load_labelled_folder(make(tmp_path / "few", {"a": 2, "b": 3, "c": 1}), SIZE, CPU)
+        load(make(tmp_path / "few", {"a": 2, "b": 3, "c": 1}))
+
+
+def test_pictures_that_lie_in_no_class_folder(tmp_path: Path) -> None:
+    """A class's own folder in the place of the one above it."""
+    folder = make(tmp_path, {"cat": 2, "dog": 1}) / "cat"
+    with pytest.raises(
+        DrawError,
+        match=r"--image-dir: .*/cat has 2 pictures beside the class folders and none in one; a picture belongs into"
+        r" .*/cat/CLASS, where CLASS is one of cat, dog",
+    ):
+        load(folder, labels=("cat", "dog"), whole=True)
+    with pytest.raises(DrawError, match=r"--validation-dir: .*/dog has 1 picture beside"):
+        load(make(tmp_path / "all", {"cat": 2, "dog": 2}), validation_dir=tmp_path / "dog")
+
+
+def test_all_pictures_are_those_of_one_folder(tmp_path: Path) -> None:
+    folder = make(tmp_path, {"cat": 2, "dog": 1})
+    with pytest.raises(
+        DrawError, match="--validation-dir: the split all is every picture of --image-dir, leave"
+    ):
+        load(folder, validation_dir=tmp_path / "none", whole=True)
 
 
 def test_unreadable_pictures_take_their_labels_with_them(tmp_path: Path) -> None:
     folder = make(tmp_path / "p", {"a": 4, "b": 4})
     (folder / "a" / "01.png").write_bytes(b"damaged")
     for _ in range(2):  # read, and from the cache
-        data = load_labelled_folder(folder, SIZE, CPU, whole=True)
+        data = load(folder, whole=True)
         assert levels(data, "all") == {0: [0, 2, 3], 1: [4, 5, 6, 7]}
-
-
-def test_shifts_move_whole_pictures_and_repeat_edges() -> None:
-    pictures = torch.arange(2 * 2 * 4 * 5, dtype=torch.uint8).reshape(2, 2, 4, 5)
-    train = Split(pictures, torch.tensor([3, 4]))
-    indices = torch.tensor([0, 1] * 200)
-    batch = draw_shifted(train, indices, torch.Generator().manual_seed(0), shift=1)
-    padded = torch.nn.functional.pad(pictures.float() / 255, (1, 1, 1, 1), mode="replicate")
-    seen = set()
-    for k, picture in enumerate(batch.images):
-        places = [
-            (i, j)
-            for i in range(3)
-            for j in range(3)
-            if torch.equal(picture, padded[k % 2, :, i : i + 4, j : j + 5])
-        ]
-        assert len(places) == 1
-        seen.add(places[0])
-    assert len(seen) == 9
-    assert batch.labels is not None
-    assert batch.labels[:2].tolist() == [3, 4]
-    still = draw_shifted(train, indices[:2], torch.Generator(), shift=0)
-    assert torch.equal(still.images * 255, pictures.float())
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +190,10 @@ def test_train_export_classify_and_evaluate(command, bars: Path, tmp_path: Path)
     assert "labelled-images all" in torch_says
     assert "right    answer:   lying upright" in torch_says
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    code, _, error = command(eval_cli.main, "--ckpt", ckpt, *evaluate, "--validation-dir", tmp_path / "none")
+    assert (code, "--validation-dir: the split all is every picture of --image-dir" in error) == (1, True)
+    code, _, error = command(eval_cli.main, "--onnx", onnx, *evaluate[2:], "--image-dir", bars / "lying")
+    assert (code, "60 pictures beside the class folders" in error) == (1, True)
     held = ("--ckpt", ckpt, "--image-dir", bars / "nothing", "--validation-dir", bars)
     assert "the folder" in command(eval_cli.main, *held)[2]
     code, out, error = command(eval_cli.main, *held[:2], "--image-dir", bars, "--validation-dir", bars)
@@ -225,12 +233,15 @@ def test_windows_fit_the_pictures(bars: Path, height: int, width: int, read_size
         ),
         (["--preset", "labelled-images", "--image-dir", "none"], "the folder .*none does not exist"),
         (["--preset", "labelled-images", "--image-dir", "."], "no pictures in the folder"),
-        (["--preset", "mnist", "--shift", "2"], "--shift belongs to preset labelled-images, not mnist"),
-        (["--preset", "images", "--image-dir", ".", "--validation-dir", "."], "--validation-dir belongs to"),
+        (["--preset", "digits", "--shift", "2"], "--shift is for mnist and labelled-images, not for digits"),
+        (
+            ["--preset", "images", "--image-dir", ".", "--validation-dir", "."],
+            "--validation-dir is for labelled-images, not for images",
+        ),
         (["--preset", "labelled-images", "--image-dir", "BARS", "--latent", "3"], "--latent does not fit"),
         (
             ["--preset", "labelled-images", "--image-dir", "BARS", "--shift", "-1"],
-            "the shift must be between",
+            "--shift must be between 0 and 1,000, not -1",
         ),
     ],
 )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from draw_onnx.errors import DrawError
-from draw_onnx.train.data import digit_struct, svhn
+from draw_onnx.train.data import svhn
 from draw_onnx.train.data.dataset import Split
 from draw_onnx.train.data.digit_struct import read_digit_struct
 from draw_onnx.train.data.downloads import Source
@@ -73,27 +73,6 @@ def test_digit_struct_round_trip(tmp_path: Path, entries: list[Any]) -> None:
     for number, (_, boxes) in zip(got, named, strict=True):
         assert number.boxes.tolist() == [list(box[:4]) for box in boxes]
         assert number.digits == tuple(box[4] % 10 for box in boxes)
-
-
-def test_a_large_digit_struct_is_read_by_several_processes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "digitStruct.mat"
-    write_digit_struct(path, [(f"{i + 1}.png", [(i, 0, 9, 9, 1 + i % 10)] * (1 + i % 3)) for i in range(7)])
-    alone = read_digit_struct(path)
-    parts: list[int] = []
-    unpack = digit_struct._unpack
-    monkeypatch.setattr(
-        digit_struct, "_unpack", lambda content: parts.append(len(content)) or unpack(content)
-    )
-    monkeypatch.setattr(digit_struct, "_PART", 3)
-    monkeypatch.setattr(digit_struct, "available_cpus", lambda: 2)
-    assert list(map(repr, read_digit_struct(path))) == list(map(repr, alone))
-    assert len(parts) == 3
-
-    write_digit_struct(path, [(f"{i + 1}.png", [(i, 0, 9, 9, 11 if i == 5 else 1)]) for i in range(7)])
-    with pytest.raises(DrawError, match="entry 6: a label is not 1 to 10"):
-        read_digit_struct(path)
 
 
 def test_damaged_digit_struct_gives_entries_or_an_error(tmp_path: Path) -> None:

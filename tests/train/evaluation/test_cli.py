@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,10 @@ from draw_onnx.models.checkpoint import load_checkpoint, save_checkpoint
 from draw_onnx.models.config import ClassifierConfig
 from draw_onnx.pretrained import find_packaged
 from draw_onnx.train.evaluation import cli as eval_cli
+from draw_onnx.train.evaluation import options
+from draw_onnx.train.evaluation.options import Request
 
-Command = Callable[..., tuple[int, str, str]]
+from ...conftest import Command
 
 
 def test_one_image_has_no_standard_error(command: Command, finished: Path) -> None:
@@ -97,7 +99,36 @@ def test_samples_at_a_temperature(command: Command, finished: Path, tmp_path: Pa
         (["--onnx", "mnist"], 1, "give --ckpt with the checkpoint, or a file of draw-export --graph scorer"),
         (["--onnx", "x.onnx", "--importance", "3"], 2, "use --ckpt"),
         (["--onnx", "x.onnx", "--temperature", "0.8"], 2, "use --ckpt"),
-        (["--ckpt", "BEST", "--temperature", "0.8"], 2, "give --recognise N or --nearest FILE too"),
+        (
+            ["--ckpt", "BEST", "--temperature", "0.8"],
+            2,
+            "says more of --nearest or --recognise: give that too",
+        ),
+        (["--ckpt", "BEST", "--samples", "9"], 2, "--samples says more of --nearest: give that too"),
+        (["--onnx", "x.onnx", "--samples", "9"], 2, "--samples is for checkpoints: use --ckpt"),
+        (["--ckpt", "BEST", "--recognise-sheet", "x.png"], 2, "says more of --recognise: give that too"),
+        (
+            ["--ckpt", "cluttered-mnist", "--seed", "0"],
+            1,
+            "--seed is for DRAW networks, and this checkpoint is a",
+        ),
+        (
+            ["--onnx", "cluttered-mnist", "--seed", "1"],
+            1,
+            "--seed is for DRAW networks, and this ONNX file is a",
+        ),
+        (
+            ["--onnx", "x.onnx", "--dtype", "int8"],
+            2,
+            "--dtype is for checkpoints: an ONNX file has its weights",
+        ),
+        (["--ckpt", "cluttered-mnist", "--importance", "3"], 1, "--importance is for DRAW networks"),
+        (["--ckpt", "BEST", "--data-dir", "none"], 1, "--data-dir: the folder none does not exist"),
+        (
+            ["--ckpt", "BEST", "--dataset", "images"],
+            1,
+            "images needs --image-dir DIR, a folder of picture files",
+        ),
         (["--ckpt", "mnist-two-digit", "--dtype", "int8"], 1, "writes no such file with a learned prior"),
         (["--ckpt", "BEST", "--nearest", "x.png", "--temperature", "11"], 2, "--temperature"),
         (["--ckpt", "BEST", "--nearest", "x.png", "--temperature", "nan"], 2, "--temperature"),
@@ -127,6 +158,30 @@ def test_bad_evaluations_are_one_line(
     assert lines[0].startswith("draw-eval: error: ")
     assert message in lines[0]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_option_is_for_something() -> None:
+    """Which of draw-eval's options are given, and for what, goes by the names of its parameters and of a request."""
+    fields = {f.name: f.default for f in dataclasses.fields(Request)}
+    parameters = inspect.signature(eval_cli.command).parameters
+    assert set(parameters) - set(fields) == {"ckpt", "onnx", "as_json", "version"}
+    assert set(fields) - set(parameters) == {"file"}
+    for name in fields.keys() - {"file"}:
+        assert parameters[name].default == fields[name], name
+    assert set(options._FOR) < set(fields)
+
+
+@pytest.mark.parametrize("name", options._FOR)
+def test_an_option_that_does_not_fit_is_not_passed_over(name: str) -> None:
+    of_model, of_file, needs, _ = options._FOR[name]
+    given = {name: 7, **dict.fromkeys(needs[:1], 7)}
+    request = Request("x", **given)  # type: ignore[arg-type]
+    for file in ("checkpoint", "ONNX file"):
+        for model in ("DRAW network", "classifier"):
+            fits = of_file in (None, file) and of_model in (None, model)
+            assert (options.misfit(request, file, model) is None) == fits
+    alone = Request("x", **{name: 7})  # type: ignore[arg-type]
+    assert (options.misfit(alone, of_file or "checkpoint") is None) == (not needs)
 
 
 def test_a_classifier_of_other_classes(command: Command, data_dir: Path, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,11 +21,18 @@ from draw_onnx.train.data.dataset import Dataset, Pictures
 from draw_onnx.train.data.registry import load_dataset
 from draw_onnx.train.data.torn import torn_digits
 from draw_onnx.train.data.two_digit import PLACES, paint_pairs
-from draw_onnx.train.evaluation import cli, pair_reader, recognisability
+from draw_onnx.train.evaluation import cli, pair_reader, recognisability, samples
 from draw_onnx.train.evaluation.digit_reader import DigitReader
 from draw_onnx.train.evaluation.figures import image_noise
+from draw_onnx.train.evaluation.nearest import Uniqueness
 from draw_onnx.train.evaluation.pair_reader import PairReader, training_windows
-from draw_onnx.train.evaluation.recognisability import Readings, check_recognise, recognise, recognised_sheet
+from draw_onnx.train.evaluation.recognisability import (
+    Readings,
+    Recognisability,
+    check_recognise,
+    recognise,
+    recognised_sheet,
+)
 from draw_onnx.train.evaluation.samples import draw_samples
 
 
@@ -260,6 +269,42 @@ def test_the_command_at_a_temperature(command: Callable[..., tuple[int, str, str
     noise = 0.5 * image_noise(model, 0, 0, 5)
     torch.testing.assert_close(cooler, model.generate(noise).image, rtol=0, atol=0)
     assert not torch.equal(warm, cooler)
+
+
+def test_the_bar_covers_the_reader(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """Which takes longer than the samples: a bar for each, full when it is done and not before."""
+    images, labels = digits
+    bars: list[tuple[str, float, list[float]]] = []
+
+    @contextmanager
+    def progress(text: str, total: float) -> Iterator[SimpleNamespace]:
+        steps: list[float] = []
+        bars.append((text, total, steps))
+        yield SimpleNamespace(advance=steps.append)
+        assert sum(steps) == pytest.approx(total)
+        assert len(steps) > 1
+
+    monkeypatch.setattr(recognisability, "progress", progress)
+    monkeypatch.setattr(samples, "BATCH", 3)
+    found = recognise(
+        model(DrawConfig(1, 8, 8, 2, 4, 2, 2, 2)), load_dataset("digits", None, "cpu"), tmp_path, 5
+    )
+    assert [(text, total) for text, total, _ in bars] == [("drawing samples", 5), ("training a reader", 4)]
+    assert len(found.samples.sure) == 5
+    train = Pictures(images[:150, None], labels[:150], 1)
+    recognisability._read_pairs(np.zeros((1, 1, 60, 60), np.float32), train, train)
+    assert bars[-1][:2] == ("training a reader", 3 * 150)
+
+
+def test_one_of_each_is_no_plural() -> None:
+    one = Readings(np.array([[3]]), np.array([[0.5]]), np.array([True]))
+    found = Recognisability(np.zeros((1, 1, 8, 8)), one, one, one, 100.0)
+    assert found.lines[0].startswith("1 sample: ")
+    assert "; 1 real test picture: " in found.lines[0]
+    nothing = torch.zeros(1, 1, 2, 2)
+    assert str(Uniqueness(nothing, nothing, np.zeros(1), np.ones(2))).startswith("1 sample: ")
 
 
 def test_other_data_are_no_digits(bars: Dataset) -> None:

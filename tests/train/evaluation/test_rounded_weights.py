@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from draw_onnx.models.config import DrawConfig
 from draw_onnx.models.rounding import rounded_to_int8
 from draw_onnx.train.evaluation import cli as eval_cli
 
-Command = Callable[..., tuple[int, str, str]]
+from ...conftest import Command
 
 
 @pytest.fixture
