@@ -122,6 +122,8 @@ class BestWeights:
             picture_fit=self.dataset.picture_fit,
             binary=self.dataset.binary,
             figure_size=self.dataset.figure_size,
+            train_size=self.dataset.train_size,
+            train_checksum=self.dataset.train_checksum,
         )
 
     def state(self) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...console import progress
+from ...console import note, progress
 from ...errors import DrawError
-from ...models.checkpoint import load_checkpoint
+from ...models.checkpoint import Checkpoint, load_checkpoint
 from ...models.config import LEARNED, DrawConfig, ImageSize, prior_of, prior_remark
 from ...models.draw import Draw
 from ...models.rounding import rounded_to_int8
@@ -50,6 +50,18 @@ class Result:
     written: list[str] = field(default_factory=list)
 
 
+def _warn_of_other_pictures(request: Request, checkpoint: Checkpoint, dataset: Dataset) -> None:
+    """Folders change, and without the run's --validation-dir another part of one is held back."""
+    trained = checkpoint.train_size, checkpoint.train_checksum
+    if request.image_dir is None or request.split == "all" or None in trained:
+        return
+    if trained != (dataset.train_size, dataset.train_checksum):
+        note(
+            f"trained on {checkpoint.train_size:,} pictures, which are not the {dataset.train_size:,} that are left to train"
+            " on here: the figures may be of pictures that it was trained on"
+        )
+
+
 def evaluate_checkpoint(request: Request) -> Result:
     """Figures of a checkpoint with PyTorch; with ``int8`` its weights are rounded as those of an int8 file.
 
@@ -73,6 +85,7 @@ def evaluate_checkpoint(request: Request) -> Result:
         check_nearest(dataset, request.samples or SAMPLES)
     if request.recognise:
         check_recognise(dataset)
+    _warn_of_other_pictures(request, checkpoint, dataset)
     evaluation, count, result = _begin(request, dataset, prior_of(config))
     result.values["iteration"] = checkpoint.iteration
     if request.dtype == "int8":
