@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from run_folder import run
 
-from draw_onnx.train.evaluation.files import Request, evaluate_checkpoint, evaluate_onnx
+from draw_onnx.train.evaluation.files import evaluate_checkpoint, evaluate_onnx
+from draw_onnx.train.evaluation.options import Request
 
 LICENCE, AUTHOR = "MIT", "draw-onnx authors"  # of the packaged weights
 

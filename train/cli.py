@@ -257,7 +257,7 @@ def _train(given: dict[str, Any]) -> int:
                 raise DrawError(f"--preset {preset}: {folder.path} is a run of {start.settings.preset}")
         elif rank.main:
             folder.require_fresh()
-        return train(start, folder, hardware, given["data_dir"], lock, rank)
+        return train(start, folder, hardware, given["data_dir"], lock, rank, init_from)
 
 
 def main() -> None:

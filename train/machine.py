@@ -63,12 +63,12 @@ def make_fabric(hardware: Hardware, rank: Rank) -> Fabric:
         raise DrawError(f"--devices {rank.local}: this machine has {torch.cuda.device_count()} GPU(s)")
     if hardware.cuda_graph and (device != "cuda" or rank.count > 1):
         raise DrawError("--cuda-graph needs one GPU")
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with without_leftovers():
         from lightning_fabric import Fabric
 
         from .environment import environment
 
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its import has made it INFO
         # Mixed precision is the models' own (product_dtype): Fabric's rounds the pictures and the noise as well.
         return Fabric(
             accelerator=device,
