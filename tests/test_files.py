@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -180,22 +181,28 @@ def test_readers_see_the_old_or_the_new_file(tmp_path: Path) -> None:
     path = tmp_path / "out"
     contents = [bytes([k]) * 100_000 for k in range(20)]
     write(path, contents[0])
-    seen: set[bytes] = set()
     stop = threading.Event()
 
-    def read() -> None:
+    def read() -> set[bytes]:
+        seen = {path.read_bytes()}
         while not stop.is_set():
             seen.add(path.read_bytes())
+        return seen
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    for content in contents:
-        with atomic_write(path) as file:
-            for begin in range(0, len(content), 10_000):
-                file.write(content[begin : begin + 10_000])
-    stop.set()
-    reader.join()
-    assert seen <= set(contents)
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit(read)
+        try:
+            before = contents[0]
+            for content in contents:
+                with atomic_write(path) as file:
+                    for begin in range(0, len(content), 10_000):
+                        file.write(content[begin : begin + 10_000])
+                        assert path.read_bytes() == before
+                assert path.read_bytes() == content
+                before = content
+        finally:
+            stop.set()
+        assert reader.result() <= set(contents)
 
 
 _POWERLESS = """
