@@ -96,9 +96,8 @@ def run_app(app: typer.Typer, name: str, arguments: list[str] | None = None) -> 
             code = app(arguments, prog_name=name, standalone_mode=False)
             drain_stdout()
     except _CLICK_ERROR as error:
-        message = error.format_message().removeprefix(
-            "Invalid value: "
-        )  # click's, before whole sentences of ours
+        # click's, before whole sentences of ours
+        message = error.format_message().removeprefix("Invalid value: ")
         message = message.replace(": Value error, ", ": ")  # Typer's, before what a Literal may be
         stop = "" if message.endswith("?") else "."  # after "Did you mean 'gen'?"
         _fail(name, f"{message.rstrip('.')}{stop} Try '{name} --help'.", error.exit_code)

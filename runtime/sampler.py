@@ -140,6 +140,5 @@ def _floats(noise: ArrayLike) -> Floats:
     if given is None or given.dtype.kind not in "fiu":
         raise DrawError("noise must be numbers in one array [n, T, Z]")
     with np.errstate(over="ignore"):  # beyond float32: infinite, and refused
-        return given.astype(
-            np.float32
-        )  # a copy: the answer's noise stays what went in, whatever becomes of the caller's
+        # A copy: the answer's noise stays what went in, whatever becomes of the caller's.
+        return given.astype(np.float32)

@@ -105,8 +105,9 @@ class BestWeights:
         better = math.isfinite(figures[0]) and (self._best is None or figures < self._best)
         # Of digits that were trained on, the figure cannot choose, but for weights that have collapsed.
         if better or (self.settings.all_digits and not self._bad_evaluations):
-            save_checkpoint(self.folder.best, self.weights_only(iteration))
-            save_weights(self.folder.weights, self.weights_only(iteration))
+            best = self.weights_only(iteration)
+            save_checkpoint(self.folder.best, best)
+            save_weights(self.folder.weights, best)
         if better:
             self._best = figures
         row["valid_best"] = math.nan if self.best is None else self.best

@@ -143,9 +143,8 @@ def _decoded(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
             with ROOM.taken(width * height):
                 picture.load()
                 upright = _with_alpha(picture)
-                ImageOps.exif_transpose(
-                    upright, in_place=True
-                )  # else what is upright already would be copied
+                # In place: what is upright already would be copied.
+                ImageOps.exif_transpose(upright, in_place=True)
                 yield _deep_tiff(upright, getattr(picture, "tag_v2", {}))
     except (DrawError, MemoryError):
         raise
