@@ -228,13 +228,14 @@ def expected_seconds(stage: Stage) -> float:
 def _check_data(start: Start, dataset: Dataset) -> None:
     """Refuse to go on with more or fewer pictures than the run began with: every batch would be another one.
 
-    Others of the same number are said; another version of an image library already decodes a few values differently.
+    Others of the same number are said, and other validation pictures; another version of an image library already decodes
+    a few values differently.
     """
     last = None if start.fresh else start.resume or start.initial  # the latter at the beginning of a stage
     kept = (last.training if last is not None else None) or {}
     if kept and _data(TrainSettings.from_dict(kept["settings"])) != _data(start.settings):
         return  # the stage before had others
-    before, checksum = kept.get("train_size"), kept.get("train_checksum")
+    before, checksum, valid = (kept.get(name) for name in ("train_size", "train_checksum", "valid_checksum"))
     if before is not None and before != dataset.train_size:
         raise DrawError(
             f"this run has trained on {before:,} pictures, and now there are {dataset.train_size:,}: bring back the data"
@@ -242,6 +243,11 @@ def _check_data(start: Start, dataset: Dataset) -> None:
         )
     if checksum is not None and checksum != dataset.train_checksum:
         note("the training pictures are not quite those that this run began with: it is not bit-exact")
+    if valid is not None and valid != dataset.valid_checksum:
+        note(
+            "the validation pictures are not quite those that this run began with: figures from here on are of others, and"
+            " best.ckpt is the best of both"
+        )
 
 
 def _data(settings: TrainSettings) -> tuple[object, ...]:

@@ -195,6 +195,7 @@ class Trainer:
             "machine": self._machine,
             "train_size": self.dataset.train_size,
             "train_checksum": self.dataset.train_checksum,
+            "valid_checksum": self.dataset.valid_checksum,
             "seconds": self.clock.seconds,
             **self.selection.state(),
             **self.means.state(),

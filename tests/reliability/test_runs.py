@@ -246,6 +246,7 @@ def test_other_data_than_the_run_began_with(train, tmp_path: Path) -> None:
         Image.fromarray(np.full((4, 5), 8 * k + 1, np.uint8)).save(pictures / f"{k:02}.png")
     code, _, error = train(*resume, 10)
     assert code == 0
+    assert "the validation pictures are not quite those that this run began with" in error
     assert "the training pictures are not quite those that this run began with" in error
     (pictures / "00.png").unlink()
     code, _, error = train(*resume, 12)

@@ -61,7 +61,7 @@ def test_what_a_training_state_holds(make_trainer: Make, model: str) -> None:
     trainer = make_trainer(model)
     trainer.step()
     trainer.save()
-    names = ["settings", "stages", "model", "optimizer", "machine", "train_size", "train_checksum", "seconds"]
-    names += ["best", "bad_evaluations", "sums", "counted"]
+    names = ["settings", "stages", "model", "optimizer", "machine", "train_size", "train_checksum"]
+    names += ["valid_checksum", "seconds", "best", "bad_evaluations", "sums", "counted"]
     state = load_checkpoint(trainer.folder.last).training
     assert list(state or ()) == names

@@ -55,6 +55,15 @@ class Split:
             return self
         return self._part(torch.arange(count, device=self.images.device) * len(self) // count)
 
+    def checksum(self) -> int:
+        """CRC-32 of the pictures and labels, of 65,536 of them spread evenly where there are more."""
+        some = self.spread(1 << 16)
+        total = 0
+        for tensor in (some.images, some.labels):
+            for rows in tensor.split(1 << 12) if tensor is not None else ():
+                total = zlib.crc32(rows.cpu().contiguous().numpy().tobytes(), total)
+        return total
+
     def intensities(self, images: Tensor) -> Tensor:
         """Stored values 0..maximum to float32 in [0, 1]."""
         # Division rounds correctly everywhere; a product with the reciprocal would not.
@@ -149,13 +158,13 @@ class Dataset:
 
     @cached_property
     def train_checksum(self) -> int:
-        """CRC-32 of the training pictures and labels, of 65,536 of them spread evenly where there are more."""
-        some = self.train.spread(1 << 16)
-        total = 0
-        for tensor in (some.images, some.labels):
-            for rows in tensor.split(1 << 12) if tensor is not None else ():
-                total = zlib.crc32(rows.cpu().contiguous().numpy().tobytes(), total)
-        return total
+        """:meth:`Split.checksum` of the training pictures."""
+        return self.train.checksum()
+
+    @cached_property
+    def valid_checksum(self) -> int:
+        """:meth:`Split.checksum` of the validation pictures."""
+        return self.evaluation("valid").checksum()
 
     def check_classes(self, labels: tuple[str, ...]) -> None:
         """Raise DrawError unless these are the classes, in this order."""
