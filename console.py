@@ -27,7 +27,7 @@ from .files import check_writable
 from .streams import drain_stdout, give_up_stdout, prepare_streams, printable
 
 # click's base of all errors in usage, of which Typer carries a copy of its own and exports this class alone.
-_CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
+_CLICK_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 # Of what options write; the others write PNG.
 _SUFFIXES = {"--gif": ".gif", "--npz": ".npz", "--output": ".onnx"}
 # What the extras [train] and [export] bring.
@@ -47,6 +47,11 @@ _EXTRA_PACKAGES = (
 _FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 # How libraries say that memory, or the number of threads, is at its end: PyTorch on a CPU (two ways) and a GPU, Python.
 _NO_ROOM = ("can't allocate memory", "not enough memory", "out of memory", "can't start new thread")
+
+
+def is_about_room(error: BaseException) -> bool:
+    """Whether a library means by its RuntimeError that memory, or the number of threads, is at its end."""
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_ROOM)
 
 
 def command_line(words: Sequence[str]) -> str:
@@ -147,7 +152,7 @@ def _in_one_line(error: Exception, name: str) -> tuple[str | None, int]:
         return (str(stop), 128 + stop.number) if isinstance(stop, _Stopped) else ("interrupted", 130)
     elif isinstance(error, MemoryError):
         message = f"out of memory: {error}" if str(error) else "out of memory"
-    elif isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_ROOM):
+    elif is_about_room(error):
         message = f"no room for it on this machine: {first_line(error)}"
     elif isinstance(error, OSError):
         where = error.filename

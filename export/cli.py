@@ -10,6 +10,7 @@ import typer
 
 from ..console import VersionOption, check_outputs, command_line, make_app, note, option, progress, run_app
 from ..errors import DrawError
+from ..files import check_not_read
 from ..runtime.onnx_file import OPSETS
 from ..streams import printable
 from .options import MAX_BATCH, MAX_STEPS, OPSET, ExportOptions, Graph, Outputs, Precision, Recurrence
@@ -139,7 +140,15 @@ def command(
     """
     _check_gate(atol, check, dtype)
     options = ExportOptions(
-        graph, outputs, time_steps, recurrence, dtype, batch, opset, model_license, model_author
+        graph=graph,
+        outputs=outputs,
+        time_steps=time_steps,
+        recurrence=recurrence,
+        dtype=dtype,
+        batch=batch,
+        opset=opset,
+        model_license=model_license,
+        model_author=model_author,
     )
     job = _planned(ckpt, options, atol, check, output, triton, hub)
     if job.hub is not None:
@@ -198,8 +207,7 @@ def _planned(
     target = output or Path(f"{options.resolve(checkpoint).graph}.onnx")
     single = output is not None or (triton is None and hub is None)
     if single:
-        if target.exists() and target.samefile(source):
-            raise DrawError(f"{target} is the checkpoint itself; choose another name for the ONNX file")
+        check_not_read([target], [source])
         check_outputs({"--output": target})
     if triton is not None:
         check_repository(triton, target.stem)

@@ -135,6 +135,7 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any]:
         "dataset": checkpoint.dataset,
         "picture_fit": checkpoint.picture_fit,
         "binary": checkpoint.binary,
+        **({} if checkpoint.figure_size is None else {"figure_size": checkpoint.figure_size}),
         "weights_sha256": weights_sha256(checkpoint.weights, checkpoint.config),
     }
 

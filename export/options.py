@@ -83,7 +83,9 @@ class ExportOptions:
                 "--dtype int8 makes a decoder of one LSTM operator: leave out --recurrence unrolled"
             )
         if self.recurrence == "lstm" and self.dtype == "fp16":
-            raise DrawError("--recurrence lstm is fp32 only: few engines have a half-precision LSTM operator")
+            raise DrawError(
+                "--dtype fp16 is for --recurrence unrolled: few engines have a half-precision LSTM operator"
+            )
         steps = checkpoint.config.time_steps if self.time_steps is None else self.time_steps
         for name, value, largest in (("time-steps", steps, MAX_STEPS), ("batch", self.batch, MAX_BATCH)):
             if value is not None and not 1 <= value <= largest:

@@ -154,7 +154,7 @@ def config_from_dict(kind: str, values: dict[str, Any]) -> ModelConfig:
     if set(values) != set(types):
         wrong = sorted(set(values) ^ set(types))
         raise ValueError(f"missing or unknown config fields: {', '.join(map(str, wrong))}")
-    return cls(**{name: _checked(name, kind, values[name]) for name, kind in types.items()})
+    return cls(**{name: _checked(name, wanted, values[name]) for name, wanted in types.items()})
 
 
 def _checked(name: str, kind: Any, value: Any) -> Any:

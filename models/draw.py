@@ -86,9 +86,8 @@ class Painted(NamedTuple):
     cell: Tensor  # [K, H]
     read: Tensor | None  # [K, 5] the next read's attention vector, from h; None without attention
     write: Tensor | None  # [K, 5] the attention vector of the write that made this canvas
-    prior: (
-        Tensor | None
-    )  # [K, 2 Z] the next step's prior, from h: m, and log s before its bound; None: N(0, I)
+    # [K, 2 Z] the next step's prior, from h: m, and log s before its bound; None: N(0, I).
+    prior: Tensor | None
 
 
 class State(NamedTuple):

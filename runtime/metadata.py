@@ -49,9 +49,8 @@ class PictureRule(NamedTuple):
     """How picture files become a model's input."""
 
     shape: tuple[int, int, int]  # channels, height, width of the input
-    figure_size: (
-        int | None
-    )  # longer side of a figure's ink in pixels, for models of figures; None: nothing is cropped
+    # Longer side of a figure's ink in pixels, for models of figures; None: nothing is cropped.
+    figure_size: int | None
     picture_fit: str = PAD  # where there is no figure_size: PAD or COVER
 
 
@@ -129,7 +128,7 @@ class Metadata:
         return PictureRule(self.image_shape, self.known_figure_size, self.picture_fit)
 
     def to_props(self) -> dict[str, str]:
-        """``metadata_props``, in the order of the design."""
+        """``metadata_props``, in the order of docs/embedding.md."""
         values = {key: getattr(self, key) for key in _KEYS[self.model_type]}
         if self.dtype == FLOAT32:
             del values["dtype"]  # the default: files from before the key read the same
@@ -248,7 +247,7 @@ def _flag(key: str, text: str) -> bool:
     return _one_of("true", "false")(key, text) == "true"
 
 
-# Keys in the order of the design. Those that came later are optional.
+# Keys in the order of docs/embedding.md. Those that came later are optional.
 _IMAGE = ("image_channels", "image_height", "image_width")
 _ALL = (
     "model_type",

@@ -113,7 +113,8 @@ try:
     {function}()
 except SystemExit as stop:
     assert not stop.code, stop.code
-heavy = {{"torch", "numpy", "onnx", "onnxruntime", "lightning_fabric", "matplotlib", "sklearn"}} & set(sys.modules)
+heavy = {{"torch", "numpy", "onnx", "onnx_ir", "onnxruntime", "lightning_fabric", "matplotlib", "sklearn", "PIL", "imageio"}}
+heavy &= set(sys.modules)
 assert not heavy, heavy
 """
     result = run(sys.executable, "-c", code)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from card_blocks import LICENCE, Block
 from results import EXPERIMENTS, Run
-from run_folder import curve, curve_table, machine_of, spread, stages
+from run_folder import curve, curve_table, spread, stages
 
 from draw_onnx.console import format_duration
 from draw_onnx.export.model_card import front_matter
@@ -43,7 +43,7 @@ class Course(NamedTuple):
 def _course(last: Checkpoint, words: list[str], metrics: Path, before: Sequence[Run]) -> Course:
     assert last.training is not None
     command, ends = shlex.join(words), [*(end for one in before for end in one.ends), *stages(metrics)]
-    took = f"{format_duration(last.training['seconds'])} of updates (validations not counted) on {machine_of(last, words)}."
+    took = f"{format_duration(last.training['seconds'])} of updates (validations not counted) on {last.training['machine']}."
     if not before:
         return Course(command, took, ends, curve(metrics, POINTS))
     points = spread([*(point for one in before for point in one.curve), *curve(metrics)], POINTS)

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from run_folder import ROOT, command_of, curve, curve_table, finished, machine_of, option, run, stages
+from run_folder import ROOT, command_of, curve, curve_table, finished, option, run, stages
 
 from draw_onnx.console import format_duration
 from draw_onnx.models.checkpoint import load_checkpoint, weights_sha256
@@ -126,7 +126,7 @@ def take_in(folder: Path) -> None:
         iterations=last.iteration,
         epochs=epochs(place, training["train_size"]),
         seconds=training["seconds"],
-        hardware=machine_of(last, words),
+        hardware=training["machine"],
         sizes=", ".join(
             f"{k} {v} (preset {theirs[k]})" for k, v in vars(last.config).items() if v != theirs[k]
         ),

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint
-from draw_onnx.train.machine import processor
 from draw_onnx.train.settings import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,14 +98,3 @@ def stages(metrics: Path) -> list[int]:
 def _rows(metrics: Path) -> list[dict[str, str]]:
     with metrics.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def machine_of(last: Checkpoint, words: list[str]) -> str:
-    """What a run computed on, in its own words."""
-    assert last.training is not None
-    machine = last.training["machine"]
-    if "(" in machine:
-        return machine
-    # Older runs named the kind of device and no more: they are packaged where they were run.
-    count = option(words, "--threads") or "PyTorch's choice of"
-    return f"{machine} ({processor()}), {count} thread{'' if count == '1' else 's'}"

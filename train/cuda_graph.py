@@ -30,7 +30,8 @@ class CapturedUpdate:
         labels: Tensor | None,
         noise: Tensor | None,
     ) -> None:
-        self._inputs = [None if t is None else t.clone() for t in (images, labels, noise)]
+        labels, noise = (None if t is None else t.clone() for t in (labels, noise))
+        self._inputs = inputs = (images.clone(), labels, noise)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         weights = [p.detach().clone() for p in parameters]
         states = {p: {k: v.clone() for k, v in optimizer.state.get(p, {}).items()} for p in parameters}
@@ -42,11 +43,11 @@ class CapturedUpdate:
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):
-                update(*self._inputs)  # type: ignore[arg-type]
+                update(*inputs)
             optimizer.zero_grad(set_to_none=True)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph, stream=stream):
-            self._terms = update(*self._inputs)  # type: ignore[arg-type]
+            self._terms = update(*inputs)
         torch.cuda.current_stream().wait_stream(stream)
         with torch.no_grad():
             for parameter, weight in zip(parameters, weights, strict=True):

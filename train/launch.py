@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..console import format_duration, note, progress
-from ..errors import DrawError
+from ..console import format_duration, is_about_room, note, progress
+from ..errors import DrawError, first_line
 from ..files import make_folder, write_text
 from ..models.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from ..models.config import ClassifierConfig, prior_of, prior_remark
@@ -89,9 +89,10 @@ def train(
     except torch.OutOfMemoryError as error:
         raise DrawError(f"out of GPU memory ({error}); try a smaller --batch-size") from error
     except RuntimeError as error:
-        # PyTorch's own words for a full memory.
-        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
-            raise DrawError("out of memory; try a smaller --batch-size, or a smaller model") from error
+        if is_about_room(error):
+            raise DrawError(
+                f"no room for it on this machine ({first_line(error, 200)}); try a smaller --batch-size, or a smaller model"
+            ) from error
         raise
 
 
@@ -147,7 +148,7 @@ def _stages(start: Start, dataset: Dataset, run: _Run, fabric: Fabric, interrupt
         start = Start(place.next(), None, trainer.weights_only(), trainer.clock.seconds, fresh=False)
         if _data(start.settings) != _data(before):
             dataset = _load(start, run.data_dir, fabric.device)
-            _with_classes(start, dataset)
+            start = _with_classes(start, dataset)
     if main and interrupt.signal is None:
         with suppress(Interrupted):
             _finish(dataset, folder, trainer, interrupt)
@@ -245,8 +246,8 @@ def _check_data(start: Start, dataset: Dataset) -> None:
         note("the training pictures are not quite those that this run began with: it is not bit-exact")
     if valid is not None and valid != dataset.valid_checksum:
         note(
-            "the validation pictures are not quite those that this run began with: figures from here on are of others, and"
-            " best.ckpt is the best of both"
+            "the validation pictures are not quite those that this run began with: figures from here on cannot be"
+            " compared with earlier ones, and best.ckpt is chosen among both"
         )
 
 

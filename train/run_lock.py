@@ -14,10 +14,9 @@ from filelock import FileLock, Timeout
 from ..console import note
 from ..errors import DrawError
 from ..files import make_folder, remove_parts
+from .settings import RunFolder
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)  # what file systems without them say
-
-_OURS = ("last.ckpt", "best.ckpt", "best.safetensors", "metrics.csv", "test.txt", "command.txt")
 
 
 class RunLock:
@@ -68,7 +67,9 @@ class RunLock:
             self._file.write_text(
                 f"process {os.getpid()} on {platform.node()}, since {since}\n", encoding="utf-8"
             )
-        remove_parts(self._folder, _OURS)
+        run = RunFolder(self._folder)
+        remove_parts(self._folder, (file.name for file in run.files))
+        remove_parts(run.samples, ["*.png"])
 
     def __enter__(self) -> RunLock:
         return self

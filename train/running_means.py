@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class RunningMeans:
-    """Sums on the device: nothing waits for it before :meth:`take`. Saved, so that a resumed run's rows are the same."""
+    """Sums on the device: nothing waits for it before :meth:`take`. Saved, so that a resumed run's rows are the same.
+
+    On several devices the main process saves its own: of a resumed run the first row is a little different there.
+    """
 
     def __init__(self, fabric: Fabric) -> None:
         self._fabric = fabric

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint, build_model, save_checkpoint, save_weights
@@ -34,12 +34,14 @@ class BestWeights:
     def __init__(self, start: Start, dataset: Dataset, folder: RunFolder, update: Update) -> None:
         self.config, self.settings = start.place.stage.config, start.settings
         self.dataset, self.folder = dataset, folder
-        self._objective, self._average = update.objective, update.average
+        self._objective, self._average, self._fabric = update.objective, update.average, update.fabric
         # The evaluated weights live in a model of their own, so that training's never move.
         self._model = build_model(self.config).to(update.fabric.device).eval()
         # Validations all use the same noise: 13 million numbers at the paper's sizes, made once.
-        self._noise = functools.cache(
-            functools.partial(image_noise, cast(Draw, self._model), EVALUATION_SEED)
+        self._noise = (
+            functools.cache(functools.partial(image_noise, self._model, EVALUATION_SEED))
+            if isinstance(self._model, Draw)
+            else None
         )
         metric = self._objective.metric
         self._ranked = (metric, *_TIE_BREAKERS.get(metric, ()))
@@ -100,11 +102,15 @@ class BestWeights:
         self._metrics = {k: v for k, v in row.items() if k != "iteration"}
 
     def keep(self, row: dict[str, Any], iteration: int) -> None:
-        """Write the weights of the validation in ``row`` where they are the best so far, and add what is the best."""
+        """Write the weights of the validation in ``row`` where they are the best so far, and add what is the best.
+
+        Every process knows the best, and the main one writes it.
+        """
         figures = tuple(row[f"valid_{name}"] for name in self._ranked)
         better = math.isfinite(figures[0]) and (self._best is None or figures < self._best)
         # Of digits that were trained on, the figure cannot choose, but for weights that have collapsed.
-        if better or (self.settings.all_digits and not self._bad_evaluations):
+        write = better or (self.settings.all_digits and not self._bad_evaluations)
+        if write and self._fabric.is_global_zero:
             best = self.weights_only(iteration)
             save_checkpoint(self.folder.best, best)
             save_weights(self.folder.weights, best)
@@ -138,6 +144,5 @@ class BestWeights:
         self._bad_evaluations = int(state["bad_evaluations"])
         # The figure of a file that is gone would keep every later one from being written.
         best = state["best"] if self.folder.best.exists() else None
-        # Older files do not say what decides between equal figures: the next one takes the place.
-        others = (float(state.get(f"best_{name}", math.inf)) for name in self._ranked[1:])
-        self._best = None if best is None else (float(best), *others)
+        others = (state[f"best_{name}"] for name in self._ranked[1:]) if best is not None else ()
+        self._best = None if best is None else (float(best), *map(float, others))

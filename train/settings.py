@@ -122,10 +122,10 @@ class TrainSettings:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainSettings:
+    def from_dict(cls, values: Any) -> TrainSettings:
         """A field that a run's version did not have keeps its default, which does what that version did.
 
-        Raises DrawError when fields are unknown or the necessary ones are missing.
+        Raises DrawError when it is no dict, fields are unknown or the necessary ones are missing.
         """
         fields = dataclasses.fields(cls)
         needed = {f.name for f in fields if f.default is dataclasses.MISSING}
@@ -162,6 +162,14 @@ class RunFolder:
         self.command = path / "command.txt"  # the command line that started the run: what a model card quotes
         self.samples = path / "samples"
         self.test = path / "test.txt"  # the test figure: the last file that a run writes
+        self.files = (
+            self.last,
+            self.best,
+            self.weights,
+            self.metrics,
+            self.command,
+            self.test,
+        )  # not the sheets
 
     @property
     def finished(self) -> bool:

@@ -15,7 +15,6 @@ from ..models.draw import Draw
 from ..runtime.pictures.drawing import (
     MAX_SIDE,
     READ_COLOUR,
-    WRITE_COLOUR,
     Rgb,
     arrange,
     centred,
@@ -53,7 +52,7 @@ def sample_sheet(model: Draw) -> Rgb:
     )
     canvases = torch.sigmoid(drawn.canvases).cpu().numpy()
     steps = chosen_steps(config.time_steps, columns)
-    return sheet(canvases, windows, config.write_size, steps, colour=WRITE_COLOUR)
+    return sheet(canvases, windows, config.write_size, steps)
 
 
 @torch.no_grad()

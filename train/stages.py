@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import torch
 
+from ..console import is_about_room
 from ..errors import DrawError, first_line
 from ..models.checkpoint import Checkpoint, build_model
 from ..models.config import ClassifierConfig, ModelConfig, config_from_dict, config_to_dict, model_kind
@@ -112,7 +113,7 @@ class Start:
 
 
 def place_of(checkpoint: Checkpoint) -> Place:
-    """Where a checkpoint stands. Runs made before there were stages have one.
+    """Where a checkpoint stands.
 
     Raises:
         DrawError: a weights-only checkpoint, or settings of a version that does not fit.
@@ -123,14 +124,12 @@ def place_of(checkpoint: Checkpoint) -> Place:
     if not isinstance(training, dict):
         raise DrawError("the checkpoint's training state is damaged")
     try:
-        settings = TrainSettings.from_dict(training.get("settings"))  # type: ignore[arg-type]
+        TrainSettings.from_dict(training.get("settings"))
     except TypeError as error:  # a number that is a text, or the like
         raise DrawError(f"the checkpoint's training settings are damaged: {error}") from error
-    stored = training.get("stages")
-    if stored is None:
-        return Place((Stage(settings, checkpoint.config),))
     kind = model_kind(checkpoint.config)
     try:
+        stored = training["stages"]
         plan = tuple(
             Stage(TrainSettings.from_dict(stage["settings"]), config_from_dict(kind, stage["config"]))
             for stage in stored["plan"]
@@ -149,7 +148,7 @@ def reading_state(path: Path) -> Iterator[None]:
     try:
         yield
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, RuntimeError) and ("memory" in str(error) or "CUDA" in str(error)):
+        if is_about_room(error) or (isinstance(error, RuntimeError) and "CUDA error" in str(error)):
             raise  # the machine's fault, not the file's
         raise DrawError(f"{path}: its training state is damaged: {first_line(error, 200)}") from error
 

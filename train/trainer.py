@@ -81,9 +81,7 @@ class Trainer:
             bar.advance(self.iteration)
             try:
                 if self.iteration == self.place.end:  # it was stopped, or killed, at what is now its end
-                    row = self.selection.validate_anew(self.iteration)
-                    if self.fabric.is_global_zero:
-                        self.selection.keep(row, self.iteration)
+                    self.selection.keep(self.selection.validate_anew(self.iteration), self.iteration)
                 self._compile(interrupt)
                 self._train(interrupt, on_evaluation, bar, logbook)
                 interrupt.stop()  # or one that came in the stage's last step would be lost
@@ -130,8 +128,8 @@ class Trainer:
                     row.update(self.selection.validate(self.iteration))
                     bar.log(line(row, self.place))
                     self.selection.note(row)
+                    self.selection.keep(row, self.iteration)
                     if self.fabric.is_global_zero:
-                        self.selection.keep(row, self.iteration)
                         on_evaluation(self)
                 if logbook is not None:
                     logbook.write(row)
@@ -214,8 +212,7 @@ class Trainer:
             self.selection.load(state, checkpoint.metrics)
             self.means.load(state)
             self.clock.seconds = float(state["seconds"])
+            before = state["machine"]
         self.iteration = checkpoint.iteration
-        before = state.get("machine", self._machine)
-        # Older versions wrote "1 x cpu" and no more.
-        if self.fabric.is_global_zero and before not in (self._machine, self._machine.partition(" (")[0]):
+        if self.fabric.is_global_zero and before != self._machine:
             note(f"trained on {before} so far, now on {self._machine}: this run is not bit-exact")

@@ -146,9 +146,8 @@ def first_model(start: Start) -> Draw | GlimpseClassifier:
     if settings.precision == "bf16-mixed":
         model.product_dtype = torch.bfloat16
     if initial is not None:
-        weights = {
-            name: weight.cpu() for name, weight in initial.weights.items()
-        }  # the stage before's, on a GPU
+        # The stage before's are on a GPU.
+        weights = {name: weight.cpu() for name, weight in initial.weights.items()}
         model.load_state_dict(grown(weights, initial.config, config, model.state_dict()))
     elif settings.write_window:
         start_write_windows(cast(Draw, model), settings.write_window)

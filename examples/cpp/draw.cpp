@@ -41,7 +41,7 @@ void write_picture(const std::string& path, const Model& model, const float* ima
   bytes << (model.channels == 3 ? "P6\n" : "P5\n") << model.width << ' ' << model.height << "\n255\n";
   for (std::size_t i = 0; i < plane; i++) {
     for (std::size_t c = 0; c * plane < model.pixels; c++) {
-      bytes.put(static_cast<char>(std::clamp(image[c * plane + i], 0.0f, 1.0f) * 255 + 0.5f));
+      bytes.put(static_cast<char>(static_cast<int>(std::clamp(image[c * plane + i], 0.0f, 1.0f) * 255 + 0.5f)));
     }
   }
   std::ofstream file = create(path);

@@ -2,7 +2,7 @@
 // prepare.js, others' shrunk if larger and centred on black ("pad"), or cropped and resized to fill the frame ("cover").
 
 import { cover } from "./cover.js";
-import { WORK, boxMeans, checkInk, prepare as prepareLevels } from "./prepare.js";
+import { WORK, boxMeans, checkInk, prepareLevels } from "./prepare.js";
 
 const MAX_PIXELS = 64_000_000;
 

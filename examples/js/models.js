@@ -2,7 +2,7 @@
 // All arrays are flat Float32Arrays, last index fastest; `info` has the sizes.
 
 import { OpenedModel } from "./model.js";
-import { CheckLine, noise } from "./noise.js";
+import { checkLine, noise } from "./noise.js";
 
 const LARGEST = 2n ** 64n - 1n;
 const MAX_TEMPERATURE = 10;
@@ -89,9 +89,7 @@ export class Sampler extends OpenedModel {
 
   /** The line by which ports are compared, of what `sample` gave. */
   checkLine({ images, seed, start, count }) {
-    const line = new CheckLine(seed, this.info.timeSteps, this.info.latentSize);
-    line.add(start, count, images);
-    return String(line);
+    return checkLine(seed, start, count, this.info.timeSteps, this.info.latentSize, images);
   }
 }
 

@@ -7,7 +7,7 @@ export { toRGBA } from "./cover.js";
 export { fit, toChannels } from "./fit.js";
 export { prepare } from "./image_file.js";
 export { modelInfo, readMetadata } from "./model_file.js";
-export { prepare as prepareLevels } from "./prepare.js";
+export { prepareLevels } from "./prepare.js";
 export { CheckLine, checkLine, noise, rawIntegers } from "./noise.js";
 
 // Since 1.29 the official builds report to Microsoft, and keep a device id in ~/.cache, unless told so before the first

@@ -17,7 +17,7 @@ const BLACK = Math.fround(0.12), WHITE = 0.5, STROKE = 0.4, LARGE = 1.2, SMALL =
  * @param {"auto"|"light"|"dark"} ink
  * @returns {{image: Float32Array, ink: string, steps: string[], warning: string}}
  */
-export function prepare(picture, shape, figureSize, ink = "auto") {
+export function prepareLevels(picture, shape, figureSize, ink = "auto") {
   checkInk(ink);
   const pixels = picture.height * picture.width;
   if (!(pixels >= 1) || picture.levels.length !== picture.channels * pixels || (picture.alpha && picture.alpha.length !== pixels)) {

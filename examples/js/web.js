@@ -6,7 +6,7 @@ export { toRGBA } from "./cover.js";
 export { fit, toChannels } from "./fit.js";
 export { prepare, readPicture } from "./image_file.js";
 export { modelInfo, readMetadata } from "./model_file.js";
-export { prepare as prepareLevels } from "./prepare.js";
+export { prepareLevels } from "./prepare.js";
 export { CheckLine, checkLine, noise, rawIntegers } from "./noise.js";
 
 async function runtime() {

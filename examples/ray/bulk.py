@@ -224,9 +224,11 @@ def main() -> None:
         if name == "classify":
             command.add_argument("pictures", nargs="+", help="folders, picture files or Parquet files")
             command.add_argument(
-                "--ink", choices=("auto", "light", "dark"), help="what the ink is (default: auto)"
+                "--ink",
+                choices=("auto", "light", "dark"),
+                default="auto",
+                help="what the ink is (default: auto)",
             )
-            command.add_argument("--invert", action="store_true", help="the old name of --ink dark")
         else:
             command.add_argument("-n", type=int, required=True, help="pictures")
             command.add_argument("--seed", type=int, default=0)
@@ -237,8 +239,11 @@ def main() -> None:
     options = parser.parse_args()
     if options.actors < 1 or vars(options).get("n", 1) < 1:
         parser.error("--actors and -n must be at least 1")
-    if options.command == "classify" and options.invert and options.ink not in (None, "dark"):
-        parser.error(f"--invert is the old name of --ink dark, and --ink {options.ink} contradicts it")
+    out = Path(options.out)
+    if "://" not in options.out and out.is_dir() and any(out.iterdir()):
+        parser.error(
+            f"--out {out}: the folder is not empty, and Ray would add its files to those that are there"
+        )
     try:
         kind = Classifier if options.command == "classify" else Sampler
         path = find_packaged(options.onnx, ".onnx", "model")
@@ -247,8 +252,7 @@ def main() -> None:
         connect(options.actors)
         begun = time.perf_counter()
         if options.command == "classify":
-            ink = "dark" if options.invert else options.ink or "auto"
-            results = classify(options.pictures, model, options.actors, ink)
+            results = classify(options.pictures, model, options.actors, options.ink)
         else:
             check_seed(options.seed)
             check_range(options.start, options.n)

@@ -104,8 +104,6 @@ def evidence(declared: OnnxFile, metadata: Metadata) -> Iterator[str]:
     if others:
         yield "weights of " + ", ".join(f"{kind} ({n})" for kind, n in sorted(others.items()))
     ours = OPERATORS | {operator for _, operator in metadata.foreign_operators}
-    if metadata.dtype == INT8:
-        ours |= {"DequantizeLinear"}  # in files from before the heads were Cast and Mul
     foreign = sorted(
         {f"{domain}.{operator}" for domain, operator in declared.foreign_ops - metadata.foreign_operators}
         | (set(declared.operators) - ours)

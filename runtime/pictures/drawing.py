@@ -71,12 +71,12 @@ def _edge(position: float, scale: int, size: int, line: int) -> int:
     return int(np.clip(math.floor(first + 0.5), 0, max(0, size - line)))
 
 
-def arrange(tiles: Sequence[Rgb], columns: int, gap: int, colour: Colour = GAP_COLOUR) -> Rgb:
+def arrange(tiles: Sequence[Rgb], columns: int, gap: int) -> Rgb:
     """Tiles of one size in rows of ``columns``, ``gap`` screen pixels between and around them."""
     height, width = tiles[0].shape[:2]
     size = arranged_size(len(tiles), columns, width, height, gap)
     check_size(*size)
-    canvas = np.full((*size[::-1], 3), colour, np.uint8)
+    canvas = np.full((*size[::-1], 3), GAP_COLOUR, np.uint8)
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
         y, x = gap + row * (height + gap), gap + column * (width + gap)
@@ -166,7 +166,6 @@ def sheet(
     window_size: int = 0,
     steps: Sequence[int] | None = None,
     scale: int | None = None,
-    colour: Colour = WRITE_COLOUR,
 ) -> Rgb:
     """How pictures come about: one row per picture, one column per chosen step.
 
@@ -179,7 +178,6 @@ def sheet(
         window_size: filters per axis of these windows.
         steps: 1-based step numbers, ten spread over T unless given.
         scale: screen pixels per pixel; fitting unless given.
-        colour: of the windows.
 
     Raises:
         DrawError: no such step, no picture, or a sheet beyond use.
@@ -196,7 +194,7 @@ def sheet(
     def tile(k: int, step: int) -> Rgb:
         picture = to_rgb(frames[k, step - 1], scale)
         if windows is not None and step != total:
-            draw_windows(picture, np.asarray(windows)[k, step - 1], window_size, colour, scale)
+            draw_windows(picture, np.asarray(windows)[k, step - 1], window_size, WRITE_COLOUR, scale)
         return picture
 
     # Column by column: pictures are read downwards, block after block.

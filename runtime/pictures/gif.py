@@ -27,9 +27,8 @@ from .drawing import (
 )
 
 HOLD_SECONDS = 2.0  # how long the last frame stays
-MAX_DURATION = (
-    655_350  # milliseconds of a frame that nothing follows for longer: 16 bits of hundredths of a second
-)
+# Milliseconds of a frame that nothing follows for longer: 16 bits of hundredths of a second.
+MAX_DURATION = 655_350
 MAX_FPS = 50  # GIF counts in hundredths of a second, and viewers slow down below two of them
 FITTING_SIDE = 800  # screen pixels; a GIF grows with its area
 MAX_GIF_PIXELS = 1 << 28  # over all frames: a quarter of a gigabyte for whoever opens it
@@ -162,7 +161,6 @@ def write_steps_gif(
     window_size: int = 0,
     scale: int | None = None,
     fps: float = 10.0,
-    colour: Colour = WRITE_COLOUR,
     advance: Callable[[], object] = lambda: None,
 ) -> None:
     """A grid of pictures being painted step by step; the last frame, without windows, is held.
@@ -174,7 +172,6 @@ def write_steps_gif(
         window_size: filters per axis of these windows.
         scale: screen pixels per pixel; fitting unless given.
         fps: steps per second.
-        colour: of the windows.
         advance: called once per frame, for a progress bar.
     """
     steps = np.asarray(canvases, np.float32)
@@ -187,7 +184,7 @@ def write_steps_gif(
         tiles = [to_rgb(steps[k, t], scale) for k in range(count)]
         if rows is not None and index < total:
             for k, tile in enumerate(tiles):
-                draw_windows(tile, rows[k, t], window_size, colour, scale)
+                draw_windows(tile, rows[k, t], window_size, WRITE_COLOUR, scale)
         return arrange(tiles, columns, gap_width(scale))
 
     # With windows the finished picture comes once more without them.

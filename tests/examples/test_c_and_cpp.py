@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.examples
 
-SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
 
 
 @pytest.fixture(scope="module", params=["c", "cpp"])

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import pickle
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -160,7 +159,11 @@ def test_bad_checkpoints_are_one_line_and_run_nothing(folder, draw_export):
     [
         (["--ckpt", "draw.ckpt", "-o", "nowhere/x.onnx"], 1, "the folder nowhere does not exist"),
         (["--ckpt", "draw.ckpt", "-o", "."], 1, "it is a folder"),
-        (["--ckpt", "draw.ckpt", "-o", "draw.ckpt"], 1, "is the checkpoint itself"),
+        (
+            ["--ckpt", "draw.ckpt", "-o", "draw.ckpt"],
+            1,
+            "cannot write draw.ckpt: it is one of the files that are read",
+        ),
         (["--ckpt", "draw.ckpt", "-o", "x.pt"], 2, "--output writes .onnx files: x.pt should end in .onnx"),
         (["--ckpt", "classifier.ckpt", "--graph", "scorer"], 1, "needs a DRAW checkpoint"),
         (["--ckpt", "draw.ckpt", "--graph", "classifier"], 1, "needs a classifier checkpoint"),
@@ -204,18 +207,6 @@ def test_a_packaged_model_by_name(folder, draw_export, monkeypatch):
     assert code == 0, err
     code, _, err = draw_export("--ckpt", "unknown")
     assert (code, "packaged models: classifier, draw" in err) == (1, True)
-
-
-def test_help_is_quick_and_imports_nothing_heavy(tmp_path):
-    script = (
-        "import sys\nsys.argv = ['draw-export', '--help']\nfrom draw_onnx.export.cli import main\n"
-        "try: main()\nexcept SystemExit as e: assert not e.code\n"
-        "heavy = {'torch', 'onnx', 'onnx_ir', 'onnxruntime', 'numpy'} & set(sys.modules)\nassert not heavy, heavy\n"
-    )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    for option in ("--ckpt", "--graph", "--time-steps", "--opset", "--atol", "--triton"):
-        assert option in result.stdout
 
 
 def test_failed_rows_are_red_on_a_terminal(checkpoints, monkeypatch, capsys):

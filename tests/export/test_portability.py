@@ -1,4 +1,4 @@
-"""The same file in other engines, held to the parity gates of the design.
+"""The same file in other engines, held to the parity gates of docs/portability.md.
 
 onnx.reference always runs. OpenVINO, OpenCV's dnn module and tract run where they are installed
 (``pip install openvino opencv-python-headless tract``); with DRAW_REQUIRE=engines a missing one fails.

@@ -117,7 +117,7 @@ def test_killed_at_random_moments(kind: str, tmp_path: Path) -> None:
                 last = start(kind, folder)
                 assert last.wait(timeout=300) == 0, last.communicate()
             assert same(state(folder), expected), f"after {killed} ends, the last by {name} {where}"
-            assert not list(folder.glob(".*.part"))
+            assert not list(folder.rglob(".*.part"))
             number += 1
             folder = tmp_path / str(number)
     print(f"{kind}: ended {killed} times ({counts}), {number} runs compared")

@@ -14,6 +14,7 @@ from draw_onnx.errors import DrawError
 from draw_onnx.runtime.metadata import Metadata
 from draw_onnx.runtime.noise import noise
 from draw_onnx.runtime.onnx_file import parse
+from draw_onnx.runtime.pictures import drawing
 
 from ..onnx_bytes import with_metadata
 
@@ -143,7 +144,9 @@ def test_the_file_says_how_pictures_fill_the_frame(run, fake: Path, tmp_path: Pa
     assert not dark("scorer", "--cover")
 
 
-def test_bad_input(run, fake: Path, tmp_path: Path, pictures: list[Path]) -> None:
+def test_bad_input(
+    run, fake: Path, tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run("score", *pictures).code == 2  # no model
     (tmp_path / "text.png").write_text("no picture")
     got = run("score", "--onnx", fake / "scorer.onnx", tmp_path / "text.png", "--png", tmp_path / "out.png")
@@ -154,12 +157,11 @@ def test_bad_input(run, fake: Path, tmp_path: Path, pictures: list[Path]) -> Non
     assert "use draw-classify" in got.err
     got = run("score", "--onnx", fake / "scorer.onnx", *pictures, "--fps", "4", "--png", tmp_path / "out.png")
     assert (got.code, "--fps is for --gif" in got.err) == (2, True)
-    many = tmp_path / "many"
-    many.mkdir()
-    for k in range(900):
-        Image.fromarray(np.full((7, 6), k % 256, np.uint8)).save(many / f"{k}.png")
-    got = run("score", "--onnx", fake / "scorer.onnx", many, "--png", tmp_path / "out.png", "--scale", "64")
-    assert (got.code, "a side" in got.err, "pictures in" in got.err) == (1, True, False)
+    monkeypatch.setattr(drawing, "MAX_SIDE", 1000)
+    got = run(
+        "score", "--onnx", fake / "scorer.onnx", *pictures, "--png", tmp_path / "out.png", "--scale", "64"
+    )
+    assert (got.code, "more than 1000 a side" in got.err, "pictures in" in got.err) == (1, True, False)
     got = run("score", "--onnx", fake / "scorer-lean.onnx", *pictures, "--gif", tmp_path / "x.gif")
     assert got.code == 1
     assert "--outputs steps" in got.err

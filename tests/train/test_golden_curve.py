@@ -1,7 +1,8 @@
 """Short training curves, kept: a change that alters training is noticed, whatever it calls itself.
 
 golden_curves.json holds the loss of every update of runs on ``bars``, one a model. After a change that is *meant* to
-alter training, take the values from the failures and say why in the commit.
+alter training, take the values from the failures and say why in the commit. SOAP has none: its basis within a matrix's
+null space is what rounding makes it, and AVX2 moves its curve by as much as a rate 1 % higher.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pytest
 from draw_onnx.train.trainer import Trainer
 
 FILE = Path(__file__).with_name("golden_curves.json")
-MODELS = ("draw", "draw-no-attention", "classifier")
+MODELS = ("draw", "draw-no-attention", "draw-learned-prior", "classifier")
 UPDATES = 16
 # Everything that decides an update, so that defaults may move without the curve. A schedule with all its parts.
 SETTINGS = {
@@ -29,10 +30,11 @@ SETTINGS = {
     "ema_decay": 0.5,  # low enough that the average's own warm-up has ended
     "seed": 5,
 }
-CLIP = {"draw": 2.0, "draw-no-attention": 3.0, "classifier": 0.25}  # gradients on both sides of it
+# Gradients on both sides of it.
+CLIP = {"draw": 2.0, "draw-no-attention": 3.0, "draw-learned-prior": 2.0, "classifier": 0.25}
 # Another processor adds in another order. Measured: float64 throughout moves a loss by 1.4e-7 of its size at most, two
 # threads for one by 1e-7. A rate 1 % higher moves the curves by 4e-4 to 3e-3, a second moment's decay of 0.9985 by
-# 5e-6 to 6e-5.
+# 2e-6 to 6e-5 (of the learned prior its average, by 1e-5).
 TOLERANCE = 4e-6
 
 

@@ -21,8 +21,8 @@ from draw_onnx.train.options import begin, go_on
 from draw_onnx.train.ranks import Rank
 from draw_onnx.train.run_lock import RunLock
 from draw_onnx.train.selection import BestWeights
-from draw_onnx.train.settings import Hardware, RunFolder, TrainSettings
-from draw_onnx.train.stages import Stage, place_of
+from draw_onnx.train.settings import Hardware, RunFolder
+from draw_onnx.train.stages import place_of
 from draw_onnx.train.trainer import Trainer
 
 from .conftest import STAGED
@@ -229,22 +229,10 @@ def test_stages_keep_their_lengths_on_resume(train: Callable[..., RunFolder]) ->
         go_on(load_checkpoint(folder.last), {"iterations": 50}, {}, folder)
 
 
-def test_a_run_without_stages_goes_on(train: Callable[..., RunFolder]) -> None:
-    """Checkpoints made before there were stages: one of the settings that they hold."""
-    with pytest.raises(Stopped):
-        train("run", kill_at=5)
-    checkpoint = load_checkpoint(RunFolder(train("other").path.parent / "run").last)
-    assert checkpoint.training is not None
-    del checkpoint.training["stages"]
-    place = place_of(checkpoint)
-    assert (place.total, place.index, place.first, len(place.plan)) == (8, 0, 0, 1)
-    assert place.stage == Stage(TrainSettings.from_dict(checkpoint.training["settings"]), checkpoint.config)
-
-
 def test_damaged_stages_are_one_line(train: Callable[..., RunFolder]) -> None:
     checkpoint = load_checkpoint(train("run").last)
     assert checkpoint.training is not None
-    for wrong in ({}, {"plan": [], "index": 0, "first": 0}, {"plan": 3, "index": 0, "first": 0}):
+    for wrong in (None, {}, {"plan": [], "index": 0, "first": 0}, {"plan": 3, "index": 0, "first": 0}):
         checkpoint.training["stages"] = wrong
         with pytest.raises(DrawError, match="stages are damaged"):
             place_of(checkpoint)

@@ -43,9 +43,8 @@ def read_amat(path: Path, rows: int = 28, columns: int = 28) -> np.ndarray:
         separators = np.array([_SPACE] * (fields - 1) + [_NEWLINE], np.uint8)
         if values.max() <= 1 and (table[..., 1] == separators).all():
             return values.reshape(-1, 1, rows, columns)
-    raise DrawError(
-        f"{path}, {next(_faults(data, fields))}"
-    )  # the first line that is not as the check above wants it
+    # The first line that is not as the check above wants it.
+    raise DrawError(f"{path}, {next(_faults(data, fields))}")
 
 
 def _faults(data: bytearray, fields: int) -> Iterator[str]:

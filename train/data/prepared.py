@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +14,7 @@ import numpy as np
 from ... import console
 from ...errors import DrawError
 from ...files import atomic_write, reading
+from ...runtime.batches import map_in_order
 from ...runtime.cpus import available_cpus
 from .places import cache_root, remove_leftovers
 
@@ -74,20 +74,10 @@ def each(items: Sequence[Item], work: Callable[[Item], Result], text: str) -> li
     """``work(item)`` for all items, in order, on a few threads (decoders release the lock), with a bar."""
     results: list[Result] = []
     with console.progress(text, len(items)) as bar:
-        for result in in_order(items, work, min(4, available_cpus())):
+        for result in map_in_order(work, items, min(4, available_cpus())):
             results.append(result)
             bar.advance()
     return results
-
-
-def in_order(items: Iterable[Item], work: Callable[[Item], Result], threads: int) -> Iterator[Result]:
-    """``work(item)`` for all items, in order, on some threads; after an error no further one is begun."""
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            yield from pool.map(work, items)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def listing(folder: Path, paths: Iterable[Path]) -> list[list[str | int]]:

@@ -126,13 +126,14 @@ def check_options(name: str, given: Iterable[str]) -> None:
         if key not in source.options:
             *most, last = [other for other, its in DATASETS.items() if key in its.options] or ["none"]
             sets = f"{', '.join(most)} and {last}" if most else last
-            raise DrawError(f"{_option(key)} is for {sets}, not for {name}")
+            raise DrawError(f"{option_name(key)} is for {sets}, not for {name}")
     for key, what in source.needs:
         if key not in given:
-            raise DrawError(f"{name} needs {_option(key)} {what}")
+            raise DrawError(f"{name} needs {option_name(key)} {what}")
 
 
-def _option(key: str) -> str:
+def option_name(key: str) -> str:
+    """A parameter as one types it: ``--image-dir`` for ``image_dir``."""
     return "--" + key.replace("_", "-")
 
 

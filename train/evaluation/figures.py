@@ -185,10 +185,10 @@ def answers(
         advance(len(part.labels))
 
 
-def error_figures(answers: Iterable[tuple[Tensor, Tensor]]) -> ErrorFigures:
+def error_figures(batches: Iterable[tuple[Tensor, Tensor]]) -> ErrorFigures:
     """From batches of logits [k, classes] and right classes [k], one of them at least."""
     entropy, classes, confidences, given, right = 0.0, 0, [], [], []
-    for logits, labels in answers:
+    for logits, labels in batches:
         if not bool(torch.isfinite(logits).all()):
             raise DrawError(
                 "the classifier's answers are no finite numbers: its weights are damaged, or it diverged"

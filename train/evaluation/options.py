@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from ..data.registry import option_name
+
 FileKind = Literal["checkpoint", "ONNX file"]
 ModelKind = Literal["DRAW network", "classifier"]
 
@@ -72,13 +74,9 @@ def misfit(request: Request, file: FileKind, model: ModelKind | None = None) -> 
         if name not in given:
             continue
         if of_file not in (None, file):
-            return f"{_option(name)} is for {of_file}s: {instead}"
+            return f"{option_name(name)} is for {of_file}s: {instead}"
         if needs and not given.intersection(needs):
-            return f"{_option(name)} says more of {' or '.join(map(_option, needs))}: give that too"
+            return f"{option_name(name)} says more of {' or '.join(map(option_name, needs))}: give that too"
         if model is not None and of_model not in (None, model):
-            return f"{_option(name)} is for {of_model}s, and this {file} is a {model}"
+            return f"{option_name(name)} is for {of_model}s, and this {file} is a {model}"
     return None
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -58,12 +58,7 @@ digits = st.tuples(
 
 
 @given(entries=st.lists(st.lists(digits, min_size=1, max_size=5), min_size=1, max_size=4))
-@settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=25)
 def test_digit_struct_round_trip(tmp_path: Path, entries: list[Any]) -> None:
     path = tmp_path / "digitStruct.mat"
     named = [(f"{i + 1}.png", boxes) for i, boxes in enumerate(entries)]
