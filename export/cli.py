@@ -28,7 +28,7 @@ _FILE, _CHECK, _ABOUT = "What to write", "Parity with torch", "About the model"
 @app.command()
 def command(
     ckpt: Annotated[
-        str, option("Checkpoint of draw-train, or the name of a packaged model.", metavar="FILE|NAME")
+        str, option("Checkpoint of draw-train, or the name of a packaged model.", metavar="FILE|FOLDER|NAME")
     ],
     output: Annotated[
         Path | None,

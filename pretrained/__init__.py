@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import functools
 import os
+import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.resources import as_file, files
@@ -84,7 +85,7 @@ def _found(text: str, bare: bool, suffix: str, what: str, inside: Sequence[str])
     if found.is_dir():
         best, hint = found / "best.ckpt", ""
         if best.is_file():  # a run of draw-train
-            make = f"; make one: draw-export --ckpt {best} -o model.onnx"
+            make = f"; make one: draw-export --ckpt {shlex.quote(str(best))} -o model.onnx"
             hint = f": give {best}" if suffix == ".ckpt" else make
         raise DrawError(f"{text} is a folder, not a {what}{hint}")
     if not found.exists():
@@ -104,6 +105,12 @@ def hub_models(folder: str | os.PathLike[str]) -> list[Path]:
     found = Path(folder)
     names = _IN_FOLDERS[".onnx"] if (found / "config.json").is_file() else ()
     return [found / name for name in names if (found / name).is_file()]
+
+
+def files_read(path: str | os.PathLike[str]) -> list[Path]:
+    """The files that an argument such as ``--onnx`` may lead to, as far as they are there."""
+    shipped = _packaged(".onnx").get(os.fspath(path))
+    return [Path(path), *hub_models(path), *([] if shipped is None else [_on_disk(shipped)])]
 
 
 def packaged_card(name: str) -> str | None:

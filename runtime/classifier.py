@@ -18,7 +18,7 @@ from .pictures.reading import check_images, image_array
 from .session import Floats, OpenedModel, Source
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Classification:
     """n pictures, T glimpses of N x N filters; the arrays have the names of the file's outputs."""
 
@@ -70,7 +70,7 @@ class Classifier(OpenedModel):
         """Classify pictures.
 
         Args:
-            images: [n, C, H, W], or [n, H, W] for one channel; uint8, or floats in [0, 1]. Files become such
+            images: [n, C, H, W], or [n, H, W] for one channel; uint8 (0 to 255), or floats in [0, 1]. Files become such
                 arrays through :meth:`prepare`.
             batch: pictures through the graph at once.
             steps: also glimpses and windows, where the file gives them.

@@ -6,6 +6,7 @@ in any order, in any batch, on any machine. docs/embedding.md has the definition
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import SupportsFloat, SupportsIndex
 
@@ -82,7 +83,14 @@ def slerp(a: NDArray[np.float32], b: NDArray[np.float32], fraction: float) -> ND
 
     Returns:
         float32 [n, T, Z]
+
+    Raises:
+        DrawError: noises of different shapes, or a fraction that is no number.
     """
+    if np.shape(a) != np.shape(b):
+        raise DrawError(f"noises of different shapes: {list(np.shape(a))} and {list(np.shape(b))}")
+    if not isinstance(fraction, SupportsFloat) or math.isnan(fraction):
+        raise DrawError(f"the fraction must be a number from 0 to 1, not {fraction!r}")
     if fraction <= 0:
         return a
     if fraction >= 1:

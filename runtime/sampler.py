@@ -16,7 +16,7 @@ from .noise import check_range, check_seed, check_temperature, check_whole, nois
 from .session import Floats, OpenedModel, Source
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Samples:
     """n pictures of C x H x W pixels, painted in T steps from Z latents a step."""
 
@@ -113,7 +113,8 @@ class Sampler(OpenedModel):
         own = _floats(noise)
         expected = (self.metadata.time_steps, self.metadata.latent_size)
         if own.ndim != 3 or own.shape[1:] != expected or len(own) < 1:
-            raise DrawError(f"noise must have shape [n, {expected[0]}, {expected[1]}], not {list(own.shape)}")
+            t, z = expected
+            raise DrawError(f"noise must have shape [n, {t}, {z}], n at least 1, not {list(own.shape)}")
         if not np.isfinite(own).all():
             raise DrawError("noise holds NaN or infinity")
         size = self.batch_size(batch)

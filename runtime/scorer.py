@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import SupportsIndex
 
+import numpy as np
 from numpy.typing import ArrayLike
 
+from ..errors import DrawError
 from .batches import join, map_in_order
 from .metadata import IMAGE, NOISE, SCORER
 from .noise import check_range, check_seed, noise
@@ -15,7 +17,7 @@ from .pictures.reading import check_images, image_array
 from .session import Floats, OpenedModel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """n pictures of C x H x W pixels, T steps; the names are the file's outputs."""
 
@@ -62,7 +64,7 @@ class Scorer(OpenedModel):
         """Score pictures.
 
         Args:
-            images: [n, C, H, W], or [n, H, W] for one channel; uint8, or floats in [0, 1].
+            images: [n, C, H, W], or [n, H, W] for one channel; uint8 (0 to 255), or bool or floats in [0, 1].
             seed: picture k takes the noise of picture ``start`` + k of this seed's stream.
             start: number of the first picture in the stream.
             batch: pictures through the graph at once; speed only, beyond what is said above.
@@ -99,6 +101,12 @@ class Scorer(OpenedModel):
             begin = first
             for batch in batches:
                 images = check_images(batch, shape)
+                levels = np.asarray(batch)
+                if self.metadata.binary_pictures and levels.dtype == np.uint8 and levels.max() == 1:
+                    raise DrawError(
+                        "uint8 images are levels from 0 to 255, and these have no level above 1: give pictures of 0 and 1"
+                        " as bool or float"
+                    )
                 yield begin, images
                 begin += len(images)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -231,7 +232,7 @@ def load(path: Source, model_type: str = "") -> tuple[bytes, OnnxFile]:
         name = _shown_name(path)
         if name.endswith((".ckpt", ".safetensors")):
             raise DrawError(
-                f"{name} is not an ONNX file; make one of a checkpoint: draw-export --ckpt {name} -o model.onnx"
+                f"{name} is not an ONNX file; make one of a checkpoint: draw-export --ckpt {shlex.quote(name)} -o model.onnx"
             ) from error
         raise DrawError(f"{name} is not an ONNX file, or it is damaged: {error}") from error
 

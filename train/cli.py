@@ -54,7 +54,7 @@ def command(
             " what weights can grow to: windows of 2N-1, 3N-2, … filters in place of N, a larger --hidden,"
             " --prior learned.",
             _RUN,
-            metavar="FILE|NAME",
+            metavar="FILE|FOLDER|NAME",
         ),
     ] = None,
     from_stage: Annotated[

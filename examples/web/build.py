@@ -14,6 +14,7 @@ import functools
 import http.server
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -50,7 +51,8 @@ def main() -> None:
         build(options.out, options.decoder, options.classifier, options.ort)
         print(f"wrote {options.out}")
         if options.serve is None:
-            print(f"next: {Path(sys.executable).name} -m http.server --directory {options.out}")
+            follow = [Path(sys.executable).name, "-m", "http.server", "--directory", str(options.out)]
+            print(f"next: {shlex.join(follow)}")
         else:
             serve(options.out, options.serve)
     except (OSError, OverflowError, subprocess.CalledProcessError, ValueError) as error:

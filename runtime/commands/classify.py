@@ -41,8 +41,8 @@ def command(
     onnx: Annotated[
         str,
         option(
-            "Classifier: an .onnx file that draw-export wrote, or the name of a packaged model.",
-            metavar="FILE|NAME",
+            "Classifier: an .onnx file that draw-export wrote, a folder of draw-export --hub, or a packaged model's name.",
+            metavar="FILE|FOLDER|NAME",
         ),
     ] = "cluttered-mnist",
     as_json: options.Json = False,
@@ -84,6 +84,7 @@ def command(
     check_used(context, {"fps": {"--gif": gif}, "scale": {"--gif": gif}})
     check_outputs({"--gif": gif, "--confusion": confusion})
 
+    from ...pretrained import files_read
     from ..classifier import Classifier
     from ..pictures.gif import check_fps
 
@@ -91,8 +92,10 @@ def command(
     classifier = Classifier(onnx, provider, threads)
     if gif is not None and not classifier.has_steps:
         raise DrawError(f"{onnx} gives answers only, no glimpses for --gif: export it with --outputs steps")
+    if ink == "auto" and classifier.metadata.known_figure_size is None:
+        note("--ink auto: the model knows no figures of a size, so its pictures are taken as they are")
     source = _source(images, classifier)
-    check_not_read((gif, confusion), (onnx, *source.names, *images))
+    check_not_read((gif, confusion), (*files_read(onnx), *source.names, *images))
     _check_outputs(classifier, source, gif, confusion, scale)
     wanted = "dark" if invert else ink or "auto"
     result, first = _classify(classifier, source, wanted, classifier.batch_size(batch), min_confidence)

@@ -50,8 +50,8 @@ def command(
     onnx: Annotated[
         str,
         option(
-            "Decoder: an .onnx file that draw-export wrote, or the name of a packaged model.",
-            metavar="FILE|NAME",
+            "Decoder: an .onnx file that draw-export wrote, a folder of draw-export --hub, or a packaged model's name.",
+            metavar="FILE|FOLDER|NAME",
         ),
     ] = "mnist",
     gif: Annotated[
@@ -137,13 +137,16 @@ def command(
     if math.isnan(temperature):  # older releases of Typer let it pass as within the range
         raise typer.BadParameter("--temperature must be a number from 0 to 10.")
     _check_usage(context, {"--gif": gif, "--png": png, "--grid": grid, "--npz": npz}, check)
-    check_not_read((gif, png, grid, npz), [onnx])
 
+    from ...pretrained import files_read
     from ..check_line import CheckLine
+    from ..noise import check_range
     from ..pictures.gif import check_fps
     from ..sampler import Sampler
 
     check_fps(fps)
+    check_not_read((gif, png, grid, npz), files_read(onnx))
+    check_range(start, count)  # before sizes are computed of it
     sampler = Sampler(onnx, provider, threads)
     job = _Job(
         count=count,
@@ -299,12 +302,11 @@ def _draw(sampler: Sampler, job: _Job, samples: Samples) -> None:
 
 
 def _interpolate(sampler: Sampler, job: _Job, seeds: tuple[int, int], frames: int) -> None:
-    from ..noise import check_range, check_temperature, noise, slerp
+    from ..noise import check_temperature, noise, slerp
     from ..pictures.gif import frames_layout, write_images_gif
 
     assert job.gif is not None
     _, height, width = sampler.metadata.image_shape
-    check_range(job.start, job.count)
     scale = check_temperature(job.temperature)
     # There and back: the ends are rests of half a second, and nothing jumps.
     fps = job.fps or 10

@@ -42,12 +42,18 @@ Batch = Annotated[
 ]
 Scale = Annotated[
     int | None,
-    option("Screen pixels per pixel. Fitting about 1000 pixels unless given.", APPEARANCE, min=1, max=64),
+    option(
+        "Screen pixels per pixel. Unless given what fits a screen, 800 to 1200 pixels.",
+        APPEARANCE,
+        min=1,
+        max=64,
+    ),
 ]
 Fps = Annotated[
     float | None,
     option(
-        "Frames per second of the GIF, up to 50. Unless given: 10, and 2 for glimpses and finished pictures.",
+        "Frames per second of the GIF, up to 50. Unless given: 10 for steps and --interpolate, 2 for"
+        " glimpses and pictures without steps.",
         APPEARANCE,
     ),
 ]

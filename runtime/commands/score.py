@@ -88,6 +88,11 @@ def command(
     check_used(context, {"fps": {"--gif": gif}, "scale": {"--gif": gif, "--png": png}})
     check_outputs({"--gif": gif, "--png": png, "--npz": npz})
 
+    for path in images:
+        if path.suffix.lower() == ".npz":
+            raise DrawError(f"{path}: draw-score reads picture files; Scorer of the Python API takes arrays")
+
+    from ...pretrained import files_read
     from ..pictures.gif import check_fps
     from ..scorer import Scorer
 
@@ -96,7 +101,7 @@ def command(
     if gif is not None and not scorer.has_steps:
         raise DrawError(f"{onnx} gives results only, no steps for --gif: export it with --outputs steps")
     files = PictureFiles(images, threads=scorer.threads)
-    check_not_read((gif, png, npz), (onnx, *files.names))
+    check_not_read((gif, png, npz), (*files_read(onnx), *files.names))
     job = _Job(
         seed=seed,
         binarise=binarise,

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...errors import DrawError
 from ...files import atomic_write
+from ..noise import check_whole
 
 Rgb = NDArray[np.uint8]  # [height, width, 3]
 Colour = tuple[int, int, int]
@@ -113,6 +114,13 @@ def grid(images: ArrayLike, scale: int | None = None) -> Rgb:
     return arrange([to_rgb(image, scale) for image in array], columns, gap_width(scale))
 
 
+def _checked_scale(scale: int | None) -> int | None:
+    """Raise DrawError for a scale that is no whole number from 1."""
+    if scale is not None and (scale := check_whole(scale, "scale")) < 1:
+        raise DrawError(f"the scale must be at least 1, not {scale}")
+    return scale
+
+
 def grid_layout(count: int, width: int, height: int, scale: int | None, side: int = 1000) -> tuple[int, int]:
     """(columns, scale) of a grid, within ``side`` screen pixels unless a scale is given.
 
@@ -122,7 +130,7 @@ def grid_layout(count: int, width: int, height: int, scale: int | None, side: in
     if count < 1:
         raise DrawError("there is no picture to show")
     columns = grid_columns(count, width, height)
-    scale = scale or fitting_scale(columns, math.ceil(count / columns), width, height, side)
+    scale = _checked_scale(scale) or fitting_scale(columns, math.ceil(count / columns), width, height, side)
     check_size(*arranged_size(count, columns, width * scale, height * scale, gap_width(scale)))
     return columns, scale
 
@@ -140,7 +148,7 @@ def pairs_layout(
 ) -> tuple[int, int]:
     """(pairs in a row, scale) of :func:`pairs` of pictures of this size; raises DrawError where too large."""
     columns = columns or grid_columns(count, 2 * width, height)
-    scale = scale or fitting_scale(2 * columns, math.ceil(count / columns), width, height)
+    scale = _checked_scale(scale) or fitting_scale(2 * columns, math.ceil(count / columns), width, height)
     check_size(*arranged_size(count, columns, 2 * width * scale, height * scale, 2 * gap_width(scale)))
     return columns, scale
 
@@ -161,7 +169,7 @@ def chosen_steps(time_steps: int, count: int = 10) -> list[int]:
 
 
 def sheet(
-    canvases: ArrayLike,
+    canvases: ArrayLike | None,
     windows: ArrayLike | None = None,
     window_size: int = 0,
     steps: Sequence[int] | None = None,
@@ -180,21 +188,22 @@ def sheet(
         scale: screen pixels per pixel; fitting unless given.
 
     Raises:
-        DrawError: no such step, no picture, or a sheet beyond use.
+        DrawError: no such step, no picture, arrays of other shapes, or a sheet beyond use.
     """
-    frames = np.asarray(canvases, np.float32)
+    frames = check_canvases(canvases)
     count, total, _, height, width = frames.shape
-    steps = list(steps) if steps is not None else chosen_steps(total)
+    steps = chosen_steps(total) if steps is None else [check_whole(step, "step") for step in steps]
     if not (steps and all(1 <= step <= total for step in steps)):
         raise DrawError(f"there are steps 1 to {total}, not {steps}")
     blocks, scale = sheet_layout(count, len(steps), width, height, scale)
     rows = math.ceil(count / blocks)
     gap = gap_width(scale)
+    shown = check_windows(windows, frames)
 
     def tile(k: int, step: int) -> Rgb:
         picture = to_rgb(frames[k, step - 1], scale)
-        if windows is not None and step != total:
-            draw_windows(picture, np.asarray(windows)[k, step - 1], window_size, WRITE_COLOUR, scale)
+        if shown is not None and step != total:
+            draw_windows(picture, shown[k, step - 1], window_size, WRITE_COLOUR, scale)
         return picture
 
     # Column by column: pictures are read downwards, block after block.
@@ -207,13 +216,33 @@ def sheet(
     return np.concatenate(columns[:-1], axis=1)
 
 
+def check_canvases(canvases: ArrayLike | None) -> NDArray[np.float32]:
+    """Pictures of every step, float32 [n, T, C, H, W]; raises DrawError for others, and where a file gave none."""
+    if canvases is None:
+        raise DrawError("there are no canvases: the file gives finished pictures only (--outputs image)")
+    frames = np.asarray(canvases, np.float32)
+    if frames.ndim != 5 or frames.shape[2] not in (1, 3):
+        raise DrawError(f"canvases must have shape [n, T, C, H, W], C 1 or 3, not {list(frames.shape)}")
+    return frames
+
+
+def check_windows(windows: ArrayLike | None, canvases: NDArray[np.float32]) -> NDArray[np.float64] | None:
+    """Attention rows of these canvases, float64 [n, T, 5]; raises DrawError for others."""
+    if windows is None:
+        return None
+    rows = np.asarray(windows, np.float64)
+    if rows.shape != (*canvases.shape[:2], 5):
+        raise DrawError(f"windows must have shape {[*canvases.shape[:2], 5]}, not {list(rows.shape)}")
+    return rows
+
+
 def sheet_layout(count: int, steps: int, width: int, height: int, scale: int | None) -> tuple[int, int]:
     """(blocks side by side, scale) of a sheet; raises DrawError for none, or where it would be too large."""
     if count < 1:
         raise DrawError("there is no picture to show")
     blocks = grid_columns(count, steps * (width + 1) + 2, height + 1)
     rows = math.ceil(count / blocks)
-    scale = scale or fitting_scale(blocks * steps, rows, width, height, side=1200, limit=6)
+    scale = _checked_scale(scale) or fitting_scale(blocks * steps, rows, width, height, side=1200, limit=6)
     gap = gap_width(scale)
     check_size(blocks * (steps * (width * scale + gap) + 4 * gap), rows * (height * scale + gap))
     return blocks, scale

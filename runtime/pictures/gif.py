@@ -19,7 +19,9 @@ from .drawing import (
     Rgb,
     arrange,
     arranged_size,
+    check_canvases,
     check_size,
+    check_windows,
     draw_windows,
     gap_width,
     grid_layout,
@@ -156,7 +158,7 @@ def check_fps(fps: float | None) -> None:
 
 def write_steps_gif(
     path: str | os.PathLike[str],
-    canvases: ArrayLike,
+    canvases: ArrayLike | None,
     windows: ArrayLike | None = None,
     window_size: int = 0,
     scale: int | None = None,
@@ -173,11 +175,15 @@ def write_steps_gif(
         scale: screen pixels per pixel; fitting unless given.
         fps: steps per second.
         advance: called once per frame, for a progress bar.
+
+    Raises:
+        DrawError: arrays of other shapes, a rate or a scale out of range, or a GIF that viewers choke on.
     """
-    steps = np.asarray(canvases, np.float32)
+    check_fps(fps)
+    steps = check_canvases(canvases)
     count, total, channels, height, width = steps.shape
     columns, scale = frames_layout(count, width, height, scale)
-    rows = None if windows is None else np.asarray(windows, np.float64)
+    rows = check_windows(windows, steps)
 
     def frame(index: int) -> Rgb:
         t = min(index, total - 1)
@@ -200,6 +206,7 @@ def write_images_gif(
     advance: Callable[[], object] = lambda: None,
 ) -> None:
     """Frames [n, C, H, W] of finished pictures, each a grid."""
+    check_fps(fps)
     count, channels, height, width = frames[0].shape
     columns, scale = frames_layout(count, width, height, scale)
 

@@ -25,7 +25,7 @@ from .reading import check_images
 MAX_BYTES = 4 << 30  # of an array, unpacked
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelledPictures:
     """Pictures as a file holds them; they become a model's input batch by batch."""
 
@@ -178,13 +178,14 @@ def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
 def _as_channels_first(images: NDArray[Any]) -> NDArray[Any]:
     if images.dtype.kind not in "fbiu":
         raise DrawError(f"images must be numbers, not {images.dtype}")
+    shape = list(images.shape)
     if images.ndim == 3:
         images = images[:, None]
     elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
         images = images.transpose(0, 3, 1, 2)
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in shape:
         raise DrawError(
-            f"images must have shape [n, h, w] or [n, c, h, w] with c = 1 or 3, not {list(images.shape)}"
+            f"images must have shape [n, h, w], or [n, c, h, w] or [n, h, w, c] with c = 1 or 3, none of them 0, not {shape}"
         )
     return images
 

@@ -27,7 +27,7 @@ MOSTLY = 0.5  # more ink than this share of a picture is more than a pen leaves
 FEW = 2  # parts that a picture of nothing but one figure has at most
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """A picture as a model reads it, and what was done to it."""
 

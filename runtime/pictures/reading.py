@@ -191,14 +191,16 @@ def image_array(images: ArrayLike, shape: Shape) -> NDArray[Any]:
     if array.ndim == 3 and channels == 1 and array.shape[1:] == (height, width):
         array = array[:, None]
     if array.ndim != 4 or array.shape[1:] != shape or len(array) < 1:
-        raise DrawError(f"images must have shape [n, {channels}, {height}, {width}], not {list(array.shape)}")
+        raise DrawError(
+            f"images must have shape [n, {channels}, {height}, {width}], n at least 1, not {list(array.shape)}"
+        )
     if array.dtype.kind not in "fbiu":
         raise DrawError(f"images must be numbers, not {array.dtype}")
     return array
 
 
 def check_images(images: ArrayLike, shape: Shape) -> NDArray[np.float32]:
-    """Arrays given through the API: [n, C, H, W], or [n, H, W] for one channel; uint8, or floats in [0, 1].
+    """Arrays given through the API: [n, C, H, W], or [n, H, W] for one channel; uint8 (0 to 255), or others in [0, 1].
 
     What is float32 already is not copied: who writes into the result may write into ``images``.
 

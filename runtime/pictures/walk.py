@@ -13,6 +13,7 @@ from ...errors import DrawError
 from .reading import FORMATS, NAMED_FORMATS
 
 _SHOWN = 6  # reasons in a message
+_ALIASES = "links to folders that are read"
 
 
 @functools.cache
@@ -41,11 +42,14 @@ class Walk:
         return parts[0] if len(parts) > 1 else None
 
     def line(self, more: Mapping[str, int] | None = None) -> str:
-        """``photos: 120 pictures used, 8 files passed over (5 .txt, 3 hidden)``; ``more`` were passed over later."""
+        """``photos: 120 pictures found, 8 files passed over (5 .txt, 3 hidden)``.
+
+        ``more`` were passed over since: it says how many were used then.
+        """
         later = Counter(more or {})
         reasons = self.passed_over + later
         used, count = len(self.files) - later.total(), reasons.total()
-        text = f"{self.folder}: {used:,} picture{'s' * (used != 1)} used"
+        text = f"{self.folder}: {used:,} picture{'s' * (used != 1)} {'found' if more is None else 'used'}"
         return (
             f"{text}, {count:,} file{'s' * (count != 1)} passed over ({_listed(reasons)})" if count else text
         )
@@ -62,13 +66,15 @@ def walk(folder: str | os.PathLike[str]) -> Walk:
     """All pictures, by suffix. Hidden files and folders are passed over (``.DS_Store``, ``._x``), what is no picture,
     and what draw-train has drawn: a run folder may lie among the pictures that it is trained on.
 
-    Symbolic links to folders are followed, and no folder is entered twice.
+    Symbolic links to folders are followed, but for those to a folder that is walked by its own name: its pictures are of
+    the class that this names. No folder is entered twice.
 
     Raises:
         DrawError: a folder cannot be read.
     """
     root = Path(folder)
     known, files, reasons = suffixes(), [], Counter()
+    real_root = os.path.realpath(root)
     entered: set[tuple[int, int]] = set()
 
     def fail(error: OSError) -> None:
@@ -79,10 +85,14 @@ def walk(folder: str | os.PathLike[str]) -> Walk:
         # Windows gives no number to folders of some disks: there a link back is the system's own error.
         if status.st_ino and (status.st_dev, status.st_ino) in entered:
             folders[:] = []
+            reasons[_ALIASES] += 1
             continue
         entered.add((status.st_dev, status.st_ino))
         reasons["hidden"] += sum(name.startswith(".") for name in folders)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        aliases = {name for name in folders if _is_alias(os.path.join(parent, name), real_root)}
+        reasons[_ALIASES] += len(aliases)
+        folders[:] = [name for name in folders if name not in aliases]
         if "samples" in folders and {"best.ckpt", "metrics.csv"} <= set(names):
             folders.remove("samples")
             reasons["samples of a run"] += 1
@@ -94,6 +104,17 @@ def walk(folder: str | os.PathLike[str]) -> Walk:
                 files.append(path)
     files.sort(key=lambda path: path.relative_to(root).as_posix())
     return Walk(root, tuple(files), +reasons)
+
+
+def _is_alias(folder: str, real_root: str) -> bool:
+    """Whether it is a link to a folder below the root, none of them hidden, which is walked by its own name."""
+    if not os.path.islink(folder):
+        return False
+    try:
+        parts = Path(os.path.realpath(folder)).relative_to(real_root).parts
+    except ValueError:  # it lies elsewhere
+        return False
+    return not any(part.startswith(".") for part in parts)
 
 
 def _reason(path: Path, known: frozenset[str]) -> str:

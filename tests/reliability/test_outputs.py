@@ -63,6 +63,18 @@ def test_a_model_is_not_replaced_by_a_picture(spawn, fake: Path, tmp_path: Path)
     assert model.read_bytes() == (fake / "decoder.onnx").read_bytes()
 
 
+def test_a_model_in_a_folder_is_not_replaced_either(spawn, fake: Path, tmp_path: Path) -> None:
+    hub = tmp_path / "hub"
+    hub.mkdir()
+    (hub / "config.json").write_text("{}")
+    before = (fake / "decoder.onnx").read_bytes()
+    (hub / "decoder.onnx").write_bytes(before)
+    (tmp_path / "x.gif").symlink_to("hub/decoder.onnx")
+    got = spawn("draw-gen", "--onnx", hub, "--gif", "x.gif", "-n", 1)
+    assert (got.returncode, b"one of the files that are read" in got.stderr) == (1, True)
+    assert (hub / "decoder.onnx").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [

@@ -260,3 +260,12 @@ def test_map_in_order_hands_errors_on() -> None:
 
     with pytest.raises(DrawError, match="three"):
         list(map_in_order(fail, range(10), 2))
+
+
+def test_results_can_be_kept_in_sets(fake: Path) -> None:
+    """By what they are: arrays have no one answer to whether they are equal."""
+    sampler = Sampler(fake / "decoder.onnx")
+    one, two = sampler.sample(2), sampler.sample(2)
+    assert one == one
+    assert one != two
+    assert len({one, two, one}) == 2

@@ -127,6 +127,18 @@ def test_what_the_file_says_goes_before_its_name(fake: Path) -> None:
         assert metadata.to_props().get("binary") == changes["binary"]
 
 
+@pytest.mark.parametrize("kind", [bool, np.float32, np.int64])
+def test_pictures_of_0_and_1_are_no_levels(fake: Path, kind: type) -> None:
+    """uint8 is divided by 255: what a model of binary pictures gets of 0 and 1 would be black."""
+    data = with_metadata((fake / "scorer.onnx").read_bytes(), {"binary": "true"})
+    scorer = Scorer(data)
+    images = np.random.default_rng(0).integers(0, 2, (3, *scorer.metadata.image_shape))
+    assert np.array_equal(scorer(images.astype(kind)).bound, scorer(images * np.float32(1)).bound)
+    assert np.array_equal(scorer(images.astype(np.uint8) * 255).bound, scorer(images * np.float32(1)).bound)
+    with pytest.raises(DrawError, match="give pictures of 0 and 1 as bool or float"):
+        scorer(images.astype(np.uint8))
+
+
 def test_the_file_says_how_pictures_fill_the_frame(run, fake: Path, tmp_path: Path) -> None:
     """Photographs (cover) are enlarged to the frame as in training; other models (pad) leave a black border."""
     Image.fromarray(np.full((3, 3, 3), 200, np.uint8)).save(tmp_path / "small.png")

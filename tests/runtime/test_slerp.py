@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from draw_onnx.errors import DrawError
 from draw_onnx.runtime.noise import noise, slerp
 
 
@@ -38,3 +39,11 @@ def test_the_same_and_the_opposite_noise(sign: int) -> None:
 def test_pictures_do_not_mix() -> None:
     a, b = noise(1, 0, 4, 5, 6), noise(2, 0, 4, 5, 6)
     assert np.array_equal(slerp(a, b, 0.4)[2:3], slerp(a[2:3], b[2:3], 0.4))
+
+
+def test_bad_arguments() -> None:
+    a = noise(1, 0, 2, 3, 4)
+    with pytest.raises(DrawError, match="noises of different shapes"):
+        slerp(a, a[:1], 0.5)
+    with pytest.raises(DrawError, match="the fraction must be a number from 0 to 1, not nan"):
+        slerp(a, a, float("nan"))

@@ -176,6 +176,7 @@ def usage_and_errors() -> list[tuple[list[str], int, str]]:
         (["--png", "x.png", "--interpolate", "1", "2"], 2, "--gif FILE alone"),
         (["--gif", "x.gif", "--interpolate", "1", "-2"], 1, "seed must be between"),
         (["--grid", "x.png", "-n", "100000000"], 1, "more than 16384 a side"),
+        (["--gif", "x.gif", "-n", "1" + 400 * "0"], 1, "would go past it"),
         (["--gif", "x.gif", "--batch", "0"], 2, "--batch"),
         (["--gif", "x.gif", "--temperature", "-0.1"], 2, "--temperature"),
         (["--gif", "x.gif", "--temperature", "10.5"], 2, "--temperature"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,12 @@ from draw_onnx.runtime.pictures.drawing import (
     draw_windows,
     grid,
     grid_columns,
+    pairs,
     sheet,
     to_rgb,
     write_png,
 )
+from draw_onnx.runtime.pictures.gif import write_steps_gif
 
 
 def framed(tile: np.ndarray) -> tuple[int, int, int, int]:
@@ -160,3 +163,23 @@ def test_png_is_exact_and_grey_stays_grey(tmp_path: Path) -> None:
     first = (tmp_path / "colour.png").read_bytes()
     write_png(tmp_path / "colour.png", rgb)
     assert (tmp_path / "colour.png").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda c, w: grid(c[:, 0], 0), "the scale must be at least 1, not 0"),
+        (lambda c, w: grid(c[:, 0], 1.5), "the scale must be a whole number, not 1.5"),
+        (lambda c, w: sheet(c, scale=-1), "the scale must be at least 1, not -1"),
+        (lambda c, w: pairs(c[:, 0], c[:, 0], scale=0), "the scale must be at least 1, not 0"),
+        (lambda c, w: sheet(c, steps=[1.5]), "the step must be a whole number, not 1.5"),
+        (lambda c, w: sheet(None), r"no canvases: the file gives finished pictures only"),
+        (lambda c, w: sheet(c[0]), r"canvases must have shape \[n, T, C, H, W\]"),
+        (lambda c, w: sheet(c, w[:, 1:], 3), r"windows must have shape \[2, 3, 5\], not \[2, 2, 5\]"),
+        (lambda c, w: write_steps_gif("x.gif", c, w[:1], 3), r"windows must have shape \[2, 3, 5\]"),
+        (lambda c, w: write_steps_gif("x.gif", c, fps=-1), "a GIF runs at"),
+    ],
+)
+def test_bad_arguments_are_named(draw: Callable[..., object], message: str) -> None:
+    with pytest.raises(DrawError, match=message):
+        draw(np.zeros((2, 3, 1, 4, 5)), np.ones((2, 3, 5)))

@@ -31,7 +31,7 @@ def test_pictures_of_all_folders_in_order(tmp_path: Path) -> None:
     found = walk(tmp_path)
     assert found.passed_over == {".txt": 2, "hidden": 3, ".db": 1, "without a suffix": 1}
     assert found.line() == (
-        f"{tmp_path}: 5 pictures used, 7 files passed over (3 hidden, 2 .txt, 1 .db, 1 without a suffix)"
+        f"{tmp_path}: 5 pictures found, 7 files passed over (3 hidden, 2 .txt, 1 .db, 1 without a suffix)"
     )
     assert found.line({"unreadable": 4}).startswith(
         f"{tmp_path}: 1 picture used, 11 files passed over (4 unreadable"
@@ -41,7 +41,7 @@ def test_pictures_of_all_folders_in_order(tmp_path: Path) -> None:
 
 def test_nothing_is_said_of_what_there_is_not(tmp_path: Path) -> None:
     touch(tmp_path, "a.png")
-    assert walk(tmp_path).line() == f"{tmp_path}: 1 picture used"
+    assert walk(tmp_path).line() == f"{tmp_path}: 1 picture found"
 
 
 def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
@@ -57,7 +57,20 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     (inside / "link.png").symlink_to(tmp_path / "out" / "b.png")
     (inside / "broken.png").symlink_to(tmp_path / "nothing.png")
     assert names(inside) == ["again/b.png", "link.png", "one/a.png"]
-    assert walk(inside).passed_over == {"links that lead nowhere": 1}
+    assert walk(inside).passed_over == {"links that lead nowhere": 1, "links to folders that are read": 3}
+
+
+def test_a_linked_folder_keeps_its_pictures(tmp_path: Path) -> None:
+    """A link in another class does not take them; a hidden folder is reached through one."""
+    touch(tmp_path, "cross/a.png", ".hidden/b.png")
+    (tmp_path / "circle").mkdir()
+    try:
+        (tmp_path / "circle" / "more").symlink_to("../cross")
+    except OSError:
+        pytest.skip("no symbolic links here")
+    (tmp_path / "circle" / "kept").symlink_to("../.hidden")
+    assert names(tmp_path) == ["circle/kept/b.png", "cross/a.png"]
+    assert walk(tmp_path).passed_over == {"hidden": 1, "links to folders that are read": 1}
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
