@@ -197,7 +197,7 @@ def _planned(
     """The checkpoint read, and all that can be wrong with options and places said."""
     from ..models.checkpoint import load_checkpoint
     from ..pretrained import find_packaged, packaged_card
-    from .hub import check_folder
+    from .hub import FILES, check_folder
     from .triton import check_repository
 
     if hub is not None:
@@ -209,6 +209,8 @@ def _planned(
     if single:
         check_not_read([target], [source])
         check_outputs({"--output": target})
+        if hub is not None and target.resolve() in [(hub / name).resolve() for name in FILES]:
+            raise DrawError(f"--output {target}: --hub writes that file")
     if triton is not None:
         check_repository(triton, target.stem)
     # What the card of a packaged model says is of the files as they are made, and compared, by default.

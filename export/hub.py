@@ -43,7 +43,7 @@ _USES = {
     "classifier": "draw-classify --onnx . PICTURE",
 }
 # All that a folder may hold, in the order in which it gets them.
-_FILES = (
+FILES = (
     *(f"{graph}.onnx" for graph in _USES),
     WEIGHTS,
     "config.json",
@@ -78,7 +78,7 @@ def check_folder(folder: Path) -> None:
     if readme.exists():
         if _CARD_MARK not in readme.read_text(encoding="utf-8", errors="replace")[:2000]:
             raise DrawError(f"{readme} is not a card that --hub wrote: choose another folder")
-    elif there := [name for name in _FILES if (folder / name).exists()]:
+    elif there := [name for name in FILES if (folder / name).exists()]:
         raise DrawError(
             f"{folder} holds {there[0]} and no card that --hub wrote: choose another folder, or remove it"
         )
@@ -115,11 +115,11 @@ def write_folder(
             if card is not None:
                 text = _hosted(card, drawn)
             else:
-                text = _card(folder.absolute().name, checkpoint, files, drawn)
+                text = _card(folder.resolve().name, checkpoint, files, drawn)
             write_text(new / "README.md", text)
         except DrawError as error:  # says where it could not write: nobody knows the temporary folder
             raise DrawError(str(error).replace(name, str(folder))) from error
-        for each in _FILES:  # the card last: a hub shows a folder by it
+        for each in FILES:  # the card last: a hub shows a folder by it
             if (new / each).exists():
                 move_into(new / each, folder / each)
             else:

@@ -224,6 +224,7 @@ def _train(given: dict[str, Any]) -> int:
     from .ranks import this_rank
     from .run_lock import RunLock
     from .settings import Hardware, RunFolder
+    from .stages import place_of
 
     preset, init_from, from_stage, out = (
         given[name] for name in ("preset", "init_from", "from_stage", "out")
@@ -252,9 +253,11 @@ def _train(given: dict[str, Any]) -> int:
             # Read under the lock: another process may just be writing what comes next.
             if rank.main:
                 lock.take()
-            start = go_on(load_checkpoint(folder.last), changes, sizes, folder)
-            if preset is not None and start.settings.preset != chosen.settings.preset:
-                raise DrawError(f"--preset {preset}: {folder.path} is a run of {start.settings.preset}")
+            last = load_checkpoint(folder.last)
+            of = place_of(last).stage.settings.preset
+            if preset is not None and of != chosen.settings.preset:
+                raise DrawError(f"--preset {preset}: {folder.path} is a run of {of}")
+            start = go_on(last, changes, sizes, folder)
         elif rank.main:
             folder.require_fresh()
         return train(start, folder, hardware, given["data_dir"], lock, rank, init_from)

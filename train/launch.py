@@ -96,6 +96,9 @@ def train(
         raise
 
 
+_PARTS = {"train": "training", "valid": "validation", "test": "test"}
+
+
 def _train(start: Start, run: _Run, crew: Crew) -> int:
     fabric, folder = make_fabric(run.hardware, run.rank), run.folder
     dataset = _load(start, run.data_dir, fabric.device)
@@ -120,6 +123,8 @@ def _train(start: Start, run: _Run, crew: Crew) -> int:
             # Also of `draw-onnx train ...`: no argument of draw-train's stands without an option.
             words = ["draw-train", *sys.argv[2 if sys.argv[1:2] == ["train"] else 1 :]]
             write_text(folder.command, shlex.join(words) + "\n")
+        else:
+            folder.test.unlink(missing_ok=True)  # of weights that change from here on
     fabric.barrier()
     with Interrupt(agree_on_largest() if fabric.world_size > 1 else None) as interrupt:
         try:
@@ -227,28 +232,36 @@ def expected_seconds(stage: Stage) -> float:
 
 
 def _check_data(start: Start, dataset: Dataset) -> None:
-    """Refuse to go on with more or fewer pictures than the run began with: every batch would be another one.
+    """Refuse to go on with more or fewer pictures than the run began with: every batch would be another one, and what
+    was trained on might be tested.
 
-    Others of the same number are said, and other validation pictures; another version of an image library already decodes
-    a few values differently.
+    Others of the same number are said, as those of another --validation-dir are; another version of an image library
+    already decodes a few values differently.
     """
     last = None if start.fresh else start.resume or start.initial  # the latter at the beginning of a stage
     kept = (last.training if last is not None else None) or {}
-    if kept and _data(TrainSettings.from_dict(kept["settings"])) != _data(start.settings):
-        return  # the stage before had others
-    before, checksum, valid = (kept.get(name) for name in ("train_size", "train_checksum", "valid_checksum"))
-    if before is not None and before != dataset.train_size:
+    if not kept or _data(TrainSettings.from_dict(kept["settings"])) != _data(start.settings):
+        return  # a new run, or the stage before had others
+    before = [kept.get(f"{name}_size") for name in _PARTS]
+    sizes = [dataset.fingerprint[f"{name}_size"] for name in _PARTS]
+    judged = 1 if start.settings.validation_dir else len(sizes)
+    if None not in before and before[:judged] != sizes[:judged]:
         raise DrawError(
-            f"this run has trained on {before:,} pictures, and now there are {dataset.train_size:,}: bring back the data"
-            " it began with, or begin a new run from its weights with --init-from and its last.ckpt"
+            "this run began with {:,} training, {:,} validation and {:,} test pictures, and now there are".format(
+                *before
+            )
+            + " {:,}, {:,} and {:,}: bring back the data it began with, or begin a new run".format(*sizes)
+            + " from its weights with --init-from and its last.ckpt"
         )
-    if checksum is not None and checksum != dataset.train_checksum:
-        note("the training pictures are not quite those that this run began with: it is not bit-exact")
-    if valid is not None and valid != dataset.valid_checksum:
-        note(
-            "the validation pictures are not quite those that this run began with: figures from here on cannot be"
-            " compared with earlier ones, and best.ckpt is chosen among both"
-        )
+    for name, what in _PARTS.items():
+        now = dataset.fingerprint[f"{name}_checksum"]
+        if kept.get(f"{name}_checksum") not in (None, now):
+            then = (
+                "it is not bit-exact"
+                if name == "train"
+                else "figures from here on cannot be compared with earlier ones"
+            )
+            note(f"the {what} pictures are not quite those that this run began with: {then}")
 
 
 def _data(settings: TrainSettings) -> tuple[object, ...]:

@@ -285,7 +285,7 @@ def apply_initial(
     others = [
         f"{name} {ours[name]} (preset {value})"
         for name, value in vars(wanted).items()
-        if ours[name] != value and name not in sizes
+        if ours[name] != value and name not in (*sizes, *changes, "labels")
     ]
     if others:
         note(f"sizes from the checkpoint, other than the preset's: {', '.join(others)}")
@@ -342,8 +342,9 @@ def go_on(checkpoint: Checkpoint, changes: dict[str, Any], sizes: dict[str, Any]
         if not getattr(settings, name):
             raise DrawError(f"{option_names([name])} does not belong to this run: it began without")
     changed = place.replace(lambda settings: replaced(settings, new))
+    if "iterations" in new and len(place.plan) > 1:
+        raise DrawError("--iterations: this run has stages, whose lengths are the preset's")
+    start = start_from(checkpoint, changed, folder.finished)
     if "iterations" in new:
-        if len(place.plan) > 1:
-            raise DrawError("--iterations: this run has stages, whose lengths are the preset's")
         note("another --iterations changes the learning-rate schedule: this run is not bit-exact")
-    return start_from(checkpoint, changed, folder.finished)
+    return start

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..console import command_line, format_duration
 from ..models.config import DrawConfig, ModelConfig, prior_remark
 from ..streams import printable
+from .data.registry import is_environments
 from .settings import Hardware, RunFolder
 from .stages import Place
 
@@ -58,16 +58,19 @@ def figures(row: dict[str, Any]) -> str:
 def line(row: dict[str, Any], place: Place) -> str:
     """The same with the place in the run: a line of its own, which has no bar beside it."""
     settings = place.stage.settings
-    left = place.seconds_left(row["iteration"], settings.batch_size / row["images_per_second"])
+    speed = row["images_per_second"]  # none without an update since the run went on
+    left = (
+        format_duration(place.seconds_left(row["iteration"], settings.batch_size / speed)) if speed else "0 s"
+    )
     stage = f", stage {place.index + 1} of {len(place.plan)}" if len(place.plan) > 1 else ""
     where = f"{settings.preset} {row['iteration']:,}/{place.total:,}{stage}"
-    return f"{where}; {figures(row)}, {format_duration(left)} left"
+    return f"{where}; {figures(row)}, {left} left"
 
 
 def resume_command(folder: RunFolder, hardware: Hardware, data_dir: Path | None) -> str:
     """What to type to go on as before: settings are in the checkpoint, folders and the machine are not."""
     words = ["draw-train", "--resume", "--out", str(folder.path)]
-    if data_dir is not None and str(data_dir) != os.environ.get("DRAW_DATA"):
+    if data_dir is not None and not is_environments(data_dir):
         words += ["--data-dir", str(data_dir)]
     for name in ("device", "devices", "threads"):
         if getattr(hardware, name) != getattr(Hardware, name):

@@ -120,7 +120,9 @@ def place_of(checkpoint: Checkpoint) -> Place:
     """
     training = checkpoint.training
     if training is None:
-        raise DrawError("this is a weights-only checkpoint: it cannot be resumed (last.ckpt of a run can)")
+        raise DrawError(
+            "last.ckpt is a weights-only checkpoint: it cannot be resumed (that of a run of draw-train can)"
+        )
     if not isinstance(training, dict):
         raise DrawError("the checkpoint's training state is damaged")
     try:

@@ -81,16 +81,34 @@ class Trainer:
             bar.advance(self.iteration)
             try:
                 if self.iteration == self.place.end:  # it was stopped, or killed, at what is now its end
-                    self.selection.keep(self.selection.validate_anew(self.iteration), self.iteration)
+                    self._validated_anew(on_evaluation, bar, logbook)
                 self._compile(interrupt)
                 self._train(interrupt, on_evaluation, bar, logbook)
                 interrupt.stop()  # or one that came in the stage's last step would be lost
-                if interrupt.signal is not None:
-                    self.save()
+                if interrupt.signal is not None and not self.save():
+                    raise DrawError(
+                        f"stopped at iteration {self.iteration:,}, where weights are no finite numbers: they were not saved;"
+                        " try a lower --lr, a --clip, or another --seed"
+                    )
             finally:
                 self.clock.stop()
                 if logbook is not None:
                     logbook.close()
+
+    def _validated_anew(
+        self, on_evaluation: Callable[[Trainer], None], bar: Progress, logbook: Logbook | None
+    ) -> None:
+        """What follows a stage's last update, of a run that was stopped or killed there; what was written is not again."""
+        unwritten = self.means.counted > 0
+        row = {**(self._row() if unwritten else {}), **self.selection.validate_anew(self.iteration)}
+        self.selection.keep(row, self.iteration)
+        if unwritten:
+            bar.log(line(row, self.place))
+            if self.fabric.is_global_zero:
+                on_evaluation(self)
+            if logbook is not None:
+                logbook.write(row)
+            self.save()  # also the length that the run has now
 
     def _compile(self, interrupt: Interrupt) -> None:
         """Before the first update, so that a compiler that fails, or is ended, leaves nothing half done."""
@@ -178,27 +196,29 @@ class Trainer:
         """The evaluated weights as they are now."""
         return self.selection.weights_only(self.iteration)
 
-    def save(self) -> None:
-        """Write ``last.ckpt``, which ``--resume`` continues from."""
-        if not self.fabric.is_global_zero:
-            return
-        self.clock.stop()
+    def save(self) -> bool:
+        """Write ``last.ckpt``, which ``--resume`` continues from; whether there was something worth it.
+
+        A good checkpoint is never replaced by a broken one; the next row reports the loss.
+        """
         if not all(bool(torch.isfinite(w).all()) for w in self.update.average.weights.values()):
-            return  # never replace a good checkpoint by a broken one; the next log line reports the loss
+            return False
+        if not self.fabric.is_global_zero:
+            return True
+        self.clock.stop()
         checkpoint = self.weights_only()
         checkpoint.training = {
             "settings": self.settings.to_dict(),
             "stages": self.place.to_dict(),
             **self.update.state(),
             "machine": self._machine,
-            "train_size": self.dataset.train_size,
-            "train_checksum": self.dataset.train_checksum,
-            "valid_checksum": self.dataset.valid_checksum,
+            **self.dataset.fingerprint,
             "seconds": self.clock.seconds,
             **self.selection.state(),
             **self.means.state(),
         }
         save_checkpoint(self.folder.last, checkpoint)
+        return True
 
     def _load(self, checkpoint: Checkpoint) -> None:
         """What :meth:`save` wrote.

@@ -233,8 +233,8 @@ def test_other_data_than_the_run_began_with(train, tmp_path: Path) -> None:
     """A picture that has changed is said, one that is gone makes every batch another one and is refused."""
     pictures = tmp_path / "pictures"
     pictures.mkdir()
-    for k in range(30):
-        Image.fromarray(np.full((4, 5), 8 * k, np.uint8)).save(pictures / f"{k:02}.png")
+    for k in range(38):
+        Image.fromarray(np.full((4, 5), 6 * k, np.uint8)).save(pictures / f"{k:02}.png")
     sizes = ("--image-size", 4, 5, "--channels", 1, "--read-size", 2, "--write-size", 2)
     images = ("--preset", "images", "--image-dir", pictures, *sizes)
     code, _, error = train("--out", tmp_path / "run", *images, *SHORT)
@@ -242,16 +242,19 @@ def test_other_data_than_the_run_began_with(train, tmp_path: Path) -> None:
     resume = ("--resume", "--out", tmp_path / "run", "--iterations")
     error = train(*resume, 8).err
     assert "not quite those" not in error
-    for k in range(30):
-        Image.fromarray(np.full((4, 5), 8 * k + 1, np.uint8)).save(pictures / f"{k:02}.png")
+    for k in range(38):
+        Image.fromarray(np.full((4, 5), 6 * k + 1, np.uint8)).save(pictures / f"{k:02}.png")
     code, _, error = train(*resume, 10)
     assert code == 0
     assert "the validation pictures are not quite those that this run began with" in error
     assert "the training pictures are not quite those that this run began with" in error
-    (pictures / "00.png").unlink()
+    (pictures / "00.png").rename(tmp_path / "00.png")
     code, _, error = train(*resume, 12)
-    assert code == 1
-    assert "error: this run has trained on 28 pictures, and now there are 27" in error.splitlines()[-1]
+    assert (code, "began with 36 training, 1 validation and 1 test pictures, and now" in error) == (1, True)
+    for k in (0, 38, 39):  # as many to train on as before, and others: some were for validation
+        Image.fromarray(np.full((4, 5), 6 * k + 1, np.uint8)).save(pictures / f"{k:02}.png")
+    code, _, error = train(*resume, 12)
+    assert (code, "and now there are 36, 2 and 2: bring back" in error.splitlines()[-1]) == (1, True)
 
 
 @posix

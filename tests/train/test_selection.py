@@ -59,6 +59,16 @@ def test_what_a_training_state_holds(make_trainer: Make, model: str) -> None:
     trainer.step()
     trainer.save()
     names = ["settings", "stages", "model", "optimizer", "machine", "train_size", "train_checksum"]
-    names += ["valid_checksum", "seconds", "best", "bad_evaluations", "sums", "counted"]
+    names += [
+        "valid_size",
+        "valid_checksum",
+        "test_size",
+        "test_checksum",
+        "seconds",
+        "best",
+        "bad_evaluations",
+        "sums",
+        "counted",
+    ]
     state = load_checkpoint(trainer.folder.last).training
     assert list(state or ()) == names

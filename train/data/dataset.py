@@ -162,9 +162,13 @@ class Dataset:
         return self.train.checksum()
 
     @cached_property
-    def valid_checksum(self) -> int:
-        """:meth:`Split.checksum` of the validation pictures."""
-        return self.evaluation("valid").checksum()
+    def fingerprint(self) -> dict[str, int]:
+        """Number and checksum of each part: ``train_size``, ``train_checksum``, ``valid_size`` and so on."""
+        found = {"train_size": self.train_size, "train_checksum": self.train_checksum}
+        for name in ("valid", "test"):
+            split = self.evaluation(name)
+            found |= {f"{name}_size": len(split), f"{name}_checksum": split.checksum()}
+        return found
 
     def check_classes(self, labels: tuple[str, ...]) -> None:
         """Raise DrawError unless these are the classes, in this order."""

@@ -79,6 +79,8 @@ def checked_size(image_size: tuple[int, int], channels: int) -> ImageSize:
 def find_pictures(folder: Path, option: str) -> Walk:
     """The picture files of a folder that ``option`` names. Raises DrawError where there is no such folder, or none in it."""
     if not folder.is_dir():
+        if folder.exists():
+            raise DrawError(f"{option}: {folder} is no folder")
         raise DrawError(f"{option}: the folder {folder} does not exist")
     found = walk(folder)
     if not found.files:
@@ -103,34 +105,43 @@ def prepared_pictures(
         )
     source = [_RULE, size.channels, size.height, size.width, str(folder.resolve())]
 
+    failures: dict[Path, DrawError] = {}
+
+    def prepared(path: Path) -> np.ndarray | None:
+        try:
+            return cover(open_picture(path, size.channels), size.width, size.height)
+        except DrawError as error:
+            failures[path] = error
+            return None
+
+    def prepare() -> dict[str, np.ndarray]:
+        failures.clear()
+        results = each(files, prepared, f"preparing pictures of {folder.name}")
+        images = [result for result in results if result is not None]
+        if images:
+            return {"images": np.stack(images), "kept": np.array([result is not None for result in results])}
+        _name(failures, files)
+        raise DrawError(f"{folder} holds no readable picture")
+
     def fits(arrays: dict[str, np.ndarray]) -> bool:
+        """Of these files, and what could not be read then cannot be now: permissions are no part of the key."""
         kept = arrays.get("kept", np.empty(0))
         shape = (int(kept.sum()), size.channels, size.height, size.width)
-        return kept.dtype == np.bool_ and kept.shape == (len(files),) and arrays["images"].shape == shape
+        if kept.dtype != np.bool_ or kept.shape != (len(files),) or arrays["images"].shape != shape:
+            return False
+        return all(prepared(path) is None for path, was_kept in zip(files, kept, strict=True) if not was_kept)
 
-    arrays = cached_arrays(
-        "images", source, listing(folder, files), lambda: _prepare(folder, files, size), fits
-    )
+    arrays = cached_arrays("images", source, listing(folder, files), prepare, fits)
+    _name(failures, files)
     kept = [path for path, is_kept in zip(files, arrays["kept"], strict=True) if is_kept]
     console.note(found.line({"unreadable": len(files) - len(kept), **(passed_over or {})}))
     return arrays["images"], kept
 
 
-def _prepare(folder: Path, files: Sequence[Path], size: ImageSize) -> dict[str, np.ndarray]:
-    def prepare(path: Path) -> np.ndarray | DrawError:
-        try:
-            return cover(open_picture(path, size.channels), size.width, size.height)
-        except DrawError as error:
-            return error
-
-    results = each(files, prepare, f"preparing pictures of {folder.name}")
-    failures = [result for result in results if isinstance(result, DrawError)]
-    for error in failures[:_NAMED]:
+def _name(failures: Mapping[Path, DrawError], files: Sequence[Path]) -> None:
+    """Say which files are left out, the first few by name."""
+    named = [failures[path] for path in files if path in failures][:_NAMED]
+    for error in named:
         console.note(f"left out: {error}")
-    if len(failures) > _NAMED:
-        console.note(f"left out: {len(failures) - _NAMED:,} more that cannot be read")
-    images = [result for result in results if not isinstance(result, DrawError)]
-    if not images:
-        raise DrawError(f"{folder} holds no readable picture")
-    kept = np.array([not isinstance(result, DrawError) for result in results])
-    return {"images": np.stack(images), "kept": kept}
+    if len(failures) > len(named):
+        console.note(f"left out: {len(failures) - len(named):,} more that cannot be read")

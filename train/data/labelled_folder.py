@@ -7,12 +7,14 @@ in, however deep; classes are numbered in the order of their names.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ...console import note
 from ...errors import DrawError
 from ...models.config import ImageSize
 from ...runtime.metadata import COVER
@@ -38,6 +40,8 @@ def class_names(folder: Path) -> tuple[str, ...]:
             f" {f'one, {names[0]}' if names else 'pictures in no folder below it'}"
         )
     for name in names:
+        if not name.strip():
+            raise DrawError(f"{folder}: the class {name!r} has a name of blanks")
         if "," in name or not name.isprintable() or any("\ud800" <= letter <= "\udfff" for letter in name):
             raise DrawError(f"{folder}: the class {name!r} has a comma or an unprintable letter in its name")
     return tuple(names)
@@ -83,6 +87,7 @@ def load_labelled_folder(
             parts = _split(data, names, {"valid": 10, "test": 10}, str(image_dir))
             train, held = parts.pop("train"), data
         else:
+            _say_shared(image_dir, validation_dir)
             held = _read(validation_dir, "--validation-dir", names, size)
             parts = _split(held, names, {"valid": 2}, str(validation_dir))
             parts["test"] = parts.pop("train")
@@ -124,6 +129,18 @@ def _read(folder: Path, option: str, names: tuple[str, ...], size: ImageSize) ->
     images, files = prepared_pictures(found, inside, size, {"beside the class folders": beside})
     numbers = {name: k for k, name in enumerate(names)}
     return Pictures(images, np.array([numbers[str(found.label(path))] for path in files], np.int64))
+
+
+def _say_shared(image_dir: Path, validation_dir: Path) -> None:
+    """One line where pictures of the second folder are some of the first, through links as well."""
+    trained = {os.path.realpath(path) for path in find_pictures(image_dir, "--image-dir").files}
+    held = find_pictures(validation_dir, "--validation-dir").files
+    both = [path for path in held if os.path.realpath(path) in trained]
+    if both:
+        note(
+            f"--validation-dir: {len(both):,} of its {len(held):,} pictures are those of --image-dir: figures say nothing of"
+            " new ones"
+        )
 
 
 def _split(data: Pictures, names: Sequence[str], shares: dict[str, int], where: str) -> dict[str, np.ndarray]:

@@ -98,7 +98,7 @@ def load_dataset(
         arguments[folder] = expand_home(arguments[folder])
     if source.in_root:
         arguments["root"] = data_root(data_dir)
-    elif data_dir is not None and str(data_dir) != os.environ.get("DRAW_DATA"):
+    elif data_dir is not None and not is_environments(data_dir):
         data_root(data_dir)  # of no use here, but a folder that is named must exist
     if "labels" in source.options and labels:
         arguments["labels"] = labels
@@ -137,20 +137,24 @@ def option_name(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
+def is_environments(data_dir: Path) -> bool:
+    """Whether it is what ``$DRAW_DATA`` says: the options have that value where they are not given."""
+    variable = os.environ.get("DRAW_DATA")
+    return bool(variable) and Path(variable) == data_dir
+
+
 def data_root(data_dir: Path | None) -> Path:
     """The folder that holds the data sets: ``data_dir``, else ``$DRAW_DATA``, else one in the user's cache.
 
     Raises:
         DrawError: a folder was named that does not exist, or none was and the user has no home.
     """
-    variable = os.environ.get("DRAW_DATA")
-    named = data_dir or variable
+    named = data_dir or os.environ.get("DRAW_DATA")
     if not named:
         return cache_root()
     root = expand_home(Path(named))
     if not root.is_dir():
-        # draw-train's option has the variable's value where that alone is given.
-        said = "DRAW_DATA" if str(named) == variable else "--data-dir"
+        said = "DRAW_DATA" if is_environments(Path(named)) else "--data-dir"
         raise DrawError(
             f"{said}: the folder {root} does not exist; create it to have data downloaded into it"
         )

@@ -53,8 +53,14 @@ class Result:
 def _warn_of_other_pictures(request: Request, checkpoint: Checkpoint, dataset: Dataset) -> None:
     """Folders change, and without the run's --validation-dir another part of one is held back."""
     trained = checkpoint.train_size, checkpoint.train_checksum
-    if request.image_dir is None or request.split == "all" or None in trained:
+    if request.split == "all" or None in trained or dataset.name != checkpoint.dataset:
         return
+    if "all_digits" in find_source(dataset.name).options:
+        both = dataset.train_size + len(dataset.evaluation("valid"))
+        if checkpoint.train_size == both:
+            if request.split == "valid":
+                note("it was trained on the validation pictures too (--all-digits)")
+            return
     if trained != (dataset.train_size, dataset.train_checksum):
         note(
             f"trained on {checkpoint.train_size:,} pictures, which are not the {dataset.train_size:,} that are left to train"

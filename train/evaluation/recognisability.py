@@ -124,6 +124,16 @@ def check_recognise(dataset: Dataset) -> None:
         raise DrawError(f"--recognise reads digits ({', '.join(DATASETS)}), not {dataset.name}")
 
 
+def _torn(images: np.ndarray, test: Pictures, needed: int, random: np.random.Generator) -> np.ndarray:
+    """:func:`~..data.torn.torn_digits` of test digits; raises DrawError where there are not the few ``needed``."""
+    torn = torn_digits(images, test.labels, random)
+    if len(torn) < needed:
+        raise DrawError(
+            "--recognise tears digits of two classes and puts their halves together: there are too few test digits"
+        )
+    return torn
+
+
 def recognise(
     model: Draw,
     dataset: Dataset,
@@ -166,6 +176,9 @@ def _read_digits(
     samples: np.ndarray, train: Pictures, test: Pictures
 ) -> tuple[Readings, Readings, Readings, np.ndarray]:
     """Of samples, real and torn digits, and the labels of the real ones [m, 1]."""
+    chosen = _spread(len(test), len(samples))
+    images = _intensities(test)
+    torn = _torn(images, test, 1, np.random.default_rng(SEED))[: len(chosen)]
     with progress("training a reader", MEMBERS) as bar:
         reader = DigitReader(_intensities(train), train.labels, SEED, bar.advance)
 
@@ -173,9 +186,6 @@ def _read_digits(
         labels, probabilities = reader.read(images)
         return Readings(labels[:, None], probabilities[:, None], probabilities >= CONFIDENT)
 
-    chosen = _spread(len(test), len(samples))
-    images = _intensities(test)
-    torn = torn_digits(images, test.labels, np.random.default_rng(SEED))[: len(chosen)]
     return read(samples[:, 0]), read(images[chosen]), read(torn), test.labels[chosen][:, None]
 
 
@@ -183,6 +193,8 @@ def _read_pairs(
     samples: np.ndarray, train: Pictures, test: Pictures
 ) -> tuple[Readings, Readings, Readings, np.ndarray]:
     """The same of pairs; labels are sorted, since no digit of a pair is the first."""
+    digits, random = test.images[:, 0], np.random.default_rng(SEED)
+    torn = _torn(digits, test, 2, random)
     with progress("training a reader", EPOCHS * len(train)) as bar:
         reader = PairReader(train.images[:, 0], train.labels, SEED, bar.advance)
 
@@ -190,12 +202,10 @@ def _read_pairs(
         found = reader.read(pictures)
         return Readings(np.sort(found.labels, 1), found.probabilities, found.accepted)
 
-    digits, random = test.images[:, 0], np.random.default_rng(SEED)
     second, places = pair_draws(TWO_DIGIT_TEST, len(test))  # the data set's own test pictures
     chosen = _spread(len(test), len(samples))
     real = paint_pairs(digits[chosen], digits[second[chosen]], places[chosen])
     truth = np.sort(np.stack([test.labels, test.labels[second]], 1)[chosen], 1)
-    torn = torn_digits(digits, test.labels, random)
     size, corners = len(torn) // 2, random.integers(PLACES, size=(len(torn), 2, 2))
     both = paint_pairs(torn[:size], torn[size : 2 * size], corners[:size])[: len(chosen)]
     return read(samples[:, 0].astype(np.uint8)), read(real), read(both), truth

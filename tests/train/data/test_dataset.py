@@ -111,6 +111,8 @@ def test_names_and_options_are_checked(tmp_path: Path, monkeypatch: pytest.Monke
     assert (
         load_dataset("digits", tmp_path / "none", "cpu").train_size == 1397
     )  # as Typer hands the variable on
+    monkeypatch.setenv("DRAW_DATA", f"{tmp_path / 'none'}/")
+    assert load_dataset("digits", tmp_path / "none", "cpu").train_size == 1397
     monkeypatch.delenv("DRAW_DATA")
     nowhere = {key: Source(("http://127.0.0.1:9/never",), "sha256:0") for key in downloads.SOURCES}
     monkeypatch.setattr(downloads, "SOURCES", nowhere)

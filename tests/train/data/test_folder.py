@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import shutil
 import struct
@@ -80,6 +81,28 @@ def test_unreadable_files_are_named_up_to_five_and_left_out(
         open_picture(folder / "bad6.png", 3)
     assert data.note == "7 unreadable pictures left out"
     assert sum(len(data.evaluation(name)) for name in data.evaluations) == 5
+    load(folder)  # from the cache: named as before
+    assert [x for x in capsys.readouterr().err.splitlines() if x.startswith("left out")] == lines
+
+
+def test_what_can_be_read_by_now_is_read(tmp_path: Path) -> None:
+    """Neither size nor time of change say that a disk, or permissions, gave a file back."""
+    folder = tmp_path / "pictures"
+    for i in range(4):
+        save(folder / f"{i}.png", np.full((4, 6, 3), i, np.uint8))
+    whole, status = (folder / "3.png").read_bytes(), (folder / "3.png").stat()
+    (folder / "3.png").write_bytes(bytes(len(whole)))
+    os.utime(folder / "3.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert load(folder).note == "1 unreadable picture left out"
+    (folder / "3.png").write_bytes(whole)
+    os.utime(folder / "3.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert load(folder).note == ""
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", np.zeros((4, 6, 3), np.uint8))
+    with pytest.raises(DrawError, match=r"--image-dir: .*a\.png is no folder"):
+        load(tmp_path / "a.png")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")

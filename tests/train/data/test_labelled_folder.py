@@ -198,6 +198,7 @@ def test_train_export_classify_and_evaluate(command, bars: Path, tmp_path: Path)
     assert "the folder" in command(eval_cli.main, *held)[2]
     code, out, error = command(eval_cli.main, *held[:2], "--image-dir", bars, "--validation-dir", bars)
     assert (code, "60 images)" in out, "2 classes" in error) == (0, True, False), (out, error)
+    assert "--validation-dir: 120 of its 120 pictures are those of --image-dir" in error
     # Without the folder that was, or was not, held back in training the figures would be flattering.
     assert "trained on 96 pictures, which are not the 120 that are left to train on here" in error
     code, _, error = command(eval_cli.main, *held[:2], "--image-dir", bars)

@@ -331,3 +331,11 @@ def test_letters_cannot_be_recognised(tmp_path: Path, monkeypatch: pytest.Monkey
     data.name, data.binary = "mnist-dynamic", True
     with pytest.raises(DrawError, match="of more than ten classes"):
         recognise(model(DrawConfig(1, 4, 4, 2, 4, 2, 2, 2)), data, tmp_path, 5)
+
+
+@pytest.mark.parametrize("read", [recognisability._read_digits, recognisability._read_pairs])
+def test_digits_of_one_class_cannot_be_torn(read: Callable[..., object]) -> None:
+    """Said before a reader is trained."""
+    threes = Pictures(np.zeros((6, 1, 28, 28), np.uint8), np.full(6, 3), 1)
+    with pytest.raises(DrawError, match="too few test digits"):
+        read(np.zeros((2, 1, 28, 28), np.float32), threes, threes)
