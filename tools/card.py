@@ -118,7 +118,7 @@ def _training(name: str, course: Course, settings: dict[str, Any], unit: str) ->
         staged = f"It trains in {len(ends)} stages, which end at iterations {numbers}. "
     # Empty and image_* are for folders of pictures only, and a folder's place is nobody's business.
     shown = ", ".join(f"{k} {v}" for k, v in settings.items() if v != "" and not k.startswith("image_"))
-    seen = "; the last stage trains on these digits too, so that its figures say nothing of new ones"
+    seen = "; the last stages train on these digits too, and their figures say nothing of new ones"
     table = "\n".join(curve_table(course.points, unit))
     return f"""## Training
 

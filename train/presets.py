@@ -151,6 +151,16 @@ PRESETS: dict[str, Preset] = dict(
             stages=(
                 {},  # then the pictures where they are
                 {"iterations": 4000, "learning_rate": 1e-3, "warmup": 200, "weight_decay": 0.15, "shift": 0},
+                # twice the steps, the same two again
+                {"iterations": 28_000, "time_steps": 32, "weight_decay": 0.1},
+                {
+                    "iterations": 4000,
+                    "time_steps": 32,
+                    "learning_rate": 1e-3,
+                    "warmup": 200,
+                    "weight_decay": 0.15,
+                    "shift": 0,
+                },
             ),
         ),
         _preset(
@@ -252,6 +262,25 @@ PRESETS: dict[str, Preset] = dict(
                     "attention_lr_settle": 0,
                     "weight_decay": 0.02,
                     "eval_every": 2000,
+                    "all_digits": True,
+                },
+                # deformed digits, then the digits as they are
+                {
+                    "iterations": 110_000,
+                    "warmup": 500,
+                    "attention_lr_settle": 0,
+                    "weight_decay": 0.02,
+                    "eval_every": 2000,
+                    "all_digits": True,
+                    "deform": 0.5,
+                },
+                {
+                    "iterations": 12_000,
+                    "learning_rate": 5e-4,
+                    "warmup": 200,
+                    "attention_lr_settle": 0,
+                    "weight_decay": 0.02,
+                    "eval_every": 1000,
                     "all_digits": True,
                 },
             ),
