@@ -261,7 +261,8 @@ def test_the_command_at_a_temperature(command: Callable[..., tuple[int, str, str
     assert (plain["temperature"], cool["temperature"]) == (1, 0.5)
     for name in ("bound", "recognised_real", "recognised_torn"):
         assert plain[name] == cool[name]
-    out = command(cli.main, *arguments, "--temperature", 0.5)[1]
+    code, out, error = command(cli.main, *arguments, "--temperature", 0.5)
+    assert code == 0, error
     assert "30 samples at temperature 0.5: " in out
     model = build_model(config)
     assert isinstance(model, Draw)
