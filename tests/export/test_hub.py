@@ -17,11 +17,14 @@ import yaml
 
 from draw_onnx import Classifier, Sampler, Scorer, pretrained
 from draw_onnx.errors import DrawError
+from draw_onnx.export import cli
 from draw_onnx.export.exported import Exported
 from draw_onnx.export.model_card import front_matter
 from draw_onnx.models.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
 from draw_onnx.runtime.commands.file_report import report
 from draw_onnx.runtime.session import peek
+
+from ..conftest import Command
 
 DRAWN = {"decoder.onnx", "scorer.onnx", "drawing.gif", "samples.png"}
 ALWAYS = {"README.md", "config.json", "model.safetensors"}
@@ -293,3 +296,13 @@ def test_mistakes(draw_export, saved, tmp_path: Path) -> None:
     (mine / "best.ckpt").touch()
     code, _, err = draw_export("--ckpt", mine, "-o", tmp_path / "x.onnx")
     assert (code, f"not a checkpoint: give {mine / 'best.ckpt'}" in err) == (1, True)
+
+
+def test_a_file_of_the_folder_is_not_written_twice(command: Command, saved, tmp_path: Path) -> None:
+    hub = tmp_path / "hub"
+    for output in (hub / "scorer.onnx", tmp_path / "there" / ".." / "hub" / "decoder.onnx"):
+        (tmp_path / "there").mkdir(exist_ok=True)
+        hub.mkdir(exist_ok=True)
+        code, _, error = command(cli.main, "--ckpt", saved("attention"), "--hub", hub, "-o", output)
+        assert (code, f"--output {output}: --hub writes that file" in error) == (1, True), error
+    assert not list(hub.iterdir())

@@ -11,6 +11,8 @@ from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import load_checkpoint
 from draw_onnx.models.products import Chunked
 from draw_onnx.train.interrupt import Interrupt
+from draw_onnx.train.stages import place_of
+from draw_onnx.train.trainer import Trainer
 
 from .conftest import Make, run_stage
 
@@ -120,3 +122,53 @@ def test_compiling_before_the_first_update_changes_nothing(
         on_its_way.step()
     for name, value in on_its_way.model.state_dict().items():
         assert torch.equal(value, before.model.state_dict()[name]), name
+
+
+@pytest.mark.usefixtures("heard_signals")
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_broken_run_that_is_stopped_says_so(make_trainer: Make, saved: bool) -> None:
+    """Nothing is saved of weights that are no numbers, and nobody is sent to go on from them."""
+    trainer = make_trainer(iterations=40, save_every=2 if saved else 40)
+    step = trainer.step
+
+    def break_and_signal() -> dict[str, torch.Tensor]:
+        terms = step()
+        if trainer.iteration == 3:
+            with torch.no_grad():
+                next(trainer.model.parameters()).fill_(float("nan"))
+            trainer.update.average.update(trainer.model, trainer.iteration)
+            signal.raise_signal(signal.SIGINT)
+        return terms
+
+    trainer.step = break_and_signal  # type: ignore[method-assign]
+    with pytest.raises(DrawError, match="stopped at iteration 3, where weights are no finite numbers"):
+        run_stage(trainer)
+    assert trainer.folder.last.exists() is saved
+    if saved:
+        assert load_checkpoint(trainer.folder.last).iteration == 2
+
+
+@pytest.mark.usefixtures("heard_signals")
+def test_a_run_that_is_made_to_end_where_it_was_stopped_is_recorded(make_trainer: Make) -> None:
+    trainer = make_trainer(iterations=20, eval_every=20, save_every=20)
+    step = trainer.step
+
+    def step_and_signal() -> dict[str, torch.Tensor]:
+        terms = step()
+        if trainer.iteration == 6:
+            signal.raise_signal(signal.SIGINT)
+        return terms
+
+    trainer.step = step_and_signal  # type: ignore[method-assign]
+    run_stage(trainer)
+    last = load_checkpoint(trainer.folder.last)
+    assert last.training is not None
+    last.training["settings"]["iterations"] = 6
+    last.training["stages"]["plan"][0]["settings"]["iterations"] = 6
+    drawn: list[Trainer] = []
+    run_stage(make_trainer(resume=last), drawn.append)
+    rows = trainer.folder.metrics.read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["iteration", "6"]
+    assert all(rows[1].split(",")), "a value is missing"
+    assert len(drawn) == 1
+    assert place_of(load_checkpoint(trainer.folder.last)).total == 6

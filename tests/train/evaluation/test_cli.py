@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from draw_onnx.models.checkpoint import load_checkpoint, save_checkpoint
-from draw_onnx.models.config import ClassifierConfig
+from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from draw_onnx.models.config import ClassifierConfig, DrawConfig
 from draw_onnx.pretrained import find_packaged
+from draw_onnx.train.data.dataset import Dataset
 from draw_onnx.train.evaluation import cli as eval_cli
-from draw_onnx.train.evaluation import options
+from draw_onnx.train.evaluation import files, options
 from draw_onnx.train.evaluation.options import Request
 
 from ...conftest import Command
@@ -214,3 +215,19 @@ def test_a_model_for_other_pictures(
 def test_json_has_no_infinities() -> None:
     values = {"a": [1.0, math.inf, (math.nan,)], "b": {"c": -math.inf}, "d": 2, "e": "x"}
     assert eval_cli._plain(values) == {"a": [1.0, None, [None]], "b": {"c": None}, "d": 2, "e": "x"}
+
+
+def test_what_was_trained_on_is_said(capsys: pytest.CaptureFixture[str], bars: Dataset) -> None:
+    """Of sets with --all-digits too: validation figures of digits that were trained on say nothing."""
+    mnist = dataclasses.replace(bars, name="mnist")
+    plain = Checkpoint(DrawConfig(), "mnist", {}, train_size=48, train_checksum=bars.train_checksum)
+    both, other = dataclasses.replace(plain, train_size=68), dataclasses.replace(plain, train_size=40)
+
+    def said(checkpoint: Checkpoint, split: str, dataset: Dataset = mnist) -> str:
+        files._warn_of_other_pictures(Request("x.ckpt", split=split), checkpoint, dataset)
+        return capsys.readouterr().err
+
+    assert said(plain, "valid") == said(plain, "test") == said(both, "test") == ""
+    assert "it was trained on the validation pictures too (--all-digits)" in said(both, "valid")
+    assert "trained on 40 pictures, which are not the 48 that are left" in said(other, "test")
+    assert said(other, "test", dataclasses.replace(bars, name="mnist-dynamic")) == ""
