@@ -300,6 +300,25 @@ PRESETS: dict[str, Preset] = dict(
                     "eval_every": 2000,
                     "all_digits": True,
                 },
+                # deformed digits, then the digits as they are
+                {
+                    "iterations": 90_000,
+                    "warmup": 500,
+                    "attention_lr_settle": 0,
+                    "weight_decay": 0.02,
+                    "eval_every": 2000,
+                    "all_digits": True,
+                    "deform": 0.5,
+                },
+                {
+                    "iterations": 12_000,
+                    "learning_rate": 5e-4,
+                    "warmup": 200,
+                    "attention_lr_settle": 0,
+                    "weight_decay": 0.02,
+                    "eval_every": 1000,
+                    "all_digits": True,
+                },
             ),
         ),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -169,10 +170,10 @@ def test_png_is_exact_and_grey_stays_grey(tmp_path: Path) -> None:
     ("draw", "message"),
     [
         (lambda c, w: grid(c[:, 0], 0), "the scale must be at least 1, not 0"),
-        (lambda c, w: grid(c[:, 0], 1.5), "the scale must be a whole number, not 1.5"),
+        (lambda c, w: grid(c[:, 0], cast(Any, 1.5)), "the scale must be a whole number, not 1.5"),
         (lambda c, w: sheet(c, scale=-1), "the scale must be at least 1, not -1"),
         (lambda c, w: pairs(c[:, 0], c[:, 0], scale=0), "the scale must be at least 1, not 0"),
-        (lambda c, w: sheet(c, steps=[1.5]), "the step must be a whole number, not 1.5"),
+        (lambda c, w: sheet(c, steps=cast(Any, [1.5])), "the step must be a whole number, not 1.5"),
         (lambda c, w: sheet(None), r"no canvases: the file gives finished pictures only"),
         (lambda c, w: sheet(c[0]), r"canvases must have shape \[n, T, C, H, W\]"),
         (lambda c, w: sheet(c, w[:, 1:], 3), r"windows must have shape \[2, 3, 5\], not \[2, 2, 5\]"),
