@@ -205,6 +205,13 @@ def connect(actors: int) -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
+def check_empty(out: str) -> None:
+    """Raise DrawError for a local folder with something in it: Ray adds its files to those that are there."""
+    folder = Path(out)
+    if "://" not in out and folder.is_dir() and any(folder.iterdir()):
+        raise DrawError(f"--out {out}: the folder is not empty, and its files would be taken for results")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -239,12 +246,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.actors < 1 or vars(options).get("n", 1) < 1:
         parser.error("--actors and -n must be at least 1")
-    out = Path(options.out)
-    if "://" not in options.out and out.is_dir() and any(out.iterdir()):
-        parser.error(
-            f"--out {out}: the folder is not empty, and Ray would add its files to those that are there"
-        )
     try:
+        check_empty(options.out)
         kind = Classifier if options.command == "classify" else Sampler
         path = find_packaged(options.onnx, ".onnx", "model")
         kind(path, "cpu")  # what is wrong with it is said here, in one line, and not by an actor

@@ -229,9 +229,12 @@ def test_mistakes_are_one_line(bulk, fake: Path, tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("no table")
     pq.write_table(pa.table({"label": [1]}), tmp_path / "labels.parquet")
     pictures = ("classify", "--onnx", fake / "classifier.onnx", "--out", tmp_path / "o")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "earlier.parquet").touch()
     for arguments, words in (
         (("classify", "--onnx", fake / "decoder.onnx", "--out", tmp_path / "o", tmp_path), "use draw-gen"),
         (("sample", "--onnx", "nothing", "-n", 5, "--out", tmp_path / "o"), "no model nothing"),
+        (("sample", "--onnx", "mnist", "-n", 5, "--out", tmp_path / "full"), "the folder is not empty"),
         ((*pictures, tmp_path / "text.parquet"), "text.parquet"),
         ((*pictures, tmp_path / "labels.parquet"), "labels.parquet has no column image"),
     ):
