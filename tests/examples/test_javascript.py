@@ -137,7 +137,7 @@ def test_pictures_are_prepared_as_in_python(javascript) -> None:
     code = """
         const floats = (text) => text && new Float32Array(new Uint8Array(Buffer.from(text, "base64")).buffer);
         return given.map(([picture, ...rest]) => {
-            const { image, ...said } = pictures.prepare(
+            const { image, ...said } = pictures.prepareLevels(
                 { ...picture, levels: floats(picture.levels), alpha: floats(picture.alpha) }, ...rest);
             return { ...said, image: Buffer.from(image.buffer).toString("base64") };
         });"""
