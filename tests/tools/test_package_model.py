@@ -177,7 +177,7 @@ def test_an_onnx_file_is_evaluated_too(
     assert block.words == ["draw-eval", "--onnx", "model.onnx", "--limit", "100", "--calibration", "a.png"]
     first, error, calibration = block.text.split("\n")
     assert first == "cluttered-mnist test [100 of 10,000 images, evenly spread]"
-    assert error.startswith("8.00 % error (95 % interval ")
+    assert error.startswith("7.00 % error (95 % interval ")
     assert calibration.startswith("expected calibration error ")
     assert block.figures == {}
     assert (tmp_path / "a.png").exists()
