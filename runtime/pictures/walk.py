@@ -93,7 +93,7 @@ def walk(folder: str | os.PathLike[str]) -> Walk:
         aliases = {name for name in folders if _is_alias(os.path.join(parent, name), real_root)}
         reasons[_ALIASES] += len(aliases)
         folders[:] = [name for name in folders if name not in aliases]
-        # Either may be gone; both together are no chance.
+        # Of the two checkpoints one may be gone: its best weights, or what it went on from.
         if "samples" in folders and "metrics.csv" in names and {"best.ckpt", "last.ckpt"} & set(names):
             folders.remove("samples")
             reasons["samples of a run"] += 1
