@@ -113,8 +113,8 @@ class Sampler(OpenedModel):
         own = _floats(noise)
         expected = (self.metadata.time_steps, self.metadata.latent_size)
         if own.ndim != 3 or own.shape[1:] != expected or len(own) < 1:
-            t, z = expected
-            raise DrawError(f"noise must have shape [n, {t}, {z}], n at least 1, not {list(own.shape)}")
+            (t, z), least = expected, "" if own.shape[:1] != (0,) else ", n at least 1"
+            raise DrawError(f"noise must have shape [n, {t}, {z}]{least}, not {list(own.shape)}")
         if not np.isfinite(own).all():
             raise DrawError("noise holds NaN or infinity")
         size = self.batch_size(batch)

@@ -191,8 +191,9 @@ def image_array(images: ArrayLike, shape: Shape) -> NDArray[Any]:
     if array.ndim == 3 and channels == 1 and array.shape[1:] == (height, width):
         array = array[:, None]
     if array.ndim != 4 or array.shape[1:] != shape or len(array) < 1:
+        least = "" if array.shape[:1] != (0,) else ", n at least 1"
         raise DrawError(
-            f"images must have shape [n, {channels}, {height}, {width}], n at least 1, not {list(array.shape)}"
+            f"images must have shape [n, {channels}, {height}, {width}]{least}, not {list(array.shape)}"
         )
     if array.dtype.kind not in "fbiu":
         raise DrawError(f"images must be numbers, not {array.dtype}")

@@ -76,7 +76,7 @@ def test_a_stream_takes_what_the_call_takes(classifier: Classifier) -> None:
         (np.full((2, 20, 24), 2.0), "from 0 to 1"),
         (np.full((2, 20, 24), np.nan, np.float32), "from 0 to 1"),
         (np.full((2, 20, 24), 1e39), "from 0 to 1"),
-        (SCENES[:, :0], r"shape \[n, 1, 20, 24\], n at least 1, not \[11, 0, 24\]"),
+        (SCENES[:, :0], r"shape \[n, 1, 20, 24\], not \[11, 0, 24\]"),
         (SCENES[:0], r"n at least 1, not \[0, 1, 20, 24\]"),
         ([[1, 2], [3]], "one array"),
         (SCENES.astype(str), "must be numbers"),
