@@ -100,15 +100,14 @@ class Scorer(OpenedModel):
         def numbered() -> Iterator[tuple[int, Floats]]:
             begin = first
             for batch in batches:
-                images = check_images(batch, shape)
-                levels = np.asarray(batch)
-                if self.metadata.binary_pictures and levels.dtype == np.uint8 and levels.max() == 1:
+                array = image_array(batch, shape)
+                if self.metadata.binary_pictures and array.dtype == np.uint8 and array.max() == 1:
                     raise DrawError(
                         "uint8 images are levels from 0 to 255, and these have no level above 1: give pictures of 0 and 1"
                         " as bool or float"
                     )
-                yield begin, images
-                begin += len(images)
+                yield begin, check_images(array, shape)
+                begin += len(array)
 
         def score(item: tuple[int, Floats]) -> Scores:
             begin, images = item

@@ -20,6 +20,8 @@ from draw_onnx.export.model_card import front_matter
 from draw_onnx.models.checkpoint import Checkpoint, weights_sha256
 from draw_onnx.models.config import DrawConfig, config_to_dict, prior_of, prior_remark
 from draw_onnx.train.machine import processor
+from draw_onnx.train.settings import TrainSettings
+from draw_onnx.train.stages import place_of
 
 MNIST = "MNIST, by Yann LeCun and Corinna Cortes, usually stated as CC BY-SA 3.0"
 POINTS = 24  # of the curve's table
@@ -81,10 +83,11 @@ def page(
     """
     assert last.training is not None
     settings, course = last.training["settings"], _course(last, words, metrics, before)
+    plan = [stage.settings for stage in place_of(last).plan]
     parts = [
         front_matter(name, best, figures_of(blocks), LICENCE),
         _summary(name, best, last.iteration, settings["preset"]),
-        _training(name, course, settings, "nats" if isinstance(best.config, DrawConfig) else "% error"),
+        _training(name, course, plan, settings, "nats" if isinstance(best.config, DrawConfig) else "% error"),
         _figures(name, best, blocks),
     ]
     return "\n".join(parts)
@@ -111,14 +114,19 @@ def _summary(name: str, best: Checkpoint, iterations: int, preset: str) -> str:
 """
 
 
-def _training(name: str, course: Course, settings: dict[str, Any], unit: str) -> str:
+def _training(
+    name: str, course: Course, plan: Sequence[TrainSettings], settings: dict[str, Any], unit: str
+) -> str:
     ends, staged = course.ends, ""
     if ends:
         numbers = ", ".join(f"{end:,}" for end in ends)
         staged = f"It trains in {len(ends)} stages, which end at iterations {numbers}. "
     # Empty and image_* are for folders of pictures only, and a folder's place is nobody's business.
     shown = ", ".join(f"{k} {v}" for k, v in settings.items() if v != "" and not k.startswith("image_"))
-    seen = "; the last stages train on these digits too, and their figures say nothing of new ones"
+    seen = [stage.all_digits for stage in plan]
+    about = ""
+    if any(seen):
+        about = f"; from stage {seen.index(True) + 1} on these digits are trained on too, and say nothing of new ones"
     table = "\n".join(curve_table(course.points, unit))
     return f"""## Training
 
@@ -134,7 +142,7 @@ Another processor gives other bits and, as expected but not tried, a figure like
 
 Settings{" of the last stage" if ends else ""} as they were: {shown}.
 
-Validation ({unit}), the whole run{seen if settings.get("all_digits") else ""}:
+Validation ({unit}), the whole run{about}:
 
 {table}
 

@@ -72,6 +72,31 @@ _CLUTTERED: dict[str, Any] = {
     "save_every": 500,
 }
 
+# Later stages of the classifiers: first these, with digits a little deformed in the end, then the digits as they are.
+_ALL_DIGITS: dict[str, Any] = {
+    "warmup": 500,
+    "attention_lr_settle": 0,
+    "eval_every": 2000,
+    "all_digits": True,
+}
+_AS_THEY_ARE: dict[str, Any] = {
+    **_ALL_DIGITS,
+    "iterations": 12_000,
+    "learning_rate": 5e-4,
+    "warmup": 200,
+    "weight_decay": 0.02,
+    "eval_every": 1000,
+}
+
+# A later stage of the model without attention: pictures where they are.
+_NOT_MOVED: dict[str, Any] = {
+    "iterations": 4000,
+    "learning_rate": 1e-3,
+    "warmup": 200,
+    "weight_decay": 0.15,
+    "shift": 0,
+}
+
 _PHOTOGRAPH = DrawConfig(
     3, 54, 54, time_steps=32, hidden_size=800, latent_size=100, read_size=12, write_size=12
 )
@@ -150,17 +175,10 @@ PRESETS: dict[str, Preset] = dict(
             save_every=500,
             stages=(
                 {},  # then the pictures where they are
-                {"iterations": 4000, "learning_rate": 1e-3, "warmup": 200, "weight_decay": 0.15, "shift": 0},
+                _NOT_MOVED,
                 # twice the steps, the same two again
                 {"iterations": 28_000, "time_steps": 32, "weight_decay": 0.1},
-                {
-                    "iterations": 4000,
-                    "time_steps": 32,
-                    "learning_rate": 1e-3,
-                    "warmup": 200,
-                    "weight_decay": 0.15,
-                    "shift": 0,
-                },
+                {**_NOT_MOVED, "time_steps": 32},
             ),
         ),
         _preset(
@@ -256,33 +274,9 @@ PRESETS: dict[str, Preset] = dict(
             **_CLUTTERED,
             stages=(
                 {"iterations": 15_000},
-                {
-                    "iterations": 80_000,
-                    "warmup": 500,
-                    "attention_lr_settle": 0,
-                    "weight_decay": 0.02,
-                    "eval_every": 2000,
-                    "all_digits": True,
-                },
-                # deformed digits, then the digits as they are
-                {
-                    "iterations": 110_000,
-                    "warmup": 500,
-                    "attention_lr_settle": 0,
-                    "weight_decay": 0.02,
-                    "eval_every": 2000,
-                    "all_digits": True,
-                    "deform": 0.5,
-                },
-                {
-                    "iterations": 12_000,
-                    "learning_rate": 5e-4,
-                    "warmup": 200,
-                    "attention_lr_settle": 0,
-                    "weight_decay": 0.02,
-                    "eval_every": 1000,
-                    "all_digits": True,
-                },
+                {"iterations": 80_000, **_ALL_DIGITS, "weight_decay": 0.02},
+                {"iterations": 110_000, **_ALL_DIGITS, "weight_decay": 0.02, "deform": 0.5},
+                _AS_THEY_ARE,
             ),
         ),
         _preset(
@@ -293,32 +287,9 @@ PRESETS: dict[str, Preset] = dict(
             # Windows that have learned with eight glimpses find the digit with four.
             stages=(
                 {"time_steps": 8, "iterations": 15_000},
-                {
-                    "iterations": 110_000,
-                    "warmup": 500,
-                    "attention_lr_settle": 0,
-                    "eval_every": 2000,
-                    "all_digits": True,
-                },
-                # deformed digits, then the digits as they are
-                {
-                    "iterations": 90_000,
-                    "warmup": 500,
-                    "attention_lr_settle": 0,
-                    "weight_decay": 0.02,
-                    "eval_every": 2000,
-                    "all_digits": True,
-                    "deform": 0.5,
-                },
-                {
-                    "iterations": 12_000,
-                    "learning_rate": 5e-4,
-                    "warmup": 200,
-                    "attention_lr_settle": 0,
-                    "weight_decay": 0.02,
-                    "eval_every": 1000,
-                    "all_digits": True,
-                },
+                {"iterations": 110_000, **_ALL_DIGITS},
+                {"iterations": 90_000, **_ALL_DIGITS, "weight_decay": 0.02, "deform": 0.5},
+                _AS_THEY_ARE,
             ),
         ),
     ]

@@ -162,14 +162,8 @@ class RunFolder:
         self.command = path / "command.txt"  # the command line that started the run: what a model card quotes
         self.samples = path / "samples"
         self.test = path / "test.txt"  # the test figure: the last file that a run writes
-        self.files = (
-            self.last,
-            self.best,
-            self.weights,
-            self.metrics,
-            self.command,
-            self.test,
-        )  # not the sheets
+        # But for the sheets.
+        self.files = (self.last, self.best, self.weights, self.metrics, self.command, self.test)
 
     @property
     def finished(self) -> bool:

@@ -76,7 +76,7 @@ def load_labelled_folder(
     if whole and validation_dir is not None:
         raise DrawError("--validation-dir: the split all is every picture of --image-dir, leave it out")
     names = labels or class_names(image_dir)
-    data = _read(image_dir, "--image-dir", names, size)
+    data, files = _read(image_dir, "--image-dir", names, size)
     evaluations: dict[str, Callable[[], Split]]
     balance = ""
     if whole:
@@ -87,8 +87,8 @@ def load_labelled_folder(
             parts = _split(data, names, {"valid": 10, "test": 10}, str(image_dir))
             train, held = parts.pop("train"), data
         else:
-            _say_shared(image_dir, validation_dir)
-            held = _read(validation_dir, "--validation-dir", names, size)
+            held, held_files = _read(validation_dir, "--validation-dir", names, size)
+            _say_shared(files, held_files)
             parts = _split(held, names, {"valid": 2}, str(validation_dir))
             parts["test"] = parts.pop("train")
             train = np.arange(len(data))
@@ -113,7 +113,10 @@ def load_labelled_folder(
     )
 
 
-def _read(folder: Path, option: str, names: tuple[str, ...], size: ImageSize) -> Pictures:
+def _read(
+    folder: Path, option: str, names: tuple[str, ...], size: ImageSize
+) -> tuple[Pictures, Sequence[Path]]:
+    """The pictures of the class folders with their class numbers, and their files."""
     found = find_pictures(folder, option)
     inside = [path for path in found.files if found.label(path)]
     unknown = sorted({str(found.label(path)) for path in inside} - set(names))
@@ -128,14 +131,12 @@ def _read(folder: Path, option: str, names: tuple[str, ...], size: ImageSize) ->
         )
     images, files = prepared_pictures(found, inside, size, {"beside the class folders": beside})
     numbers = {name: k for k, name in enumerate(names)}
-    return Pictures(images, np.array([numbers[str(found.label(path))] for path in files], np.int64))
+    return Pictures(images, np.array([numbers[str(found.label(path))] for path in files], np.int64)), files
 
 
-def _say_shared(image_dir: Path, validation_dir: Path) -> None:
-    """One line where pictures of the second folder are some of the first, through links as well."""
-    trained = {os.path.realpath(path) for path in find_pictures(image_dir, "--image-dir").files}
-    held = find_pictures(validation_dir, "--validation-dir").files
-    both = [path for path in held if os.path.realpath(path) in trained]
+def _say_shared(trained: Sequence[Path], held: Sequence[Path]) -> None:
+    """One line where pictures that are held out are trained on, through links as well."""
+    both = {*map(os.path.realpath, trained)} & {*map(os.path.realpath, held)}
     if both:
         note(
             f"--validation-dir: {len(both):,} of its {len(held):,} pictures are those of --image-dir: figures say nothing of"

@@ -143,9 +143,8 @@ def test_what_a_run_drew_is_no_training_picture(tmp_path: Path) -> None:
     touch(tmp_path, "runs/images/samples/0000500.png", "best.ckpt")
     assert names(tmp_path) == ["a.png", "samples/b.png"]
     assert walk(tmp_path).passed_over == {".ckpt": 2, ".csv": 1, "samples of a run": 1}
-    (tmp_path / "runs/images/best.ckpt").rename(
-        tmp_path / "runs/images/last.ckpt"
-    )  # its best weights are lost
+    # Of a run whose best weights are lost.
+    (tmp_path / "runs/images/best.ckpt").rename(tmp_path / "runs/images/last.ckpt")
     assert names(tmp_path) == ["a.png", "samples/b.png"]
     touch(tmp_path, "metrics.csv")
     assert names(tmp_path) == ["a.png"]
