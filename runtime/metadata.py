@@ -78,22 +78,18 @@ class Metadata:
     noise_stream: str = ""  # decoder and scorer
     labels: tuple[str, ...] = ()  # classifier
     picture_fit: str = PAD  # scorer and classifier: what the training pictures were made with
-    binary: bool | None = None  # scorer: whether they are 0 and 1; None: the file does not say
+    binary: bool | None = (
+        None  # scorer: whether they are 0 and 1, so that a grey picture has no comparable bound
+    )
     graph_sha256: str | None = None  # of the graph as it was written; None: a file from before the key
     dtype: str = FLOAT32  # of the weights; inputs and outputs are float32 always
-    figure_size: int | None = None  # classifier: longer side of a training figure's ink, in pixels
+    figure_size: int | None = None  # classifier: longer side of a light figure's ink on black, in pixels
     prior: str = STANDARD  # decoder and scorer: of the latents; "learned" is not the paper's model
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(channels, height, width)"""
         return self.image_channels, self.image_height, self.image_width
-
-    @property
-    def binary_pictures(self) -> bool:
-        """Whether the training pictures are 0 and 1: a grey picture has no comparable bound under such a model."""
-        # Files from before the key: whatever DRAW was trained on with MNIST in its name was binarised.
-        return "mnist" in self.dataset if self.binary is None else self.binary
 
     @property
     def compared(self) -> str:
@@ -117,15 +113,9 @@ class Metadata:
         return INT8_OPERATORS[self.model_type] if self.dtype == INT8 else frozenset()
 
     @property
-    def known_figure_size(self) -> int | None:
-        """Pixels of the figures that it reads, for models of light figures on black; None where nothing is known."""
-        # Files from before the key: MNIST's digits fill 20 x 20 pixels.
-        return 20 if self.figure_size is None and "mnist" in self.dataset else self.figure_size
-
-    @property
     def picture_rule(self) -> PictureRule:
         """How picture files become its input."""
-        return PictureRule(self.image_shape, self.known_figure_size, self.picture_fit)
+        return PictureRule(self.image_shape, self.figure_size, self.picture_fit)
 
     def to_props(self) -> dict[str, str]:
         """``metadata_props``, in the order of docs/embedding.md."""

@@ -35,7 +35,7 @@ class Scores:
 class Scorer(OpenedModel):
     """Scores with a ``draw.scorer`` file. One scorer may be used from many threads; pickled, it opens its model again.
 
-    The picture is taken as it is: for a model of binary pictures (``metadata.binary_pictures``) binarise it first, or
+    The picture is taken as it is: for a model of binary pictures (``metadata.binary``) binarise it first, or
     the bound cannot be compared with published figures.
 
     A bound does not depend on what is scored with it: on one machine's CPU the same bits where C H W and T Z are
@@ -101,7 +101,7 @@ class Scorer(OpenedModel):
             begin = first
             for batch in batches:
                 array = image_array(batch, shape)
-                if self.metadata.binary_pictures and array.dtype == np.uint8 and array.max() == 1:
+                if self.metadata.binary and array.dtype == np.uint8 and array.max() == 1:
                     raise DrawError(
                         "uint8 images are levels from 0 to 255, and these have no level above 1: give pictures of 0 and 1"
                         " as bool or float"

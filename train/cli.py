@@ -124,7 +124,8 @@ def command(
     deform: Annotated[
         float | None,
         _preset_option(
-            "cluttered-mnist: training digits are rotated, stretched, slanted and shifted, 1 by up to 12° and 12 %.",
+            "mnist-dynamic, mnist-two-digit, cluttered-mnist: training digits are rotated, stretched, slanted and"
+            " shifted, 1 by up to 12° and 12 %.",
             _OPTIMISER,
         ),
     ] = None,

@@ -93,7 +93,7 @@ class TrainSettings:
     precision: Precision = "32-true"  # "bf16-mixed": the large products in bfloat16, all else in float32
     compile: bool = False  # a few time steps together with torch.compile; other bits, the same figures
     init_from: str = ""  # SHA-256 of the weights that the run started from; empty for random ones
-    # `cluttered-mnist` only. Deformed digits are rotated, stretched, slanted, shifted; 1 is 12 degrees and the like.
+    # Data sets of MNIST's grey digits: they are rotated, stretched, slanted, shifted; 1 is 12 degrees and the like.
     deform: float = 0.0
     # Data sets of MNIST's digits: train on the validation digits too; best.ckpt is the last.
     all_digits: bool = False

@@ -60,8 +60,8 @@ function classNames(list) {
 /** Pixels of the light figures on black that a classifier reads; 0 where nothing is known of them. */
 function figureSize(modelType, metadata, size) {
   if (modelType !== "draw.classifier") return 0;
-  if ("figure_size" in metadata) return size("figure_size", 1, Math.max(size("image_height", 1), size("image_width", 1)));
-  return metadata.dataset.includes("mnist") ? 20 : 0; // files from before the key
+  if (!("figure_size" in metadata)) return 0;
+  return size("figure_size", 1, Math.max(size("image_height", 1), size("image_width", 1)));
 }
 
 /**
@@ -130,7 +130,7 @@ export function modelInfo(bytes, wanted) {
     labels: hasNoise ? [] : classNames(said("labels")),
     // Keys that came later: files from before them read as they always did.
     pictureFit: oneOf("picture_fit", metadata.picture_fit ?? "pad", "pad", "cover"),
-    binaryPictures: "binary" in metadata ? flag("binary", metadata.binary) : said("dataset").includes("mnist"),
+    binaryPictures: "binary" in metadata && flag("binary", metadata.binary),
     metadata,
   };
   if (![1, 3].includes(info.channels)) throw new Error(`no pictures of ${info.channels} channels`);

@@ -92,7 +92,7 @@ def command(
     classifier = Classifier(onnx, provider, threads)
     if gif is not None and not classifier.has_steps:
         raise DrawError(f"{onnx} gives answers only, no glimpses for --gif: export it with --outputs steps")
-    if ink == "auto" and classifier.metadata.known_figure_size is None:
+    if ink == "auto" and classifier.metadata.figure_size is None:
         note("--ink auto: the model knows no figures of a size, so its pictures are taken as they are")
     source = _source(images, classifier)
     check_not_read((gif, confusion), (*files_read(onnx), *source.names, *images))

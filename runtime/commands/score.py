@@ -167,7 +167,7 @@ def _score(scorer: Scorer, files: PictureFiles, job: _Job) -> _Scored:
     metadata = scorer.metadata
     # No figure is looked for: what is scored is the picture.
     rule = metadata.picture_rule._replace(figure_size=None, picture_fit=job.picture_fit)
-    made_binary = metadata.binary_pictures if job.binarise is None else job.binarise
+    made_binary = metadata.binary if job.binarise is None else job.binarise
     grey = False  # whether a picture was made binary that was not
     waiting: deque[NDArray[np.float32]] = deque()  # pictures that are being scored
 

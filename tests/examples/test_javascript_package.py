@@ -159,7 +159,7 @@ def test_scorer(run, fake: Path, rng: np.random.Generator, name: str) -> None:
     same(got["readAttention"], expected.read_attention, 1e-4)
     same(got["writeAttention"], expected.write_attention, 1e-4)
     assert got["info"]["pictureFit"] == scorer.metadata.picture_fit
-    assert got["info"]["binaryPictures"] == scorer.metadata.binary_pictures
+    assert got["info"]["binaryPictures"] == bool(scorer.metadata.binary)
 
 
 @pytest.mark.parametrize("picture_fit", ["pad", "cover"])

@@ -86,17 +86,10 @@ def test_all_outputs(run, fake: Path, tmp_path: Path, pictures: list[Path], name
         assert getattr(picture, "n_frames", 1) == 3 + 1
 
 
-@pytest.mark.parametrize(
-    "metadata",
-    [{"binary": "true"}, {"dataset": "mnist-two-digit", "binary": None}],
-    ids=["key", "older file"],
-)
-def test_binarising(
-    run, fake: Path, tmp_path: Path, pictures: list[Path], metadata: dict[str, str | None]
-) -> None:
-    """As the file says (older ones by the name of their data set), unless told otherwise; and it says so."""
+def test_binarising(run, fake: Path, tmp_path: Path, pictures: list[Path]) -> None:
+    """As the file says, unless told otherwise; and it says so."""
     mnist = tmp_path / "mnist.onnx"
-    mnist.write_bytes(with_metadata((fake / "scorer.onnx").read_bytes(), metadata))
+    mnist.write_bytes(with_metadata((fake / "scorer.onnx").read_bytes(), {"binary": "true"}))
 
     def images(*arguments: object) -> tuple[np.ndarray, str]:
         got = run("score", *arguments, pictures[0], "--npz", tmp_path / "x.npz")
@@ -114,16 +107,15 @@ def test_binarising(
     assert np.array_equal(images("--onnx", fake / "scorer.onnx", "--binarise")[0], binary)
 
 
-def test_what_the_file_says_goes_before_its_name(fake: Path) -> None:
+def test_whether_its_pictures_are_binary_is_what_the_file_says(fake: Path) -> None:
     for changes, binary in (
         ({"dataset": "mnist", "binary": "false"}, False),
         ({"dataset": "svhn", "binary": "true"}, True),
-        ({"dataset": "svhn", "binary": None}, False),
-        ({"dataset": "binarized-mnist", "binary": None}, True),
+        ({"dataset": "mnist", "binary": None}, None),
     ):
         data = with_metadata((fake / "scorer.onnx").read_bytes(), changes)
         metadata = Metadata.from_props(parse(data).metadata)
-        assert metadata.binary_pictures is binary
+        assert metadata.binary is binary
         assert metadata.to_props().get("binary") == changes["binary"]
 
 

@@ -149,7 +149,11 @@ def test_two_devices_train_like_one(start_training, finished: Path, tmp_path: Pa
         (["--from-stage", "2", "--init-from", "mnist"], 1, "preset digits has one stage"),
         (["--weight-decay", "-1"], 1, "--weight-decay must be at least 0 and below 1, not -1.0"),
         (["--deform", "nan"], 1, "--deform must be between 0 and 3, not nan"),
-        (["--deform", "1"], 1, "--deform is for cluttered-mnist, not for digits"),
+        (
+            ["--deform", "1"],
+            1,
+            "--deform is for mnist-dynamic, mnist-two-digit and cluttered-mnist, not for digits",
+        ),
         (
             ["--all-digits"],
             1,

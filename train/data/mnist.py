@@ -15,6 +15,7 @@ from ...errors import DrawError
 from ...models.config import ImageSize
 from .amat import read_amat
 from .dataset import Batch, Dataset, Pictures, Split
+from .deform import deformed
 from .downloads import find_file
 from .mnist_files import TEST, TRAIN, read_part
 from .shift import draw_shifted
@@ -66,7 +67,9 @@ def _fixed(root: Path, split: str) -> Pictures:
     return Pictures(read_amat(path), maximum=1)
 
 
-def load_dynamic(root: Path, device: torch.device, *, all_digits: bool = False) -> Dataset:
+def load_dynamic(
+    root: Path, device: torch.device, *, deform: float = 0.0, all_digits: bool = False
+) -> Dataset:
     """``mnist-dynamic``: the first 50,000 training digits, each pixel drawn afresh at every batch.
 
     ``valid`` is the last 10,000 digits of the training file, binarised once with the fixed stream: the
@@ -74,7 +77,11 @@ def load_dynamic(root: Path, device: torch.device, *, all_digits: bool = False) 
     ``test`` is the fixed binarised test file, so the figure stands beside those of ``mnist``, but models
     trained this way see more pictures and score better: report it apart. ``test-dynamic`` is the test
     digits binarised once with the fixed stream, and so is ``test`` where the pictures are not MNIST's: any set
-    of its format will do, with labels or without. ``all_digits``: see :func:`with_validation`.
+    of its format will do, with labels or without.
+
+    Args:
+        deform: training digits are deformed by this strength (deform.py).
+        all_digits: see :func:`with_validation`.
 
     Raises:
         DrawError: a file could not be downloaded, or is damaged.
@@ -99,15 +106,18 @@ def load_dynamic(root: Path, device: torch.device, *, all_digits: bool = False) 
         },
         binary=True,
         labels=train.names,
-        draw=draw_binarised,
+        draw=functools.partial(draw_binarised, deform=deform),
         note=", ".join(filter(None, notes)),
     )
 
 
-def draw_binarised(train: Split, indices: Tensor, generator: torch.Generator) -> Batch:
-    """Each pixel 1 with the probability of its intensity."""
-    grey = train.take(indices)
-    return Batch(torch.bernoulli(grey.images, generator=generator), grey.labels)
+def draw_binarised(train: Split, indices: Tensor, generator: torch.Generator, deform: float = 0.0) -> Batch:
+    """Each pixel 1 with the probability of its intensity. With ``deform`` the digits' maps are drawn before the pixels."""
+    digits = train.images[indices]
+    if deform:
+        digits = deformed(digits[:, 0], deform, generator)[:, None]
+    drawn = torch.bernoulli(train.intensities(digits), generator=generator)
+    return Batch(drawn, None if train.labels is None else train.labels[indices])
 
 
 def training_digits(root: Path, labelled: bool = True) -> tuple[Pictures, Pictures]:

@@ -45,8 +45,8 @@ _SIZE = ("image_size", "H W")
 DATASETS: dict[str, Source] = {
     "digits": Source("digits", "load_digits", in_root=False),
     "mnist": Source("mnist", "load_binarised", ("shift", "all_digits")),
-    "mnist-dynamic": Source("mnist", "load_dynamic", ("all_digits",)),
-    "mnist-two-digit": Source("two_digit", "load_two_digit", ("all_digits",)),
+    "mnist-dynamic": Source("mnist", "load_dynamic", ("deform", "all_digits")),
+    "mnist-two-digit": Source("two_digit", "load_two_digit", ("deform", "all_digits")),
     "svhn": Source("svhn", "load_svhn"),
     "cifar10": Source("cifar", "load_cifar10"),
     "images": Source(

@@ -14,6 +14,7 @@ SplitMix64 counter stream choose the second digit, the first one's row and colum
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 
 from ...models.config import ImageSize
 from .dataset import Batch, Dataset, Pictures, Split
+from .deform import deformed
 from .mnist import test_digits, training_digits, training_note, with_validation
 from .placing import add_square, add_squares
 from .stream import BINARISE_TEST, BINARISE_VALID, TWO_DIGIT_TEST, TWO_DIGIT_VALID, below, draws
@@ -29,10 +31,15 @@ SIDE, DIGIT = 60, 28
 PLACES = SIDE - DIGIT + 1  # 33 a side
 
 
-def load_two_digit(root: Path, device: torch.device, *, all_digits: bool = False) -> Dataset:
+def load_two_digit(
+    root: Path, device: torch.device, *, deform: float = 0.0, all_digits: bool = False
+) -> Dataset:
     """``mnist-two-digit``: 50,000 training digits in ever new pairs, 10,000 fixed pictures each to validate
-    (the last digits of MNIST's training file) and to test (its test file). No labels. ``all_digits``: see
-    :func:`~.mnist.with_validation`.
+    (the last digits of MNIST's training file) and to test (its test file). No labels.
+
+    Args:
+        deform: training digits are deformed by this strength (deform.py).
+        all_digits: see :func:`~.mnist.with_validation`.
 
     Raises:
         DrawError: a file could not be downloaded, or is damaged.
@@ -52,22 +59,25 @@ def load_two_digit(root: Path, device: torch.device, *, all_digits: bool = False
             ),
         },
         binary=True,
-        draw=draw_pairs,
+        draw=functools.partial(draw_pairs, deform=deform),
         note=note,
     )
 
 
-def draw_pairs(train: Split, indices: torch.Tensor, generator: torch.Generator) -> Batch:
+def draw_pairs(train: Split, indices: torch.Tensor, generator: torch.Generator, deform: float = 0.0) -> Batch:
     """A training batch: digit ``indices[k]`` and another in picture k, all else from ``generator``.
 
     Drawn in this order, each for the whole batch: the second digits [k], the places [k, 2, 2] (first and
-    second digit, row before column), the pixels [k, 2, 28, 28].
+    second digit, row before column), with ``deform`` the digits' maps, the pixels [k, 2, 28, 28].
     """
     device, count = indices.device, len(indices)
     second = torch.randint(len(train), (count,), generator=generator, device=device)
     places = torch.randint(PLACES, (count, 2, 2), generator=generator, device=device)
-    grey = train.intensities(train.images[torch.stack([indices, second], 1), 0])
-    return Batch(add_squares(SIDE, [(torch.bernoulli(grey, generator=generator), places)], maximum=1))
+    digits = train.images[torch.stack([indices, second], 1), 0]
+    if deform:
+        digits = deformed(digits.flatten(0, 1), deform, generator).view_as(digits)
+    drawn = torch.bernoulli(train.intensities(digits), generator=generator)
+    return Batch(add_squares(SIDE, [(drawn, places)], maximum=1))
 
 
 def pair_fixed(digits: Pictures, seed: int, device: torch.device) -> Split:

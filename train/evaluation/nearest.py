@@ -69,7 +69,7 @@ def find_nearest(
     advance: Advance = lambda _: None,
     temperature: float = 1.0,
 ) -> Uniqueness:
-    """Samples 0..count-1 of ``seed`` and at least 200 test pictures (if there are as many) against the training set.
+    """Samples 0..count-1 of ``seed`` and as many test pictures, at least 200, or all there are, against the training set.
 
     The data set is one that :func:`check_nearest` lets pass.
     """
@@ -77,9 +77,8 @@ def find_nearest(
     train, test = dataset.evaluation("train"), dataset.evaluation("test")
     if dataset.binary and train.maximum == 255:  # kept grey, binarised afresh in every batch: draw them once
         train = train.arrays().binarised(BINARISE_TRAIN).on(train.images.device)
-    # Test sets may be sorted by class: take every k-th picture.
-    chosen = torch.arange(0, len(test), max(len(test) // max(count, 200), 1), device=test.images.device)
-    fresh = test.take(chosen).images
+    some = test.spread(max(count, 200))
+    fresh = some.slice(0, len(some)).images
     if not dataset.binary:
         fresh = torch.cat(
             [

@@ -100,7 +100,7 @@ def test_names_and_options_are_checked(tmp_path: Path, monkeypatch: pytest.Monke
         load_dataset("minst", None, "cpu")
     with pytest.raises(DrawError, match="--channels is for images and labelled-images, not for digits"):
         load_dataset("digits", None, "cpu", channels=1)
-    with pytest.raises(DrawError, match="--deform is for cluttered-mnist, not for svhn"):
+    with pytest.raises(DrawError, match=r"--deform is for .* and cluttered-mnist, not for svhn"):
         load_dataset("svhn", tmp_path, "cpu", deform=1.0)
     # What is 0, False or None asks for nothing.
     assert load_dataset("digits", None, "cpu", shift=0, all_digits=False, image_dir=None).train_size == 1397

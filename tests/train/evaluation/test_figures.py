@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -140,6 +141,20 @@ def test_grey_data_compare_means_with_means(model: Draw, bars: Dataset) -> None:
     assert len(means.test_distances) == len(drawn.test_distances) == 20
     assert (means.test_distances > 0).all()
     assert not np.array_equal(means.test_distances, drawn.test_distances)
+
+
+@pytest.mark.parametrize(("count", "compared"), [(6, 200), (210, 210), (400, 350)])
+def test_samples_are_compared_with_as_many_test_pictures(
+    model: Draw, bars: Dataset, count: int, compared: int
+) -> None:
+    """From the whole set, which may be sorted by class: here its first half lies in the training set."""
+    train = bars.evaluation("train")
+    far = 255 - train.images[:1].repeat(175, 1, 1, 1)
+    test = Split(torch.cat([train.images[:1].repeat(175, 1, 1, 1), far]))
+    data = dataclasses.replace(bars, evaluations={**bars.evaluations, "test": lambda: test})
+    found = find_nearest(model, data, count)
+    assert (len(found.distances), len(found.test_distances)) == (count, compared)
+    assert (found.test_distances == 0).sum() == compared / 2
 
 
 def test_no_neighbours_where_training_pictures_are_made_anew(bars: Dataset) -> None:
