@@ -41,7 +41,7 @@ _COUNT = _Bounds(1, 10**12)
 _SHARE = _Bounds(0, 1, below=True)
 _BOUNDS: dict[str, _Bounds] = {
     "iterations": _COUNT,
-    "batch_size": _COUNT,
+    "batch_size": _Bounds(1, 10**6),  # a larger one is a slip, and takes all memory before it fails
     "eval_every": _COUNT,
     "eval_images": _COUNT,
     "save_every": _COUNT,

@@ -56,6 +56,7 @@ def test_a_value_out_of_range_names_its_option(field: str) -> None:
     ("field", "good", "bad", "words"),
     [
         ("iterations", (1, 10**12), (0, 10**12 + 1), "between 1 and 1,000,000,000,000"),
+        ("batch_size", (1, 10**6), (0, 10**6 + 1), "between 1 and 1,000,000"),
         ("learning_rate", (1e-9, 0.999), (0, 1, math.nan), "above 0 and below 1"),
         ("attention_lr_scale", (1e-9, 1), (0, 1.1, math.nan), "above 0 and at most 1"),
         ("ema_decay", (0, 0.999), (-0.1, 1, math.nan), "at least 0 and below 1"),
