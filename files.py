@@ -120,7 +120,11 @@ def check_folder_writable(folder: Path) -> None:
         existing = existing.parent
     if not existing.is_dir():
         raise DrawError(f"cannot create {folder}: {existing} is a file")
-    check_writable(existing / ".probe")
+    with writing(folder):
+        file, temporary = _create(existing / "new")
+        file.close()
+        if temporary is not None:
+            temporary.unlink()
 
 
 def make_folder(folder: Path) -> None:
@@ -149,7 +153,9 @@ def reading(path: str | os.PathLike[str]) -> AbstractContextManager[None]:
 
 
 def writing(path: str | os.PathLike[str]) -> AbstractContextManager[None]:
-    """The same while it is written."""
+    """The same while it is written. Raises DrawError for an empty name, which as a path is the current folder."""
+    if not os.fspath(path):
+        raise DrawError("the name of the file to write is empty")
     return _in_one_line(f"write {Path(path)}")
 
 

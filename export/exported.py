@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint
-from ..runtime.metadata import Metadata
+from ..runtime.metadata import UNCHECKED, Metadata
 from ..runtime.providers import import_onnxruntime
 from .builder import to_bytes
 from .gates import default_atol
-from .graphs import UNCHECKED, build_model
+from .graphs import build_model
 from .options import ExportOptions, Graph
 from .parity import Row, Run, compare, open_session, runner
 from .reference import cases, pictures_at_once

@@ -8,15 +8,23 @@ from .. import __version__
 from ..errors import DrawError
 from ..models.checkpoint import Checkpoint, weights_sha256
 from ..models.config import ClassifierConfig, DrawConfig, prior_of
-from ..runtime.metadata import CLASSIFIER, DECODER, FLOAT16, FLOAT32, INT8, NOISE_STREAM, SCORER, Metadata
+from ..runtime.metadata import (
+    CLASSIFIER,
+    DECODER,
+    FLOAT16,
+    FLOAT32,
+    INT8,
+    NOISE_STREAM,
+    SCORER,
+    UNCHECKED,
+    Metadata,
+)
 from .builder import GraphBuilder, to_bytes
 from .classifier import build_classifier
 from .decoder import build_decoder
 from .options import ExportOptions, Graph
 from .scorer import build_scorer
 from .terms import packaged_terms
-
-UNCHECKED = "unchecked"
 
 _GRAPHS = {"decoder": DECODER, "classifier": CLASSIFIER, "scorer": SCORER}
 

@@ -172,7 +172,7 @@ def _hosted(card: str, drawn: bool) -> str:
 
 
 def _card(name: str, checkpoint: Checkpoint, files: Sequence[Exported], drawn: bool) -> str:
-    licence = files[0].metadata.model_license
+    licence, author = files[0].metadata.model_license, files[0].metadata.model_author
     draw = isinstance(checkpoint.config, DrawConfig)
     sizes = ", ".join(f"{k} {v}" for k, v in config_to_dict(checkpoint.config).items() if k != "labels")
     weights = sum(tensor.numel() for tensor in checkpoint.weights.values())
@@ -196,6 +196,7 @@ def _card(name: str, checkpoint: Checkpoint, files: Sequence[Exported], drawn: b
         lines.append(f"| `{file.graph}.onnx` | {what} | {within} |")
     lines += [f"| `{WEIGHTS}` | {weights:,} weights, to train on from or export again | |\n"]
     lines += [f"- **Sizes**: {sizes}.", f"- **Licence**: {licence or 'not stated'}."]
+    lines += [f"- **Author**: {author}."] if author else []
     lines += [f"- **Weights**: SHA-256 `{weights_sha256(checkpoint.weights, checkpoint.config)}`."]
     lines += [f"- **Limits**: it knows pictures like those of `{checkpoint.dataset}` and nothing else.\n"]
     found = metrics(checkpoint.metrics)

@@ -25,6 +25,7 @@ NOISE, IMAGE, CANVASES = "noise", "image", "canvases"
 READ_ATTENTION, WRITE_ATTENTION = "read_attention", "write_attention"
 LOGITS, PROBABILITIES, GLIMPSES = "logits", "probabilities", "glimpses"
 BOUND, RECONSTRUCTION = "bound", "reconstruction"
+OF_STEPS = {CANVASES, GLIMPSES, READ_ATTENTION, WRITE_ATTENTION}  # outputs that not every file has
 BATCH_AXIS = "batch_size"
 
 STEPS, LEAN = "steps", "image"  # values of the `outputs` key
@@ -42,7 +43,9 @@ PAD, COVER = "pad", "cover"
 
 MAX_SIZE = 65536  # of anything that a file counts: units, pixels, filters, pictures of a fixed batch
 MAX_VALUES = 1 << 28  # of one picture in an input or output: a gigabyte
+UNCHECKED = "unchecked"  # value of the `parity_atol` key
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class PictureRule(NamedTuple):
@@ -68,7 +71,7 @@ class Metadata:
     attention: bool
     outputs: str  # "steps" or "image"
     weights_sha256: str
-    parity_atol: str  # see `compared`; or "unchecked"
+    parity_atol: str  # see `compared`; or UNCHECKED
     model_license: str
     model_author: str
     draw_onnx_version: str
@@ -97,14 +100,12 @@ class Metadata:
 
         Other outputs have gates of their own, which the file does not name.
         """
-        try:
-            atol = float(self.parity_atol)
-        except ValueError:
+        if self.parity_atol == UNCHECKED:
             return ""
         if self.dtype != INT8:
             return f"{'probabilities' if self.model_type == CLASSIFIER else 'pictures'} within {self.parity_atol}"
         if self.model_type == CLASSIFIER:
-            return f"the same answers but for {100 * atol:g} % at most"
+            return f"the same answers but for {100 * float(self.parity_atol):g} % at most"
         return f"pictures within {self.parity_atol} on average"
 
     @property
@@ -155,7 +156,7 @@ class Metadata:
             elif key not in _OPTIONAL:
                 raise DrawError(f"the metadata lacks the key {key}")
         metadata = cls(**values)
-        if metadata.noise_stream not in ("", NOISE_STREAM):
+        if "noise_stream" in keys and metadata.noise_stream != NOISE_STREAM:
             raise DrawError(
                 f"unknown noise_stream {metadata.noise_stream!r} in the metadata; this package makes {NOISE_STREAM}"
             )
@@ -167,10 +168,12 @@ class Metadata:
             raise DrawError(
                 f"metadata key figure_size is out of range: {metadata.figure_size}, more than a picture"
             )
-        if metadata.attention or metadata.model_type == CLASSIFIER:  # which has no other way to read
-            for key in ("read_size", "write_size"):
-                if key in keys and getattr(metadata, key) == 0:
-                    raise DrawError(f"metadata key {key} is out of range: 0")
+        reads = metadata.attention or metadata.model_type == CLASSIFIER  # which has no other way to read
+        for key in ("read_size", "write_size"):
+            value = getattr(metadata, key)
+            if key in keys and (value > 0) != reads:
+                without = "" if reads else " without attention"
+                raise DrawError(f"metadata key {key} is out of range{without}: {value}")
         if metadata.image_channels not in (1, 3):
             raise DrawError(f"metadata key image_channels must be 1 or 3, not {metadata.image_channels}")
         for arrays in interface(metadata):
@@ -233,6 +236,22 @@ def _one_of(*allowed: str) -> Callable[[str, str], str]:
     return read
 
 
+def _gate(key: str, text: str) -> str:
+    try:
+        good = text == UNCHECKED or 0 <= float(text) < math.inf
+    except ValueError:
+        good = False
+    if not good:
+        raise DrawError(f"metadata key {key} must be {UNCHECKED} or a number from 0, not {text!r}")
+    return text
+
+
+def _sha256(key: str, text: str) -> str:
+    if not _DIGEST.fullmatch(text):
+        raise DrawError(f"metadata key {key} must be 64 hexadecimal digits, not {text[:70]!r}")
+    return text
+
+
 def _flag(key: str, text: str) -> bool:
     return _one_of("true", "false")(key, text) == "true"
 
@@ -263,6 +282,8 @@ _READ: dict[str, Callable[[str, str], Any]] = {
     **dict.fromkeys(("write_size", "read_size"), _within(0)),  # 0: no attention
     **dict.fromkeys(("attention", "binary"), _flag),
     "outputs": _one_of(STEPS, LEAN),
+    "parity_atol": _gate,
+    **dict.fromkeys(("weights_sha256", "graph_sha256"), _sha256),
     "picture_fit": _one_of(PAD, COVER),
     "prior": _one_of(STANDARD, LEARNED),
     "labels": lambda _, text: tuple(text.split(",")),

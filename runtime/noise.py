@@ -79,7 +79,7 @@ def slerp(a: NDArray[np.float32], b: NDArray[np.float32], fraction: float) -> ND
     Args:
         a: [n, T, Z], given back at ``fraction`` 0.
         b: [n, T, Z], given back at ``fraction`` 1.
-        fraction: 0 to 1.
+        fraction: 0 to 1; what is below is 0, what is above 1.
 
     Returns:
         float32 [n, T, Z]
@@ -90,7 +90,7 @@ def slerp(a: NDArray[np.float32], b: NDArray[np.float32], fraction: float) -> ND
     if np.shape(a) != np.shape(b):
         raise DrawError(f"noises of different shapes: {list(np.shape(a))} and {list(np.shape(b))}")
     if not isinstance(fraction, SupportsFloat) or math.isnan(fraction):
-        raise DrawError(f"the fraction must be a number from 0 to 1, not {fraction!r}")
+        raise DrawError(f"the fraction must be a number, not {fraction!r}")
     if fraction <= 0:
         return a
     if fraction >= 1:

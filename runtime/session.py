@@ -276,6 +276,8 @@ def _check_interface(session: Any, metadata: Metadata) -> int | None:
                     f"its {kind} {name} has shape {_shown(value.shape)}, but its metadata says {_shown([None, *shape])}"
                 )
             batches.add(value.shape[0] if isinstance(value.shape[0], int) else None)
+    if surplus := sorted((names.OF_STEPS & set(actual_outputs)) - set(outputs)):
+        raise DrawError(f"it has the output {surplus[0]}, of which its metadata does not know")
     if len(batches) != 1:
         raise DrawError("its inputs and outputs disagree on the batch size")
     batch = batches.pop()

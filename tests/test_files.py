@@ -95,6 +95,8 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
 
 
 def test_names_that_cannot_be_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DrawError, match="the name of the file to write is empty"), atomic_write(""):
+        pass
     for name in ("a" * 256, "nul\0", "none/x", "file/x", "."):
         (tmp_path / "file").write_bytes(b"")
         with pytest.raises(DrawError, match=r"^cannot write .*: ") as caught:
@@ -209,7 +211,7 @@ _POWERLESS = """
 import os, sys
 sys.path[:0] = {path!r}
 from pathlib import Path
-from draw_onnx.files import atomic_write, check_writable, scratch_beside
+from draw_onnx.files import atomic_write, check_folder_writable, check_writable, scratch_beside
 for name in sys.argv[1:]:
     try:
         check_writable(name)
@@ -220,6 +222,10 @@ for name in sys.argv[1:]:
         print("written", Path(name).read_bytes().decode())
     except Exception as error:
         print(type(error).__name__, error)
+try:
+    check_folder_writable(Path(sys.argv[1]).parent / "a/b")
+except Exception as error:
+    print(type(error).__name__, error)
 """
 
 
@@ -247,6 +253,7 @@ def test_folders_and_files_that_may_not_be_written(tmp_path: Path) -> None:
         "written new",
         f"DrawError cannot write {closed}/new.png: the folder {closed} is not writable",
         f"DrawError cannot write {tmp_path}/protected.png: Permission denied",
+        f"DrawError cannot write {closed}/a/b: the folder {closed} is not writable",
     ]
     assert [p.name for p in closed.iterdir()] == ["open.png"]
 

@@ -173,6 +173,10 @@ def _announce(trainer: Trainer, start: Start, run: _Run, interrupt: Interrupt) -
             figures = trainer.selection.validation(interrupt.check)
             iteration = start.initial.iteration
             note(f"starts from the weights of iteration {iteration:,} {of}: validation {figures}")
+    if trainer.selection.saw_validation:
+        note(
+            "these weights were trained on the validation pictures too: only the test figure says something of new ones"
+        )
 
 
 def _write_sheet(trainer: Trainer, folder: Path) -> None:

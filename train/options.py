@@ -95,14 +95,14 @@ def begin(
     """
     if from_stage is not None:
         return begin_at_stage(preset, changes, sizes, initial, from_stage, bfloat16)
-    if initial is not None:
-        stage = Stage(*apply_initial(preset, initial, changes, sizes))
-        return Start(Place((stage,)), initial=initial)
     own = _of_one_stage(preset, changes, sizes)
+    if preset.stages and (own or initial is not None):
+        by = own if initial is None else ["init_from"]
+        note(f"one stage, not the preset's {len(preset.stages)}, by {option_names(by)}")
+    if initial is not None:
+        return Start(Place((Stage(*apply_initial(preset, initial, changes, sizes)),)), initial=initial)
     if preset.stages and not own:
         return Start(Place(planned(preset, changes, sizes, bfloat16)))
-    if own:
-        note(f"one stage, not the preset's {len(preset.stages)}, by {option_names(own)}")
     return Start(Place((Stage(*apply_options(preset, changes, sizes)),)))
 
 

@@ -12,6 +12,7 @@ from ..models.checkpoint import Checkpoint, build_model, save_checkpoint, save_w
 from ..models.classifier import GlimpseClassifier
 from ..models.draw import Draw
 from .data.dataset import Dataset
+from .data.registry import saw_validation
 from .evaluation.figures import (
     EVALUATION_SEED,
     BoundFigures,
@@ -48,6 +49,11 @@ class BestWeights:
         self._best: tuple[float, ...] | None = None  # the figure, and what decides between equal ones
         self._bad_evaluations = 0
         self._metrics: dict[str, Any] = {}
+        # Weights that were trained on the validation pictures stay such, whatever they are trained on next.
+        before = start.resume or start.initial
+        self.saw_validation = before is not None and saw_validation(before, dataset)
+        source = before if before is not None and self.saw_validation else dataset
+        self._trained_on = source.train_size, source.train_checksum
 
     @property
     def best(self) -> float | None:
@@ -129,8 +135,8 @@ class BestWeights:
             picture_fit=self.dataset.picture_fit,
             binary=self.dataset.binary,
             figure_size=self.dataset.figure_size,
-            train_size=self.dataset.train_size,
-            train_checksum=self.dataset.train_checksum,
+            train_size=self._trained_on[0],
+            train_checksum=self._trained_on[1],
         )
 
     def state(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import { MAX_SIZE, modelInfo, product, promised } from "./model_file.js";
 
+const OF_STEPS = ["canvases", "glimpses", "read_attention", "write_attention"]; // outputs that not every file has
 const LARGEST_BATCH = 32; // where time per picture stops falling on a CPU
 
 /** Compare the graph with its metadata; returns N of a file exported with --batch N, else null. */
@@ -24,6 +25,8 @@ function checkInterface(session, info) {
       batches.add(typeof value.shape[0] === "number" && value.shape[0] > 0 ? value.shape[0] : null);
     }
   }
+  const surplus = session.outputMetadata.find(({ name }) => OF_STEPS.includes(name) && !(name in outputs));
+  if (surplus) throw new Error(`it has the output ${surplus.name}, of which its metadata does not know`);
   if (session.inputNames.length !== Object.keys(inputs).length) throw new Error("it has unknown inputs");
   if (batches.size !== 1) throw new Error("its inputs and outputs disagree on the batch size");
   const [batch] = batches;

@@ -113,7 +113,8 @@ export function modelInfo(bytes, wanted) {
     throw new Error(`unknown noise_stream ${said("noise_stream")}; this program makes ${NOISE_STREAM}`);
   }
   const attention = flag("attention", said("attention"));
-  const filters = attention || !hasNoise ? 1 : 0; // at least; a classifier has no other way to read
+  const reads = attention || !hasNoise; // a classifier has no other way
+  const filters = (key) => (reads ? size(key, 1) : size(key, 0, 0));
   const info = {
     modelType,
     dataset: said("dataset"),
@@ -124,8 +125,8 @@ export function modelInfo(bytes, wanted) {
     width: size("image_width", 1),
     attention,
     steps: oneOf("outputs", said("outputs"), "steps", "image") === "steps",
-    writeSize: hasNoise ? size("write_size", filters) : 0,
-    readSize: modelType === "draw.decoder" ? 0 : size("read_size", filters),
+    writeSize: hasNoise ? filters("write_size") : 0,
+    readSize: modelType === "draw.decoder" ? 0 : filters("read_size"),
     figureSize: figureSize(modelType, metadata, size),
     labels: hasNoise ? [] : classNames(said("labels")),
     // Keys that came later: files from before them read as they always did.

@@ -64,6 +64,9 @@ def build(out: Path, decoder: str | None, classifier: str | None, ort: Path | No
     models = {"decoder": find_model(decoder), "classifier": find_model(classifier)}
     if not any(models.values()):
         raise ValueError("give --decoder, --classifier or both")
+    for kind, model in models.items():
+        if model and f"draw.{kind}".encode() not in model.read_bytes():  # what its metadata say
+            raise ValueError(f"--{kind}: {model} is no draw.{kind}")
     if models["decoder"] and models["classifier"] and models["decoder"].name == models["classifier"].name:
         raise ValueError("the two models need different file names")
     copy([*PAGE, ROOT / "LICENSE", *filter(None, models.values())], out)

@@ -200,6 +200,8 @@ def _check_usage(context: typer.Context, outputs: dict[str, Path | None], check:
     if given(context, "interpolate"):
         if wanted != ["--gif"]:
             raise typer.BadParameter("--interpolate writes a GIF and nothing else: give --gif FILE alone.")
+        if not all(0 <= seed <= SEED_MAX for seed in context.params["interpolate"]):
+            raise typer.BadParameter("--interpolate: seeds are whole numbers from 0 to 2^64 - 1.")
         for name in ("seed", "steps", "boxes"):
             if given(context, name):
                 raise typer.BadParameter(

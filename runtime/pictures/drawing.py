@@ -1,6 +1,6 @@
 """Pictures as arrays: tiles, attention windows, grids and sheets, and the PNG they become.
 
-Images are [C, H, W] in [0, 1] with C = 1 or 3; what is drawn is uint8 [height, width, 3].
+Images are [C, H, W] with C = 1 or 3, in [0, 1] or uint8; what is drawn is uint8 [height, width, 3].
 """
 
 from __future__ import annotations
@@ -26,9 +26,23 @@ GAP_COLOUR: Colour = (70, 70, 70)
 MAX_SIDE = 16_384  # pixels; longer pictures open in few programs
 
 
+def intensities(images: ArrayLike) -> NDArray[np.float32]:
+    """Pictures in [0, 1]: uint8 are levels from 0 to 255, all else is taken as it is."""
+    array = np.asarray(images)
+    return np.asarray(array / np.float32(255) if array.dtype == np.uint8 else array, np.float32)
+
+
+def check_images(images: ArrayLike) -> NDArray[np.float32]:
+    """Finished pictures, float32 [n, C, H, W]; raises DrawError for others."""
+    array = intensities(images)
+    if array.ndim != 4 or array.shape[1] not in (1, 3):
+        raise DrawError(f"images must have shape [n, C, H, W], C 1 or 3, not {list(array.shape)}")
+    return array
+
+
 def to_rgb(image: ArrayLike, scale: int = 1) -> Rgb:
-    """[C, H, W] in [0, 1] to [H·scale, W·scale, 3]; every pixel becomes a square, nothing is smoothed."""
-    array = np.asarray(image, np.float32)
+    """[C, H, W] to [H·scale, W·scale, 3]; every pixel becomes a square, nothing is smoothed."""
+    array = intensities(image)
     levels = (np.clip(np.nan_to_num(array), 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
     if levels.shape[0] == 1:
         levels = np.repeat(levels, 3, axis=0)
@@ -107,8 +121,12 @@ def fitting_scale(columns: int, rows: int, width: int, height: int, side: int = 
 
 
 def grid(images: ArrayLike, scale: int | None = None) -> Rgb:
-    """Finished pictures [n, C, H, W] side by side, as nearly square as can be."""
-    array = np.asarray(images, np.float32)
+    """Finished pictures [n, C, H, W] side by side, as nearly square as can be.
+
+    Raises:
+        DrawError: an array of another shape, no picture, or a grid beyond use.
+    """
+    array = check_images(images)
     height, width = array.shape[-2:]
     columns, scale = grid_layout(len(array), width, height, scale)
     return arrange([to_rgb(image, scale) for image in array], columns, gap_width(scale))
@@ -136,8 +154,15 @@ def grid_layout(count: int, width: int, height: int, scale: int | None, side: in
 
 
 def pairs(left: ArrayLike, right: ArrayLike, columns: int | None = None, scale: int | None = None) -> Rgb:
-    """Pictures [n, C, H, W] beside others of their size, ``columns`` pairs in a row, as nearly square as can be."""
-    both = np.concatenate([left, right], axis=-1)
+    """Pictures [n, C, H, W] beside others of their size, ``columns`` pairs in a row, as nearly square as can be.
+
+    Raises:
+        DrawError: arrays of other shapes, no picture, or more than can be shown.
+    """
+    first, second = check_images(left), check_images(right)
+    if first.shape != second.shape:
+        raise DrawError(f"images of different shapes: {list(first.shape)} and {list(second.shape)}")
+    both = np.concatenate([first, second], axis=-1)
     height, width = both.shape[-2], both.shape[-1] // 2
     columns, scale = pairs_layout(len(both), width, height, scale, columns)
     return arrange([to_rgb(pair, scale) for pair in both], columns, 2 * gap_width(scale))
@@ -155,7 +180,7 @@ def pairs_layout(
 
 def centred(image: ArrayLike, height: int, width: int) -> Rgb:
     """A picture [C, h, w] enlarged by a whole number into the middle of a black tile [height, width, 3]."""
-    array = np.asarray(image, np.float32)
+    array = np.asarray(image)
     picture = to_rgb(array, max(1, min(height, width) // array.shape[-1]))[:height, :width]
     tile = np.zeros((height, width, 3), np.uint8)
     y, x = (height - picture.shape[0]) // 2, (width - picture.shape[1]) // 2
@@ -220,7 +245,7 @@ def check_canvases(canvases: ArrayLike | None) -> NDArray[np.float32]:
     """Pictures of every step, float32 [n, T, C, H, W]; raises DrawError for others, and where a file gave none."""
     if canvases is None:
         raise DrawError("there are no canvases: the file gives finished pictures only (--outputs image)")
-    frames = np.asarray(canvases, np.float32)
+    frames = intensities(canvases)
     if frames.ndim != 5 or frames.shape[2] not in (1, 3):
         raise DrawError(f"canvases must have shape [n, T, C, H, W], C 1 or 3, not {list(frames.shape)}")
     return frames

@@ -50,7 +50,8 @@ def matter(folder: Path) -> dict:
 def test_a_drawing_model(draw_export, saved, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "my-model"
     path = saved(kind, test_bound=81.25, test_standard_error=0.5, test_images=100, valid_bound=3.0)
-    code, out, err = draw_export("--ckpt", path, "--hub", folder, "--model-license", "CC-BY-4.0")
+    whose = ("--model-license", "CC-BY-4.0", "--model-author", 'A, "B": c')
+    code, out, err = draw_export("--ckpt", path, "--hub", folder, *whose)
     assert code == 0, err
     assert out.count("parity with torch float64") == 2
     assert {p.name for p in folder.iterdir()} == DRAWN | ALWAYS
@@ -75,6 +76,7 @@ def test_a_drawing_model(draw_export, saved, tmp_path: Path, kind: str) -> None:
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert "81.25" in text.split("---\n")[2]
     assert sha in text
+    assert '- **Author**: A, "B": c.\n' in text
     assert text.count("| pictures within 1e-05, at every step |") == 2
 
 

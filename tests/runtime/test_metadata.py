@@ -73,6 +73,25 @@ def test_every_missing_key_is_named(tmp_path: Path, fake: Path, name: str) -> No
         ("decoder", {"time_steps": "0"}, "out of range"),
         ("decoder", {"attention": "yes"}, "attention must be true or false"),
         ("decoder", {"outputs": "all"}, "outputs must be"),
+        ("decoder", {"noise_stream": ""}, "unknown noise_stream ''"),
+        ("scorer", {"noise_stream": "splitmix64"}, "unknown noise_stream 'splitmix64'"),
+        ("decoder", {"attention": "false"}, "write_size is out of range without attention: 3"),
+        ("decoder", {"attention": "false", "write_size": "0"}, "it has the output write_attention, of which"),
+        ("decoder", {"outputs": "image"}, "it has the output canvases, of which its metadata does not know"),
+        (
+            "classifier",
+            {"outputs": "image"},
+            "it has the output glimpses, of which its metadata does not know",
+        ),
+        *(
+            ("decoder", {"parity_atol": text}, "parity_atol must be unchecked or a number from 0, not")
+            for text in ("", "x", "nan", "inf", "-1")
+        ),
+        *(
+            ("decoder", {"weights_sha256": text}, "weights_sha256 must be 64 hexadecimal digits, not")
+            for text in ("", "x", "Z" * 64, "0" * 63, "0" * 65)
+        ),
+        ("decoder", {"graph_sha256": "0"}, "graph_sha256 must be 64 hexadecimal digits, not '0'"),
         ("decoder", {"model_type": "draw.painter"}, "unknown model_type"),
         ("decoder", {"model_type": SCORER, "read_size": "2"}, "use draw-score"),
         ("decoder", {"noise_stream": "mersenne-1"}, "unknown noise_stream"),

@@ -45,5 +45,5 @@ def test_bad_arguments() -> None:
     a = noise(1, 0, 2, 3, 4)
     with pytest.raises(DrawError, match="noises of different shapes"):
         slerp(a, a[:1], 0.5)
-    with pytest.raises(DrawError, match="the fraction must be a number from 0 to 1, not nan"):
+    with pytest.raises(DrawError, match="the fraction must be a number, not nan"):
         slerp(a, a, float("nan"))

@@ -45,6 +45,14 @@ def test_an_option_that_a_stage_sets_makes_a_run_of_one_stage() -> None:
         assert stage.config == dataclasses.replace(MODEL, **sizes)
 
 
+def test_weights_of_another_run_make_a_run_of_one_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    initial = Checkpoint(MODEL, "digits", build_model(MODEL).state_dict())
+    for changes in ({}, {"learning_rate": 1e-3}):
+        (stage,) = begin(STAGED, changes, {}, initial).place.plan
+        assert stage.settings.learning_rate == changes.get("learning_rate", SETTINGS.learning_rate)
+        assert "one stage, not the preset's 2, by --init-from\n" in capsys.readouterr().err
+
+
 def test_a_stages_precision_gives_way_to_an_option_and_to_the_machine() -> None:
     preset = dataclasses.replace(
         STAGED, stages=(STAGED.stages[0], {**STAGED.stages[1], "precision": "bf16-mixed"})

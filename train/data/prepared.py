@@ -13,7 +13,7 @@ import numpy as np
 
 from ... import console
 from ...errors import DrawError
-from ...files import atomic_write, reading
+from ...files import atomic_write, make_folder, reading
 from ...runtime.batches import map_in_order
 from ...runtime.cpus import available_cpus
 from .places import cache_root, remove_leftovers
@@ -50,7 +50,7 @@ def cached_arrays(
         return arrays
     arrays = prepare()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         remove_leftovers(path.parent, f".{name}-*")
         with atomic_write(path) as file:
             # Without allow_pickle=False, which NumPy 1 keeps as one more array.

@@ -14,6 +14,7 @@ from .places import cache_root, expand_home
 if TYPE_CHECKING:
     import torch
 
+    from ...models.checkpoint import Checkpoint
     from .dataset import Dataset
 
 
@@ -132,6 +133,14 @@ def check_options(name: str, given: Iterable[str]) -> None:
             raise DrawError(f"{name} needs {option_name(key)} {what}")
 
 
+def saw_validation(checkpoint: Checkpoint, dataset: Dataset) -> bool:
+    """Whether weights were trained on what ``dataset`` holds back to validate with, by ``--all-digits``."""
+    source = DATASETS.get(dataset.name)
+    if checkpoint.dataset != dataset.name or source is None or "all_digits" not in source.options:
+        return False
+    return checkpoint.train_size == dataset.train_size + len(dataset.evaluation("valid"))
+
+
 def option_name(key: str) -> str:
     """A parameter as one types it: ``--image-dir`` for ``image_dir``."""
     return "--" + key.replace("_", "-")
@@ -155,6 +164,8 @@ def data_root(data_dir: Path | None) -> Path:
     root = expand_home(Path(named))
     if not root.is_dir():
         said = "DRAW_DATA" if is_environments(Path(named)) else "--data-dir"
+        if os.path.lexists(root):
+            raise DrawError(f"{said}: {root} is no folder")
         raise DrawError(
             f"{said}: the folder {root} does not exist; create it to have data downloaded into it"
         )

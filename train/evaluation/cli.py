@@ -23,9 +23,19 @@ _FIGURES = "Figures"
 
 @app.command()
 def command(
-    ckpt: Annotated[str | None, option("Checkpoint to evaluate, or the name of a packaged model.")] = None,
+    ckpt: Annotated[
+        str | None,
+        option(
+            "Checkpoint to evaluate, a folder of draw-export --hub, or a packaged model's name.",
+            metavar="FILE|FOLDER|NAME",
+        ),
+    ] = None,
     onnx: Annotated[
-        str | None, option("Exported scorer or classifier to evaluate instead, or a packaged name.")
+        str | None,
+        option(
+            "Exported scorer or classifier to evaluate instead, likewise.",
+            metavar="FILE|FOLDER|NAME",
+        ),
     ] = None,
     data_dir: DataDir = None,
     dataset: Annotated[
@@ -47,7 +57,9 @@ def command(
             metavar="K",
         ),
     ] = None,
-    seed: Annotated[int | None, option("Of the noise stream, for DRAW. Default: 0.", _FIGURES, min=0)] = None,
+    seed: Annotated[
+        int | None, option("Of the noise stream, for DRAW. Default: 0.", _FIGURES, min=0, max=2**64 - 1)
+    ] = None,
     batch: Annotated[int, option("Images at a time.", MACHINE, min=1)] = 100,
     plot: Annotated[Path | None, option("Write a PNG of the KL per step.", _FIGURES)] = None,
     calibration: Annotated[

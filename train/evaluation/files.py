@@ -22,7 +22,7 @@ from ...runtime.metadata import CLASSIFIER, SCORER, Metadata
 from ...runtime.pictures.confusion_matrix import write_confusion
 from ...runtime.pictures.drawing import write_png
 from ..data.dataset import Dataset, Split
-from ..data.registry import DataOptions, find_source, load_dataset
+from ..data.registry import DataOptions, find_source, load_dataset, saw_validation
 from ..machine import choose_device
 from .figures import (
     EVALUATION_SEED,
@@ -55,13 +55,10 @@ def _warn_of_other_pictures(request: Request, checkpoint: Checkpoint, dataset: D
     trained = checkpoint.train_size, checkpoint.train_checksum
     if request.split == "all" or None in trained or dataset.name != checkpoint.dataset:
         return
-    if "all_digits" in find_source(dataset.name).options:
-        both = dataset.train_size + len(dataset.evaluation("valid"))
-        if checkpoint.train_size == both:
-            if request.split == "valid":
-                note("it was trained on the validation pictures too (--all-digits)")
-            return
-    if trained != (dataset.train_size, dataset.train_checksum):
+    if saw_validation(checkpoint, dataset):
+        if request.split == "valid":
+            note("it was trained on the validation pictures too (--all-digits)")
+    elif trained != (dataset.train_size, dataset.train_checksum):
         note(
             f"trained on {checkpoint.train_size:,} pictures, which are not the {dataset.train_size:,} that are left to train"
             " on here: the figures may be of pictures that it was trained on"
@@ -180,7 +177,7 @@ def evaluate_onnx(request: Request) -> Result:
     from ...runtime.scorer import Scorer
     from ...runtime.session import peek
 
-    path = request.file
+    path = find_packaged(request.file, ".onnx", "model", ("scorer.onnx", "classifier.onnx", "decoder.onnx"))
     metadata: Metadata = peek(path)
     _check(request, "ONNX file", "classifier" if metadata.model_type == CLASSIFIER else "DRAW network")
     if metadata.model_type not in (SCORER, CLASSIFIER):

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from ...files import atomic_write
 from .calibration import Calibration
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 def plot_kl(kl_per_step: tuple[float, ...], title: str, path: Path) -> None:
     """Bars of the KL of each step, in nats: where the network puts its information."""
-    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    figure = _figure(6.4, 3.2)
     axes = figure.subplots()
     axes.bar(range(1, len(kl_per_step) + 1), kl_per_step, color="#3b6ea5")
     axes.set(xlabel="step", ylabel="KL (nats)", title=title)
@@ -22,7 +27,7 @@ def plot_kl(kl_per_step: tuple[float, ...], title: str, path: Path) -> None:
 
 def plot_reliability(calibration: Calibration, title: str, path: Path) -> None:
     """A reliability diagram: the share of right answers in each bin of confidence, and how many answers it has."""
-    figure = Figure(figsize=(4.8, 5.2), layout="constrained")
+    figure = _figure(4.8, 5.2)
     axes, below = figure.subplots(2, sharex=True, height_ratios=(4, 1))
     bins = len(calibration.count)
     some = calibration.count > 0
@@ -32,7 +37,9 @@ def plot_reliability(calibration: Calibration, title: str, path: Path) -> None:
     axes.plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1, label="as sure as right")
     axes.plot(sure, right, "o", color="#c8452f", label="mean confidence")
     axes.set(ylabel="right answers", ylim=(0, 1.02))
-    axes.set_title(f"{title}: calibration error {100 * calibration.error:.2f} %", fontsize="medium")
+    axes.set_title(
+        f"{textwrap.fill(title, 60)}\ncalibration error {100 * calibration.error:.2f} %", fontsize="small"
+    )
     axes.legend(frameon=False, loc="upper left")
     below.bar(edges, calibration.count[some], 1 / bins, align="edge", color="0.6", edgecolor="white")
     below.set(xlabel="probability of the answer", ylabel="answers", xlim=(0, 1), yscale="log")
@@ -41,7 +48,7 @@ def plot_reliability(calibration: Calibration, title: str, path: Path) -> None:
 
 def plot_curve(points: list[tuple[int, float]], label: str, title: str, path: Path) -> None:
     """A run's validations, (iteration, figure), each of them; lower is better."""
-    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    figure = _figure(6.4, 3.2)
     axes = figure.subplots()
     iterations, values = zip(*points, strict=True)
     axes.plot(iterations, values, color="#3b6ea5", marker="." if len(points) < 60 else "")
@@ -51,6 +58,15 @@ def plot_curve(points: list[tuple[int, float]], label: str, title: str, path: Pa
     axes.set(xlabel="iteration", ylabel=label, title=title)
     axes.grid(axis="y", alpha=0.3)
     save_figure(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    """An empty one of this size in inches."""
+    # Of a home that cannot be written it has two lines of its own, and does without.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def save_figure(figure: Figure, path: Path) -> None:

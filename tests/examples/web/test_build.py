@@ -38,10 +38,18 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 
 def test_build_errors(build_page: Callable[..., Any], fake: Path, tmp_path: Path) -> None:
+    same = tmp_path / "decoder.onnx"
+    same.write_bytes((fake / "classifier.onnx").read_bytes())
     for arguments, says in (
         ((), "give --decoder, --classifier or both"),
         (("--decoder", "no-such-model"), "no model no-such-model"),
-        (("--decoder", fake / "decoder.onnx", "--classifier", fake / "decoder.onnx"), "different file names"),
+        (
+            ("--decoder", fake / "decoder.onnx", "--classifier", fake / "decoder.onnx"),
+            "is no draw.classifier",
+        ),
+        (("--decoder", fake / "decoder.onnx", "--classifier", same), "different file names"),
+        (("--decoder", fake / "classifier.onnx"), "classifier.onnx is no draw.decoder"),
+        (("--classifier", fake / "scorer.onnx"), "scorer.onnx is no draw.classifier"),
         (("--decoder", fake / "decoder.onnx", "--ort", tmp_path), "ort.wasm.min.mjs"),
     ):
         done = build_page(*arguments, "--out", tmp_path / "site")

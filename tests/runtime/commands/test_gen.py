@@ -174,7 +174,7 @@ def usage_and_errors() -> list[tuple[list[str], int, str]]:
         (["--gif", "x.gif", "--frames", "9"], 2, "--frames is for --interpolate"),
         (["--gif", "x.gif", "--interpolate", "1", "2", "--seed", "0"], 2, "leave out --seed"),
         (["--png", "x.png", "--interpolate", "1", "2"], 2, "--gif FILE alone"),
-        (["--gif", "x.gif", "--interpolate", "1", "-2"], 1, "seed must be between"),
+        (["--gif", "x.gif", "--interpolate", "1", "-2"], 2, "--interpolate: seeds are whole numbers from 0"),
         (["--grid", "x.png", "-n", "100000000"], 1, "more than 16384 a side"),
         (["--gif", "x.gif", "-n", "1" + 400 * "0"], 1, "would go past it"),
         (["--gif", "x.gif", "--batch", "0"], 2, "--batch"),

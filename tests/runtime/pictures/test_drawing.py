@@ -173,6 +173,11 @@ def test_png_is_exact_and_grey_stays_grey(tmp_path: Path) -> None:
         (lambda c, w: grid(c[:, 0], cast(Any, 1.5)), "the scale must be a whole number, not 1.5"),
         (lambda c, w: sheet(c, scale=-1), "the scale must be at least 1, not -1"),
         (lambda c, w: pairs(c[:, 0], c[:, 0], scale=0), "the scale must be at least 1, not 0"),
+        (lambda c, w: pairs(c[:, 0], c[:1, 0]), "images of different shapes"),
+        (lambda c, w: pairs(c, c), r"images must have shape \[n, C, H, W\], C 1 or 3, not"),
+        (lambda c, w: grid(c), r"images must have shape \[n, C, H, W\], C 1 or 3, not"),
+        (lambda c, w: grid(c[:, 0, 0]), r"images must have shape \[n, C, H, W\], C 1 or 3, not"),
+        (lambda c, w: grid(np.zeros((2, 2, 8, 8))), r"images must have shape \[n, C, H, W\], C 1 or 3, not"),
         (lambda c, w: sheet(c, steps=cast(Any, [1.5])), "the step must be a whole number, not 1.5"),
         (lambda c, w: sheet(None), r"no canvases: the file gives finished pictures only"),
         (lambda c, w: sheet(c[0]), r"canvases must have shape \[n, T, C, H, W\]"),
@@ -184,3 +189,13 @@ def test_png_is_exact_and_grey_stays_grey(tmp_path: Path) -> None:
 def test_bad_arguments_are_named(draw: Callable[..., object], message: str) -> None:
     with pytest.raises(DrawError, match=message):
         draw(np.zeros((2, 3, 1, 4, 5)), np.ones((2, 3, 5)))
+
+
+def test_levels_are_the_same_pictures() -> None:
+    """uint8 from 0 to 255, as every model takes them."""
+    levels = np.random.default_rng(0).integers(256, size=(2, 3, 1, 4, 5), dtype=np.uint8)
+    pictures = levels / 255
+    assert np.array_equal(grid(levels[:, 0]), grid(pictures[:, 0]))
+    assert np.array_equal(sheet(levels), sheet(pictures))
+    assert np.array_equal(pairs(levels[:, 0], pictures[:, 0]), pairs(pictures[:, 0], levels[:, 0]))
+    assert np.array_equal(to_rgb(levels[0, 0])[..., 0], levels[0, 0, 0])

@@ -128,6 +128,10 @@ def test_names_and_options_are_checked(tmp_path: Path, monkeypatch: pytest.Monke
 
     with pytest.raises(DrawError, match=r"--data-dir: the folder .*/none does not exist"):
         data_root(tmp_path / "none")
+    (tmp_path / "circle").symlink_to("circle")
+    for name in (__file__, tmp_path / "circle"):
+        with pytest.raises(DrawError, match=r"--data-dir: .* is no folder"):
+            data_root(Path(name))
     monkeypatch.setenv("DRAW_DATA", str(tmp_path))
     assert data_root(None) == tmp_path
     assert data_root(tmp_path.parent) == tmp_path.parent

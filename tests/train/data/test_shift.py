@@ -18,6 +18,7 @@ from draw_onnx.train.data import mnist
 from draw_onnx.train.data.dataset import Batch, Split
 from draw_onnx.train.data.registry import load_dataset
 from draw_onnx.train.data.shift import draw_shifted
+from draw_onnx.train.evaluation import cli as eval_cli
 from draw_onnx.train.presets import PRESETS, find_preset
 
 from ...conftest import Command
@@ -172,3 +173,40 @@ def test_a_stage_may_begin_to_shift(
     assert drawn == [(40, 0)] * 3 + [(40, 1)] * 3 + [(49, 1)] * 3
     with (run / "metrics.csv").open() as file:
         assert [row["stage"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+
+
+def test_weights_that_have_seen_the_validation_pictures_stay_such(
+    command: Command, root: Path, tmp_path: Path
+) -> None:
+    """A run from them says so, also when it goes on, and so does draw-eval of what it leaves."""
+    own = (
+        "--preset",
+        "mnist-no-attention",
+        *SHORT,
+        "--batch-size",
+        10,
+        "--iterations",
+        2,
+        "--data-dir",
+        root,
+    )
+    both, again, more = (tmp_path / name for name in ("both", "again", "more"))
+    said = "these weights were trained on the validation pictures too"
+
+    def run(*words: object) -> str:
+        code, _, error = command(cli.main, *words)
+        assert code == 0, error
+        return error
+
+    assert said not in run(*own, "--all-digits", "--out", both)
+    assert said in run(*own, "--init-from", both / "best.ckpt", "--out", again)
+    kept = [load_checkpoint(folder / "best.ckpt") for folder in (both, again)]
+    assert [found.train_size for found in kept] == [49, 49]
+    assert kept[0].train_checksum == kept[1].train_checksum
+    assert said in run("--resume", "--out", again, "--iterations", 4, "--data-dir", root, "--threads", 1)
+    assert load_checkpoint(again / "last.ckpt").train_size == 49
+    error = command(eval_cli.main, "--ckpt", again / "best.ckpt", "--split", "valid", "--data-dir", root)[2]
+    assert "it was trained on the validation pictures too (--all-digits)" in error
+    # Other weights, or all the digits again: nothing to say.
+    assert said not in run(*own, "--init-from", both / "best.ckpt", "--all-digits", "--out", more)
+    assert load_checkpoint(more / "best.ckpt").train_size == 49

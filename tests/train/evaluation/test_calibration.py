@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
+from draw_onnx.train.evaluation import plots
 from draw_onnx.train.evaluation.calibration import BINS, calibrate
 from draw_onnx.train.evaluation.figures import error_figures
 from draw_onnx.train.evaluation.plots import plot_reliability
@@ -55,3 +57,15 @@ def test_the_diagram(tmp_path: Path) -> None:
         with Image.open(tmp_path / name) as picture:
             assert picture.width > 400
             assert len(picture.convert("L").getcolors() or []) > 5
+
+
+def test_a_long_title_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the note of a part of a set, which has the most words."""
+    drawn: list[Figure] = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: drawn.append(figure))
+    title = "cluttered-mnist test [1,500 of 10,000 images, evenly spread, 12,345 of 50,000 training images]"
+    plot_reliability(calibrate(np.ones(2), np.array([True, False])), title, Path("x.png"))
+    drawn[0].draw_without_rendering()
+    extent = drawn[0].axes[0].title.get_window_extent()
+    assert extent.x0 >= 0
+    assert extent.x1 <= drawn[0].bbox.width

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from draw_onnx.export import cli as export_cli
 from draw_onnx.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from draw_onnx.models.config import ClassifierConfig, DrawConfig
 from draw_onnx.pretrained import find_packaged
@@ -210,6 +211,18 @@ def test_a_model_for_other_pictures(
     code, _, error = command(eval_cli.main, "--ckpt", tmp_path / "odd.ckpt", "--data-dir", tmp_path)
     assert code == 1
     assert "cifar" in error
+
+
+def test_a_hub_folder_is_its_scorer(command: Command, finished: Path, tmp_path: Path) -> None:
+    hub = tmp_path / "hub"
+    code, _, error = command(export_cli.main, "--ckpt", finished / "best.ckpt", "--hub", hub)
+    assert code == 0, error
+    figures = [
+        command(eval_cli.main, "--limit", 20, "--threads", 1, *given)
+        for given in (("--onnx", hub), ("--onnx", hub / "scorer.onnx"))
+    ]
+    assert figures[0] == figures[1]
+    assert "nats" in figures[0][1]
 
 
 def test_json_has_no_infinities() -> None:
