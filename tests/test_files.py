@@ -272,6 +272,18 @@ def test_a_file_that_cannot_be_replaced_is_written(tmp_path: Path, monkeypatch: 
     write(path, b"n" * 1000)
     with pytest.raises(DrawError, match="busy"):
         write(tmp_path / "new.png")
+    synced, sync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_ino) or sync(number))
+    write(path, b"n" * 900)
+    assert path.stat().st_ino in synced
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(DrawError, match="No space left"):
+        write(path, b"m" * 2000)
+    assert path.read_bytes() == b"n" * 900  # the room is asked for before a byte is lost
 
 
 def test_disks_that_give_files_no_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

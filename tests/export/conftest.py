@@ -73,7 +73,7 @@ def checkpoints() -> dict[str, Checkpoint]:
                 hidden_size=5,
                 read_size=2,
                 attention_bound=3.0,
-                position_bound=1.0,
+                position_bound=0.9,
             )
         ),
     }

@@ -109,6 +109,7 @@ def test_a_failed_parity_leaves_no_file(folder, draw_export, monkeypatch):
         r"draw-export: error: parity failed, no file written: image differs by .* \(--atol\)", error
     )
     assert (folder / "x.onnx").read_bytes() == b"an older file"
+    assert draw_export("--ckpt", "draw.ckpt", "--triton", "models", "-o", "x.onnx")[0] == 1
     assert sorted(folder.iterdir()) == before
 
 

@@ -85,3 +85,16 @@ def test_of_an_input_numbers_are_kept_and_no_array(checkpoints, monkeypatch):
         parity.compare(run, checkpoint, graph, 4)
     assert seen
     assert {type(value) for one in seen for value in vars(one).values()} == {str, float, int}
+
+
+@pytest.mark.parametrize("torch_error", [np.inf, np.nan])
+def test_where_torch_overflows_the_gate_stays(torch_error: float):
+    """Its error says nothing then, and times four it would let anything pass."""
+    row = parity._row("image", [parity._Compared("", 0.5, torch_error, 0.5, 1)], "fp32", 1e-5)
+    assert (row.gate.atol, row.passed) == (1e-5, False)
+
+
+def test_another_shape_than_torchs_is_a_problem():
+    got, wanted = np.zeros((2, 1, 3), np.float32), np.zeros((2, 1, 1))
+    compared = parity._compared("batch 2", "image", "fp32", got, wanted.shape, wanted, wanted)
+    assert compared.problem == "has the shape (2, 1, 3), not (2, 1, 1) (batch 2)"

@@ -8,8 +8,10 @@ import onnx
 import onnx.reference
 import pytest
 
-from draw_onnx.export import ExportOptions, build
+from draw_onnx.errors import DrawError
+from draw_onnx.export import ExportOptions, build, terms
 from draw_onnx.models.checkpoint import load_checkpoint
+from draw_onnx.models.config import DrawConfig
 from draw_onnx.pretrained import find_packaged
 from draw_onnx.runtime.metadata import CLASSIFIER, NOISE_STREAM, SCORER, Metadata
 
@@ -62,6 +64,25 @@ def test_a_classifier_says_how_large_its_figures_are(golden_classifiers, size, w
     assert props(onnx.load_from_string(build(checkpoint))).get("figure_size") == written
 
 
+@pytest.mark.parametrize(("fit", "written"), [("pad", None), ("cover", "cover")])
+def test_a_classifier_says_how_pictures_become_its_input(golden_classifiers, fit, written):
+    checkpoint = dataclasses.replace(golden_classifiers[0].checkpoint(), picture_fit=fit)
+    assert props(onnx.load_from_string(build(checkpoint))).get("picture_fit") == written
+
+
+@pytest.mark.parametrize("fit", ["pad", "cover"])
+def test_a_scorer_says_how_pictures_become_its_input(checkpoints, fit):
+    checkpoint = dataclasses.replace(checkpoints["attention"], picture_fit=fit)
+    written = props(onnx.load_from_string(build(checkpoint, ExportOptions(graph="scorer"))))
+    assert written["picture_fit"] == fit
+
+
+def test_what_no_reader_takes_is_not_written(random_checkpoint):
+    checkpoint = random_checkpoint(DrawConfig(2, 5, 6, 2, 4, 2, 2, 2))
+    with pytest.raises(DrawError, match="image_channels must be 1 or 3, not 2"):
+        build(checkpoint)
+
+
 @pytest.mark.parametrize(("binary", "written"), [(True, "true"), (False, "false"), (None, None)])
 def test_a_scorer_says_whether_its_pictures_are_binary(checkpoints, binary, written):
     """A checkpoint that does not say gives a file that does not: how it is read is decided in one place."""
@@ -71,3 +92,11 @@ def test_a_scorer_says_whether_its_pictures_are_binary(checkpoints, binary, writ
         == written
     )
     assert "binary" not in props(onnx.load_from_string(build(checkpoint)))
+
+
+def test_a_packaged_file_that_cannot_be_read_is_no_obstacle(checkpoints, tmp_path, monkeypatch):
+    """In somebody's checkout, for instance one without its large files."""
+    (tmp_path / "x.onnx").write_text("version https://git-lfs.github.com/spec/v1\n")
+    monkeypatch.setattr(terms, "packaged_models", lambda _: ["x"])
+    monkeypatch.setattr(terms, "find_packaged", lambda *_: tmp_path / "x.onnx")
+    assert props(onnx.load_from_string(build(checkpoints["attention"])))["model_license"] == ""

@@ -212,6 +212,27 @@ def test_texts_stay_texts_in_yaml(checkpoints, text: str) -> None:
     assert written["model-index"][0]["results"][0]["dataset"]["name"] == text
 
 
+@pytest.mark.parametrize("wrong", ["decoder", "scorer"])
+def test_one_failed_parity_leaves_no_folder(
+    draw_export, saved, tmp_path: Path, monkeypatch, wrong: str
+) -> None:
+    monkeypatch.setattr(Exported, "passed", property(lambda self: self.graph != wrong))
+    draw_export("--ckpt", saved("attention"), "--hub", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_facts_for_other_programs(draw_export, checkpoints, tmp_path: Path) -> None:
+    checkpoint = dataclasses.replace(
+        checkpoints["attention"], binary=True, picture_fit="cover", figure_size=5
+    )
+    save_checkpoint(tmp_path / "best.ckpt", checkpoint)
+    assert draw_export("--ckpt", tmp_path / "best.ckpt", "--hub", tmp_path / "hub", "--no-check")[0] == 0
+    config = json.loads((tmp_path / "hub" / "config.json").read_text())
+    facts = ("library_name", "model_type", "dataset", "binary", "picture_fit", "figure_size")
+    assert [config[fact] for fact in facts] == ["draw-onnx", "draw", "digits", True, "cover", 5]
+    assert config["hidden_size"] == 9
+
+
 def test_a_failed_parity_leaves_no_folder(draw_export, saved, tmp_path: Path, monkeypatch) -> None:
     def refuse(self: Exported) -> None:
         raise DrawError("it differs")

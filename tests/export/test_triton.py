@@ -9,7 +9,7 @@ import pytest
 
 from draw_onnx.errors import DrawError
 from draw_onnx.export import ExportOptions, export
-from draw_onnx.export.triton import config_text, write_repository
+from draw_onnx.export.triton import check_repository, config_text, write_repository
 
 
 def parse(text: str) -> dict[str, list]:
@@ -87,12 +87,16 @@ def test_repository_layout(checkpoints, tmp_path):
 
 
 def test_a_bad_name_is_refused(tmp_path, checkpoints):
-    with pytest.raises(DrawError, match="no name for a Triton model"):
-        write_repository(tmp_path, "../up", export(checkpoints["attention"], check=False))
+    exported = export(checkpoints["attention"], check=False)
+    for name in ("../up", "", ".hidden", "-o", "a b", "x\n"):
+        with pytest.raises(DrawError, match="no name for a Triton model"):
+            write_repository(tmp_path, name, exported)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_in_the_way_is_one_line(tmp_path, checkpoints):
     (tmp_path / "models").write_text("")
+    with pytest.raises(DrawError, match=r"models is a file"):
+        check_repository(tmp_path / "models", "digits")  # before the work
     with pytest.raises(DrawError, match=r"models"):
         write_repository(tmp_path / "models", "digits", export(checkpoints["attention"], check=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator
@@ -152,6 +153,13 @@ def test_missing_folder_and_text(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "x.onnx")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no such file there")
+def test_a_device_is_not_read() -> None:
+    """Nor a pipe, into which nobody may ever write."""
+    with pytest.raises(DrawError, match="is a pipe or a device"):
+        load_checkpoint(os.devnull)
+
+
 @pytest.mark.parametrize("at", [0, 7, -1])
 def test_a_bit_of_a_weight_that_has_turned(file: Path, at: int) -> None:
     """torch.load checks no sum: the archive's are."""
@@ -253,15 +261,24 @@ def test_nan_weights(file: Path) -> None:
 
 
 def test_deflated_records_are_refused(file: Path, tmp_path: Path) -> None:
-    """A zip that unpacks to more than itself could be a bomb; torch never writes one."""
+    """A zip that unpacks to more than itself could be a bomb; torch never writes one, but reads it."""
+    content = torch.load(file, weights_only=True)
+    torch.save({**content, "training": {"zeros": torch.zeros(100_000)}}, file)
+    load_checkpoint(file)
     with (
         zipfile.ZipFile(file) as source,
         zipfile.ZipFile(tmp_path / "d.ckpt", "w", zipfile.ZIP_DEFLATED) as target,
     ):
         for name in source.namelist():
-            target.writestr(name, source.read(name) + bytes(100_000))
+            target.writestr(name, source.read(name))
     with pytest.raises(DrawError, match="not a draw-onnx checkpoint"):
         load_checkpoint(tmp_path / "d.ckpt")
+
+
+def test_no_memory_is_no_damage(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "load", lambda *_, **__: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(MemoryError):
+        load_checkpoint(file)
 
 
 @settings(max_examples=60)

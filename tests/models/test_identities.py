@@ -147,6 +147,11 @@ def test_the_first_glimpse_sees_lines_as_bright_as_they_are() -> None:
     torch.testing.assert_close(seen.sum(-1), torch.ones(12), rtol=0.02, atol=0)
 
 
+def test_a_picture_of_one_pixel_has_a_first_window() -> None:
+    model = GlimpseClassifier(ClassifierConfig(1, 1, 1, 2, 4, 1, ("cat", "dog")))
+    assert torch.isfinite(model(torch.ones(1, 1, 1, 1)).logits).all()
+
+
 def test_bounded_attention() -> None:
     torch.manual_seed(5)
     config = ClassifierConfig(1, 10, 10, 2, 4, 3, attention_bound=3.0, position_bound=1.0)

@@ -104,11 +104,12 @@ def test_a_folder_in_use(train, tmp_path: Path) -> None:
     assert train("--out", folder, *SHORT)[0] == 0
     (folder / ".last.ckpt.0123abcd.part").write_bytes(b"of a killed predecessor")
     (folder / ".draw.onnx.0123abcd.part").write_bytes(b"of draw-export, which is just writing")
+    (folder / "samples" / ".0000004.png.0123abcd.part").write_bytes(b"as well")
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     with RunLock(folder) as lock:
         lock.take()
         lock.take()
-        assert [part.name for part in folder.glob(".*.part")] == [".draw.onnx.0123abcd.part"]
+        assert [part.name for part in folder.rglob(".*.part")] == [".draw.onnx.0123abcd.part"]
         code, _, error = train("--resume", "--out", folder, "--iterations", 9)
         assert (code, error.count("\n")) == (1, 1)
         assert f"in use by another draw-train (process {os.getpid()} on " in error

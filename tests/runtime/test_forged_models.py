@@ -55,8 +55,8 @@ def test_external_data_is_never_followed(tmp_path: Path, fake: Path) -> None:
     entry = proto(13, proto(1, b"location") + proto(2, b"../secret.bin"))
     tensor = proto(8, b"stolen") + entry
     flagged = proto(8, b"stolen") + b"\x70\x01"  # data_location = EXTERNAL
-    node = proto(4, b"Constant") + proto(5, proto(1, b"value") + proto(5, tensor))
-    for extra in (proto(5, tensor), proto(5, flagged), proto(1, node)):
+    nodes = [proto(4, b"Constant") + proto(5, proto(1, b"value") + proto(k, tensor)) for k in (5, 10)]
+    for extra in (proto(5, tensor), proto(5, flagged), *(proto(1, node) for node in nodes)):
         (tmp_path / "x.onnx").write_bytes(with_graph_field(data, extra))
         with pytest.raises(DrawError, match="in another file, which is never followed"):
             open_model(tmp_path / "x.onnx", DECODER, "cpu")

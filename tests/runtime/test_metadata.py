@@ -68,6 +68,7 @@ def test_every_missing_key_is_named(tmp_path: Path, fake: Path, name: str) -> No
         ("decoder", {"prior": "gaussian"}, "prior must be standard or learned, not 'gaussian'"),
         ("decoder", {"time_steps": "4"}, "noise has shape"),
         ("decoder", {"latent_size": "3"}, "noise has shape"),
+        ("decoder", {"time_steps": "03"}, "time_steps must be a decimal number, not '03'"),
         ("decoder", {"latent_size": "-2"}, "latent_size must be a decimal number"),
         ("decoder", {"latent_size": "99999999999"}, "latent_size must be a decimal number"),
         ("decoder", {"time_steps": "0"}, "out of range"),

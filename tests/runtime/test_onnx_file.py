@@ -9,7 +9,7 @@ import pytest
 
 from draw_onnx.errors import DrawError
 from draw_onnx.runtime import onnx_file
-from draw_onnx.runtime.onnx_file import parse
+from draw_onnx.runtime.onnx_file import graph_sha256, parse
 
 from ..onnx_bytes import proto, with_graph_field
 
@@ -55,3 +55,31 @@ def test_too_many_parts(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with pytest.raises(DrawError, match="more than 5,000 fields"):
             parse(forged)
+
+
+def test_two_graphs_are_none(fake: Path) -> None:
+    """ONNX Runtime's reader joins them."""
+    with pytest.raises(DrawError, match="it has no graph"):
+        parse((fake / "decoder.onnx").read_bytes() + proto(7, proto(2, b"another")))
+
+
+def test_a_name_that_two_tensors_have_has_no_shape(fake: Path) -> None:
+    """Which of them ONNX Runtime takes is not known here."""
+    one, other = (proto(5, proto(8, b"mine") + bytes([1 << 3, size])) for size in (3, 4))
+    data = (fake / "decoder.onnx").read_bytes()
+    assert parse(with_graph_field(data, one)).shapes["mine"] == (3,)
+    assert parse(with_graph_field(data, one + other)).shapes["mine"] is None
+
+
+def test_the_digest_is_of_all_that_is_computed_and_of_nothing_else(fake: Path) -> None:
+    data = (fake / "decoder.onnx").read_bytes()
+    others = [
+        bytes([1 << 3, 7]),  # the version of ONNX
+        proto(7, b""),
+        proto(8, proto(1, b"x") + bytes([2 << 3, 1])),  # that of an operator set
+        proto(25, proto(1, b"f")),  # an operator of its own
+    ]
+    assert len({graph_sha256(data), *(graph_sha256(data + other) for other in others)}) == 1 + len(others)
+    said = proto(2, b"else") + proto(14, proto(1, b"author") + proto(2, b"Ada"))
+    assert graph_sha256(data + said) == graph_sha256(data)
+    assert graph_sha256(proto(8, b"a") + proto(8, b"bc")) != graph_sha256(proto(8, b"ab") + proto(8, b"c"))

@@ -132,6 +132,21 @@ def test_int8_runs_on_the_cpu_beside_a_gpu(
         Sampler(int8, "cuda")
 
 
+@pytest.mark.parametrize("provider", ["auto", "cpu", "cuda"])
+def test_files_are_opened_as_this_cpu_wants_them(
+    machine, monkeypatch: pytest.MonkeyPatch, provider: str
+) -> None:
+    opened, runtime = [], fake_runtime(works=True)
+    session_of = runtime.InferenceSession
+    runtime.InferenceSession = lambda data, *rest, **more: (
+        opened.append(data) or session_of(data, *rest, **more)
+    )
+    machine(runtime, None)
+    monkeypatch.setattr(providers, "for_this_cpu", lambda data: data + b"!")
+    create_session(b"file", provider)
+    assert opened == [b"file!"]
+
+
 def test_auto_is_silent_where_nobody_expects_a_gpu(machine, caplog) -> None:
     machine(fake_runtime(works=False, built=False), "no NVIDIA driver on this machine")
     with caplog.at_level(logging.WARNING, "draw_onnx"):

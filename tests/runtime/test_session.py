@@ -151,3 +151,38 @@ def test_what_comes_out_is_checked(fake: Path, output: str, change: Any, words: 
     assert model.run({"image": images}, wanted).keys() == set(wanted)
     with pytest.raises(DrawError, match=f"its {output} .*{words}"):
         forged.run({"image": images}, wanted)
+
+
+def test_one_picture_is_run_as_two(fake: Path) -> None:
+    """A product of one row has a kernel of its own on some CPUs, with other sums."""
+    model, seen = open_model(fake / "classifier.onnx", CLASSIFIER, "cpu"), []
+
+    class Watched:
+        def run(self, outputs: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+            seen.append(feeds["image"])
+            return model.session.run(outputs, feeds)
+
+    image = np.ones((1, *model.metadata.image_shape), np.float32)
+    assert len(replace(model, session=Watched()).run({"image": image}, ["logits"])["logits"]) == 1
+    (fed,) = seen
+    assert (len(fed), fed[0].min(), fed[1].max()) == (2, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "becomes"),
+    [
+        (MemoryError(), MemoryError),
+        (RuntimeError("std::bad_alloc"), MemoryError),  # as ONNX Runtime says it
+        (RuntimeError("a node\nfailed"), DrawError),
+    ],
+)
+def test_what_goes_wrong_while_it_runs(fake: Path, error: Exception, becomes: type[Exception]) -> None:
+    class Failing:
+        def run(self, *_: object) -> None:
+            raise error
+
+    model = open_model(fake / "classifier.onnx", CLASSIFIER, "cpu")
+    with pytest.raises(becomes):
+        replace(model, session=Failing()).run(
+            {"image": np.ones((2, *model.metadata.image_shape), np.float32)}, ["logits"]
+        )

@@ -36,6 +36,14 @@ def test_the_same_and_the_opposite_noise(sign: int) -> None:
     np.testing.assert_allclose(halfway, (1 + sign) / 2 * a, atol=1e-6)
 
 
+def test_noise_of_no_length_has_no_direction() -> None:
+    """What a temperature of 0 makes."""
+    zero, b = np.zeros((1, 3, 4), np.float32), noise(1, 0, 1, 3, 4)
+    with np.errstate(all="raise"):
+        assert not slerp(zero, zero, 0.5).any()
+        assert np.isfinite(slerp(zero, b, 0.5)).all()
+
+
 def test_pictures_do_not_mix() -> None:
     a, b = noise(1, 0, 4, 5, 6), noise(2, 0, 4, 5, 6)
     assert np.array_equal(slerp(a, b, 0.4)[2:3], slerp(a[2:3], b[2:3], 0.4))

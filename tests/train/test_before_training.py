@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +16,12 @@ from draw_onnx.models import checkpoint
 from draw_onnx.train import cli, launch
 from draw_onnx.train.data.dataset import Dataset, Split
 from draw_onnx.train.data.registry import load_dataset
+from draw_onnx.train.settings import TrainSettings
+from draw_onnx.train.stages import Place, Stage, Start
 from draw_onnx.train.update import Update
 
 from ..conftest import Command
+from .conftest import MODELS
 
 
 @pytest.mark.parametrize("option", ["--resume", "--init-from"])
@@ -73,3 +78,25 @@ def test_a_fresh_run_keeps_no_rows_of_a_dead_one(command: Command, tmp_path: Pat
     assert command(cli.main, "--out", tmp_path, "--iterations", 1, *sizes)[0] == 0
     rows = (tmp_path / "metrics.csv").read_text().splitlines()[1:]
     assert [row.split(",")[0] for row in rows] == ["1"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"dataset": "mnist"}, {"deform": 1.0}, {"all_digits": True}, {"shift": 1}]
+)
+def test_a_stage_with_other_pictures_loads_its_own(change: dict[str, Any]) -> None:
+    settings = TrainSettings("bars", "digits", 10)
+    assert launch._data(replace(settings, **change)) != launch._data(settings)
+
+
+@pytest.mark.parametrize(("validation_dir", "refused"), [("", True), ("own", False)])
+def test_fewer_pictures_to_validate_with(validation_dir: str, refused: bool) -> None:
+    """Those of a folder of their own are none of the training's."""
+    settings = TrainSettings("x", "labelled-images", 10, validation_dir=validation_dir)
+    before = {"train_size": 8, "valid_size": 4, "test_size": 4}
+    now = {**before, "valid_size": 3, "train_checksum": 1, "valid_checksum": 1, "test_checksum": 1}
+    training = {"settings": settings.to_dict(), **before}
+    last = checkpoint.Checkpoint(MODELS["draw"], "labelled-images", {}, training=training)
+    start = Start(Place((Stage(settings, MODELS["draw"]),)), resume=last, fresh=False)
+    dataset: Any = SimpleNamespace(fingerprint=now)
+    with pytest.raises(DrawError, match="8 training, 4 validation") if refused else nullcontext():
+        launch._check_data(start, dataset)

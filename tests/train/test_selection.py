@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 
+from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import load_checkpoint
 from draw_onnx.train.trainer import Trainer
 
@@ -18,7 +20,9 @@ def run_on(trainer: Trainer, figures: list[dict[str, float]]) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("draw_onnx.train.selection.figures_to_terms", lambda _: next(said))
         run_stage(trainer)
-    return load_checkpoint(trainer.folder.best).iteration
+    iteration = load_checkpoint(trainer.folder.best).iteration
+    assert load_checkpoint(trainer.folder.weights).iteration == iteration
+    return iteration
 
 
 def errors(*pairs: tuple[float, float]) -> list[dict[str, float]]:
@@ -50,6 +54,45 @@ def test_a_run_that_goes_on_chooses_as_before(make_trainer: Make) -> None:
     last.training["stages"] = stages
     resumed = make_trainer(resume=last)
     assert run_on(resumed, errors((0.0, 0.25), (0.0, 0.3))) == 5
+
+
+def bounds(*values: float) -> list[dict[str, float]]:
+    return [{"bound": value, "reconstruction": 7.0, "kl": 1.0} for value in values]
+
+
+def test_bad_validations_end_a_run_only_in_a_row(make_trainer: Make) -> None:
+    """Also where one of them was before it was stopped."""
+    trainer = make_trainer()
+    assert run_on(trainer, bounds(8.0, 50.0, 8.1, 50.0)) == 5
+    last = load_checkpoint(trainer.folder.last)
+    assert (last.training or {})["bad_evaluations"] == 1
+    resumed = make_trainer(resume=last)
+    with pytest.raises(DrawError, match="diverged"):
+        run_on_one(resumed, 50.0)
+
+
+def run_on_one(trainer: Trainer, bound: float) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("draw_onnx.train.selection.figures_to_terms", lambda _: bounds(bound)[0])
+        trainer.selection.validate(trainer.iteration)
+
+
+def test_where_the_best_is_gone_the_next_is_the_best(make_trainer: Make) -> None:
+    trainer = make_trainer(iterations=10)
+    assert run_on(trainer, bounds(8.0, 8.5)) == 5
+    trainer.folder.best.unlink()
+    resumed = make_trainer(resume=load_checkpoint(trainer.folder.last))
+    assert resumed.selection.best is None
+    resumed.selection.keep({"valid_bound": 8.4}, 10)
+    assert load_checkpoint(trainer.folder.best).iteration == 10
+
+
+def test_what_a_checkpoint_says_of_its_pictures(make_trainer: Make) -> None:
+    facts = {"picture_fit": "cover", "binary": False, "figure_size": 4}
+    selection = make_trainer().selection
+    selection.dataset = SimpleNamespace(**facts)  # type: ignore[assignment]
+    said = vars(selection.weights_only(3))
+    assert {name: said[name] for name in facts} == facts
 
 
 @pytest.mark.parametrize("model", ["draw", "classifier"])

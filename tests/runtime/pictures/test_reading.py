@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import random
 import struct
 import sys
@@ -328,3 +329,17 @@ def test_a_length_beyond_the_file_takes_no_memory(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 2**24
     finally:
         tracemalloc.stop()
+
+
+def test_what_is_never_decoded(tmp_path: Path) -> None:
+    """A program, which Pillow would hand to an interpreter, and a device."""
+    (tmp_path / "x.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    for path, words in ((tmp_path / "x.eps", "is no picture that"), (Path(os.devnull), "a pipe or a device")):
+        with pytest.raises(DrawError, match=words):
+            read_picture(path, (1, 28, 28))
+
+
+def test_shrinking_weighs_by_a_triangle() -> None:
+    """Twice as wide as the step: of pixels at 1/2, 1/2 and 3/2 from a middle 3/7, 3/7 and 1/7."""
+    columns = [fit(np.tile(np.eye(4)[k], (1, 4, 1)), (1, 2, 2))[0, 0] for k in range(2)]
+    np.testing.assert_allclose(columns, [[3 / 7, 0], [3 / 7, 1 / 7]], atol=1e-6)
