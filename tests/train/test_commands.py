@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from draw_onnx.__main__ import main as draw_onnx_main
 from draw_onnx.errors import DrawError
 from draw_onnx.models.checkpoint import load_checkpoint
-from draw_onnx.train import cli
+from draw_onnx.train import cli, launch
 from draw_onnx.train.settings import TrainSettings
 
 from ..conftest import TINY, Command
@@ -305,3 +306,13 @@ def test_a_file_where_the_folder_should_be(command: Command, tmp_path: Path) -> 
     assert code == 1
     assert "draw-train: error:" in error
     assert "Traceback" not in error
+
+
+def test_a_figure_of_other_weights_does_not_stay(
+    command: Command, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that goes on, and is stopped before its end, has none."""
+    run = shutil.copytree(finished, tmp_path / "run")
+    monkeypatch.setattr(launch, "_stages", lambda *_: 130)
+    assert command(cli.main, "--resume", "--out", run, "--iterations", 80)[0] == 130
+    assert not (run / "test.txt").exists()
