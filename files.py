@@ -77,10 +77,14 @@ def _replace(source: Path, target: Path) -> None:
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise DrawError unless :func:`atomic_write` can begin at ``path``: said before the work, not after it."""
     with writing(path):
-        file, temporary = _create(_behind_links(Path(path)))
-        file.close()
-        if temporary is not None:
-            temporary.unlink()
+        _try(_behind_links(Path(path)))
+
+
+def _try(target: Path) -> None:
+    file, temporary = _create(target)
+    file.close()
+    if temporary is not None:
+        temporary.unlink()
 
 
 def check_not_read(outputs: Iterable[Path | None], inputs: Iterable[str | os.PathLike[str]]) -> None:
@@ -121,10 +125,7 @@ def check_folder_writable(folder: Path) -> None:
     if not existing.is_dir():
         raise DrawError(f"cannot create {folder}: {existing} is a file")
     with writing(folder):
-        file, temporary = _create(existing / "new")
-        file.close()
-        if temporary is not None:
-            temporary.unlink()
+        _try(existing / "new")
 
 
 def make_folder(folder: Path) -> None:

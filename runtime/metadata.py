@@ -81,9 +81,7 @@ class Metadata:
     noise_stream: str = ""  # decoder and scorer
     labels: tuple[str, ...] = ()  # classifier
     picture_fit: str = PAD  # scorer and classifier: what the training pictures were made with
-    binary: bool | None = (
-        None  # scorer: whether they are 0 and 1, so that a grey picture has no comparable bound
-    )
+    binary: bool | None = None  # scorer: whether they are 0 and 1; None: nobody has said
     graph_sha256: str | None = None  # of the graph as it was written; None: a file from before the key
     dtype: str = FLOAT32  # of the weights; inputs and outputs are float32 always
     figure_size: int | None = None  # classifier: longer side of a light figure's ink on black, in pixels
