@@ -182,7 +182,7 @@ def evaluate_onnx(request: Request) -> Result:
     _check(request, "ONNX file", "classifier" if metadata.model_type == CLASSIFIER else "DRAW network")
     if metadata.model_type not in (SCORER, CLASSIFIER):
         raise DrawError(
-            f"{path} is a {metadata.model_type}: only a scorer or a classifier can be evaluated; give --ckpt with"
+            f"{request.file} is a {metadata.model_type}: only a scorer or a classifier can be evaluated; give --ckpt with"
             " the checkpoint, or a file of draw-export --graph scorer"
         )
     image = ImageSize(*metadata.image_shape)
