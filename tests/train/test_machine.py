@@ -14,6 +14,7 @@ from draw_onnx.models.config import DrawConfig
 from draw_onnx.train import clock, machine
 from draw_onnx.train.launch import expected_seconds
 from draw_onnx.train.presets import find_preset
+from draw_onnx.train.ranks import Rank
 from draw_onnx.train.settings import Hardware, TrainSettings
 from draw_onnx.train.stages import Stage
 from draw_onnx.train.trainer import Trainer
@@ -85,8 +86,8 @@ def test_compiling_is_tried_where_it_pays_and_given_up_where_it_fails(
 ) -> None:
     cpu = torch.device("cpu")
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
-    assert not machine.decide_compile(30.0, cpu)
-    assert machine.decide_compile(3600.0, cpu)
+    assert not machine.decide_compile(599.0, cpu)
+    assert machine.decide_compile(600.0, cpu)
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no C++ compiler found\nand much more")
@@ -95,6 +96,35 @@ def test_compiling_is_tried_where_it_pays_and_given_up_where_it_fails(
     assert not machine.decide_compile(3600.0, cpu)
     error = capsys.readouterr().err
     assert error == "time steps are not compiled, torch.compile does not work here (no C++ compiler found)\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "processes", "threads"),
+    [
+        (3, None, 1, [3]),
+        (3, "4", 2, [3]),
+        (None, None, 1, [6]),  # what the container is granted
+        (None, None, 2, [3]),  # each of two processes has half of it
+        (None, None, 9, [1]),
+        (None, "4", 1, []),  # PyTorch has read it
+    ],
+)
+def test_how_many_threads_a_run_takes(
+    monkeypatch: pytest.MonkeyPatch,
+    given: int | None,
+    variable: str | None,
+    processes: int,
+    threads: list[int],
+) -> None:
+    said: list[int] = []
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if variable:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    monkeypatch.setattr(torch, "set_num_threads", said.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(machine, "available_cpus", lambda: 6)
+    machine.make_fabric(Hardware(device="cpu", threads=given), Rank(count=processes, local=processes))
+    assert said == threads
 
 
 @pytest.mark.parametrize(

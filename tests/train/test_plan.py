@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from draw_onnx.errors import DrawError
-from draw_onnx.models.checkpoint import Checkpoint, build_model
+from draw_onnx.models.checkpoint import Checkpoint, build_model, load_checkpoint, weights_sha256
+from draw_onnx.models.config import DrawConfig
 from draw_onnx.models.growth import misfits
 from draw_onnx.train import launch
-from draw_onnx.train.options import begin
+from draw_onnx.train.options import begin, go_on
 from draw_onnx.train.presets import PRESETS, find_preset
 from draw_onnx.train.stages import Place
 
@@ -25,7 +26,8 @@ MODEL, SETTINGS = STAGED.model, STAGED.settings
 def test_how_a_run_is_watched_holds_for_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
     """More frequent validations are no other experiment; a rate is, and is said to be."""
     watched = {"eval_every": 2, "save_every": 7}
-    preset = dataclasses.replace(STAGED, stages=({"iterations": 8}, {**STAGED.stages[1], "eval_every": 4}))
+    own = {**STAGED.stages[1], "eval_every": 4, "save_every": 4}
+    preset = dataclasses.replace(STAGED, stages=({"iterations": 8}, own))
     plan = begin(preset, watched, {}).place.plan
     assert [(s.settings.eval_every, s.settings.save_every) for s in plan] == [(2, 7), (2, 7)]
     assert capsys.readouterr().err == ""
@@ -53,6 +55,15 @@ def test_weights_of_another_run_make_a_run_of_one_stage(capsys: pytest.CaptureFi
         assert "one stage, not the preset's 2, by --init-from\n" in capsys.readouterr().err
 
 
+def test_windows_that_a_preset_without_attention_is_given() -> None:
+    """The paper's for MNIST, each of them where no option says another."""
+    preset = find_preset("mnist-no-attention")
+    for sizes, windows in (({}, (2, 5)), ({"read_size": 3}, (3, 5)), ({"write_size": 4}, (2, 4))):
+        for stage in begin(preset, {}, {"attention": True, **sizes}).place.plan:
+            assert isinstance(stage.config, DrawConfig)
+            assert (stage.config.read_size, stage.config.write_size) == windows
+
+
 def test_a_stages_precision_gives_way_to_an_option_and_to_the_machine() -> None:
     preset = dataclasses.replace(
         STAGED, stages=(STAGED.stages[0], {**STAGED.stages[1], "precision": "bf16-mixed"})
@@ -69,11 +80,13 @@ def test_a_stages_precision_gives_way_to_an_option_and_to_the_machine() -> None:
 
 def test_beginning_at_a_later_stage() -> None:
     """What the stages before made stands in for them: the same place, iterations and settings."""
-    initial = Checkpoint(MODEL, "bars", build_model(MODEL).state_dict(), iteration=8)
+    initial = Checkpoint(MODEL, "bars", build_model(MODEL).state_dict(), iteration=5)  # the best of them
     start = begin(STAGED, {}, {}, initial, from_stage=2)
     assert (start.place.index, start.place.first, start.place.end) == (1, 8, 20)
     assert start.initial is initial
-    assert start.settings.init_from
+    assert {stage.settings.init_from for stage in start.place.plan} == {
+        weights_sha256(initial.weights, MODEL)
+    }
     for arguments, message in (
         (({}, {}, None, 2), "needs --init-from"),
         (({}, {}, initial, 3), "can begin at its stages 2 to 2"),
@@ -84,6 +97,37 @@ def test_beginning_at_a_later_stage() -> None:
     ):
         with pytest.raises(DrawError, match=message):
             begin(STAGED, *arguments)
+
+
+def test_what_a_run_that_goes_on_may_change(make_trainer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its length, which is said to move the schedule, and where its pictures lie; nothing else."""
+    trainer = make_trainer(image_dir="/a", validation_dir="/b")
+    trainer.step()
+    trainer.save()
+    checkpoint, settings = load_checkpoint(trainer.folder.last), trainer.settings
+    new = {"iterations": 30, "image_dir": "/c", "validation_dir": "/d"}
+    for name in vars(settings).keys() - new.keys():
+        with pytest.raises(DrawError, match="leave out --"):
+            go_on(checkpoint, {name: getattr(settings, name)}, {}, trainer.folder)
+    for name, value in vars(trainer.config).items():
+        with pytest.raises(DrawError, match="leave out --"):
+            go_on(checkpoint, {}, {name: value}, trainer.folder)
+    folders = {**new, "iterations": 20}
+    start = go_on(checkpoint, folders, {}, trainer.folder)
+    assert start.settings == dataclasses.replace(settings, **folders)
+    assert capsys.readouterr().err == ""
+    start = go_on(checkpoint, new, {}, trainer.folder)
+    assert (start.place.total, start.settings) == (30, dataclasses.replace(settings, **new))
+    assert "another --iterations changes the learning-rate schedule" in capsys.readouterr().err
+
+
+def test_a_later_stage_keeps_the_classes_of_its_weights() -> None:
+    preset = find_preset("cluttered-mnist-4")
+    first = begin(preset, {}, {}).place.stage.config
+    config = dataclasses.replace(first, labels=("a", "b", "c"))  # type: ignore[call-arg]
+    initial = Checkpoint(config, "cluttered-mnist", build_model(config).state_dict())
+    plan = begin(preset, {}, {}, initial, from_stage=2).place.plan
+    assert {vars(stage.config)["labels"] for stage in plan} == {("a", "b", "c")}
 
 
 def test_a_run_from_nothing_takes_its_data_s_classes(bars, make_trainer) -> None:

@@ -71,6 +71,12 @@ def test_bad_validations_end_a_run_only_in_a_row(make_trainer: Make) -> None:
         run_on_one(resumed, 50.0)
 
 
+def test_a_quarter_above_the_best_is_a_collapse(make_trainer: Make) -> None:
+    assert run_on(make_trainer(), bounds(8.0, 9.9, 9.9, 9.9)) == 5
+    with pytest.raises(DrawError, match=r"diverged: validation bound 10\.10 at iteration 20"):
+        run_on(make_trainer(folder="other"), bounds(8.0, 9.9, 10.1, 10.1))
+
+
 def run_on_one(trainer: Trainer, bound: float) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("draw_onnx.train.selection.figures_to_terms", lambda _: bounds(bound)[0])

@@ -11,12 +11,13 @@ import torch
 
 from draw_onnx.errors import DrawError
 from draw_onnx.models.draw import Draw
-from draw_onnx.train.soap import BETA1, BETA2, EPSILON, SoapAdam, matrices_in
+from draw_onnx.train.soap import SoapAdam, matrices_in
 from draw_onnx.train.trainer import Trainer
 
 from .conftest import run_stage
 
 RATE, DECAY = 0.01, 0.1
+BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-8
 GATES = 4
 
 
@@ -92,6 +93,8 @@ def test_it_updates_matrices_alone(make_trainer: Callable[..., Trainer], model: 
     after = dict(soap.model.named_parameters())
     matrices = {n for n, p in before.items() if matrices_in(n, p)}
     assert matrices == {n for n in before if n.rpartition(".")[2].startswith("weight")}
+    gates = {n for n in matrices if n.endswith(("weight_ih", "weight_hh"))}
+    assert {n for n, p in before.items() if matrices_in(n, p) == GATES} == gates != set()
     for name, value in adam.model.named_parameters():
         # The first batch only makes the basis.
         assert torch.equal(after[name], before[name] if name in matrices else value), name

@@ -22,7 +22,7 @@ from draw_onnx.train.ranks import Rank
 from draw_onnx.train.run_lock import RunLock
 from draw_onnx.train.selection import BestWeights
 from draw_onnx.train.settings import Hardware, RunFolder
-from draw_onnx.train.stages import place_of
+from draw_onnx.train.stages import place_of, reading_state
 from draw_onnx.train.trainer import Trainer
 
 from .conftest import STAGED
@@ -229,10 +229,31 @@ def test_stages_keep_their_lengths_on_resume(train: Callable[..., RunFolder]) ->
         go_on(load_checkpoint(folder.last), {"iterations": 50}, {}, folder)
 
 
+def test_the_time_of_the_stages_before_counts(train: Callable[..., RunFolder], tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        train("run", kill_at=8)
+    folder = RunFolder(tmp_path / "run")
+    checkpoint = load_checkpoint(folder.last)
+    assert checkpoint.training is not None
+    checkpoint.training["seconds"] = 100.0
+    start = go_on(checkpoint, {}, {}, folder)
+    assert (start.place.index, start.place.first, start.seconds) == (1, 8, 100.0)
+
+
+@pytest.mark.parametrize("text", ["CUDA error: unspecified launch failure", "CUDA out of memory. Tried"])
+def test_a_failing_machine_is_no_damaged_file(text: str) -> None:
+    kind = torch.OutOfMemoryError if "memory" in text else RuntimeError
+    with pytest.raises(kind, match=text), reading_state(Path("last.ckpt")):
+        raise kind(text)
+
+
 def test_damaged_stages_are_one_line(train: Callable[..., RunFolder]) -> None:
     checkpoint = load_checkpoint(train("run").last)
     assert checkpoint.training is not None
-    for wrong in (None, {}, {"plan": [], "index": 0, "first": 0}, {"plan": 3, "index": 0, "first": 0}):
+    good = checkpoint.training["stages"]
+    assert place_of(checkpoint).to_dict() == good
+    changes = ({"plan": []}, {"plan": 3}, {"index": -1}, {"index": 2}, {"first": None})
+    for wrong in (None, {}, *({**good, **change} for change in changes)):
         checkpoint.training["stages"] = wrong
         with pytest.raises(DrawError, match="stages are damaged"):
             place_of(checkpoint)

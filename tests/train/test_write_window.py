@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -12,7 +14,7 @@ from draw_onnx.train.options import apply_initial, apply_options
 from draw_onnx.train.presets import find_preset
 from draw_onnx.train.trainer import Trainer
 
-from .conftest import Make
+from .conftest import STAGED, Make
 
 
 def windows(trainer: Trainer) -> tuple[torch.Tensor, ...]:
@@ -49,6 +51,14 @@ def test_a_preset_with_held_windows_may_lose_them() -> None:
     weights = build_model(config).state_dict()
     start = Checkpoint(config, "mnist-two-digit", weights)
     assert apply_initial(preset, start, {}, {})[0].write_window == 0
+
+
+def test_trained_windows_have_nothing_to_find(make_trainer: Make) -> None:
+    """They are slow from the first update on, unless an option says otherwise."""
+    preset = dataclasses.replace(STAGED, settings=STAGED.settings.replace(attention_lr_settle=2000))
+    start = make_trainer().weights_only()
+    for changes, settle in (({}, 0), ({"attention_lr_settle": 7}, 7)):
+        assert apply_initial(preset, start, changes, {})[0].attention_lr_settle == settle
 
 
 def test_free_again_in_a_run_from_its_weights(make_trainer: Make) -> None:

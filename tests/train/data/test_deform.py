@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -48,6 +49,27 @@ def test_strength_one_is_as_much_as_it_says() -> None:
     # 12 degrees, and 0.15 columns a row of slant, which are 8.5 more.
     assert 14 < float(angle.abs().max()) < 25
     assert abs(float(angle.mean())) < 0.5
+
+
+def test_a_deformed_digit_follows_its_definition() -> None:
+    """Stretched, slanted, rotated, then shifted: each pixel comes from between four others."""
+    count, side, strength = 4, 28, 0.7
+    random = np.random.default_rng(0)
+    squares = random.integers(0, 256, (count, side, side)).astype(np.uint8)
+    got = deformed(torch.from_numpy(squares), strength, torch.Generator().manual_seed(4)).numpy()
+    draws = 2 * torch.rand((6, count), generator=torch.Generator().manual_seed(4)).double().numpy() - 1
+    line = (2 * np.arange(side) + 1) / side - 1
+    for square, result, draw in zip(squares, got, strength * draws.T, strict=True):
+        angle, slant, (width, height) = np.deg2rad(12) * draw[0], 0.15 * draw[1], np.exp(0.12 * draw[2:4])
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        matrix = turn @ np.array([[1, slant], [0, 1]]) @ np.diag([width, height])
+        places = np.stack(np.meshgrid(line, line), -1) @ matrix.T + 0.07 * draw[4:]
+        column, row = np.moveaxis((places + 1) * side / 2 - 0.5, -1, 0)
+        expected = np.zeros((side, side))
+        for r, c in np.ndindex(side, side):
+            near = np.clip(1 - abs(row - r), 0, None) * np.clip(1 - abs(column - c), 0, None)
+            expected += near * square[r, c]
+        assert abs(result - expected).max() < 0.51  # rounded
 
 
 def test_the_same_generator_state_gives_the_same_digits() -> None:
