@@ -83,16 +83,6 @@ def run_on_one(trainer: Trainer, bound: float) -> None:
         trainer.selection.validate(trainer.iteration)
 
 
-def test_where_the_best_is_gone_the_next_is_the_best(make_trainer: Make) -> None:
-    trainer = make_trainer(iterations=10)
-    assert run_on(trainer, bounds(8.0, 8.5)) == 5
-    trainer.folder.best.unlink()
-    resumed = make_trainer(resume=load_checkpoint(trainer.folder.last))
-    assert resumed.selection.best is None
-    resumed.selection.keep({"valid_bound": 8.4}, 10)
-    assert load_checkpoint(trainer.folder.best).iteration == 10
-
-
 def test_what_a_checkpoint_says_of_its_pictures(make_trainer: Make) -> None:
     facts = {"picture_fit": "cover", "binary": False, "figure_size": 4}
     selection = make_trainer().selection

@@ -102,23 +102,14 @@ def test_all_pictures_of_the_fixed_files(root: Path) -> None:
 
 
 SHORT = ("--time-steps", 1, "--hidden", 4, "--latent", 2, "--threads", 1)
+RUN = ("--preset", "mnist-no-attention", "--batch-size", 10, *SHORT)
 
 
 def test_a_shifted_run_begins_and_resumes(
     command: Command, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped in its fifth update it ends with the very weights of the whole run."""
-    given = (
-        "--preset",
-        "mnist-no-attention",
-        "--batch-size",
-        10,
-        "--iterations",
-        8,
-        "--data-dir",
-        root,
-        *SHORT,
-    )
+    given = (*RUN, "--iterations", 8, "--data-dir", root)
     whole, parts, still = (tmp_path / name for name in ("whole", "parts", "still"))
     for folder, shift in ((whole, 1), (still, 0)):
         code, out, error = command(cli.main, *given, "--shift", shift, "--out", folder)
@@ -179,17 +170,7 @@ def test_weights_that_have_seen_the_validation_pictures_stay_such(
     command: Command, root: Path, tmp_path: Path
 ) -> None:
     """A run from them says so, also when it goes on, and so does draw-eval of what it leaves."""
-    own = (
-        "--preset",
-        "mnist-no-attention",
-        *SHORT,
-        "--batch-size",
-        10,
-        "--iterations",
-        2,
-        "--data-dir",
-        root,
-    )
+    own = (*RUN, "--iterations", 2, "--data-dir", root)
     both, again, more = (tmp_path / name for name in ("both", "again", "more"))
     said = "these weights were trained on the validation pictures too"
 
