@@ -115,7 +115,7 @@ def draw_binarised(train: Split, indices: Tensor, generator: torch.Generator, de
     """Each pixel 1 with the probability of its intensity. With ``deform`` the digits' maps are drawn before the pixels."""
     digits = train.images[indices]
     if deform:
-        digits = deformed(digits[:, 0], deform, generator)[:, None]
+        digits = deformed(digits[:, 0], deform, generator, sharp=True)[:, None]
     drawn = torch.bernoulli(train.intensities(digits), generator=generator)
     return Batch(drawn, None if train.labels is None else train.labels[indices])
 

@@ -75,7 +75,7 @@ def draw_pairs(train: Split, indices: torch.Tensor, generator: torch.Generator, 
     places = torch.randint(PLACES, (count, 2, 2), generator=generator, device=device)
     digits = train.images[torch.stack([indices, second], 1), 0]
     if deform:
-        digits = deformed(digits.flatten(0, 1), deform, generator).view_as(digits)
+        digits = deformed(digits.flatten(0, 1), deform, generator, sharp=True).view_as(digits)
     drawn = torch.bernoulli(train.intensities(digits), generator=generator)
     return Batch(add_squares(SIDE, [(drawn, places)], maximum=1))
 

@@ -93,6 +93,22 @@ def test_digits_are_deformed_before_they_are_binarised(name: str, data_dir: Path
     assert torch.equal(plain.evaluation("valid").images, other.evaluation("valid").images)
 
 
+@pytest.mark.parametrize("strength", [0.25, 0.5, 1.0])
+@pytest.mark.parametrize("name", ["mnist-dynamic", "mnist-two-digit"])
+def test_pixels_that_are_drawn_are_as_sure_as_before(
+    name: str, strength: float, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bilinear interpolation alone would add more than half of the entropy again, for a model to draw."""
+    monkeypatch.setattr(torch, "bernoulli", lambda p, generator: p)
+
+    def entropy(deform: float) -> float:
+        data = load_dataset(name, data_dir, "cpu", deform=deform)
+        p = data.batch(torch.arange(500), torch.Generator().manual_seed(0)).images.double()
+        return float((torch.special.entr(p) + torch.special.entr(1 - p)).sum((1, 2, 3)).mean())
+
+    assert entropy(strength) == pytest.approx(entropy(0.0), rel=0.08)
+
+
 def test_only_training_digits_change(data_dir: Path) -> None:
     plain, deformed = (load_dataset("cluttered-mnist", data_dir, "cpu", deform=s) for s in (0.0, 1.0))
     a, b = (d.batch(torch.arange(4), torch.Generator().manual_seed(0)) for d in (plain, deformed))
