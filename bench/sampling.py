@@ -129,7 +129,7 @@ def torch_sampler(folder: Path, threads: int, compiled: bool = False) -> Step:
 
     model = torch_model(folder, threads)
     if compiled:
-        model._paint = torch.compile(model._paint, dynamic=True)
+        model.paint = torch.compile(model.paint, dynamic=True)
 
     @torch.inference_mode()
     def draw(noise: torch.Tensor) -> Any:

@@ -223,7 +223,7 @@ class Draw(Chunked):
         z = mu + sigma * noise  # (6)
         into_decoder = torch.cat([_placed(z, painted.prior), painted.h], 1)
         decoder, heads = (weights.decoder, biases.decoder), (weights.heads, biases.heads)
-        painted = self._paint(into_decoder, painted, decoder, heads)  # (7, 8)
+        painted = self.paint(into_decoder, painted, decoder, heads)  # (7, 8)
         kl = 0.5 * (mu.square() + sigma.square() - 2 * log_sigma - 1).sum(1)  # (10)
         entered = Layers(into_encoder, h, into_decoder, painted.h)
         return State(painted, h, cell), kl, entered, r, (mu, log_sigma, z)
@@ -238,7 +238,7 @@ class Draw(Chunked):
         canvases, hidden, params = [], [], []
         for t, layers in enumerate(zip(decoder.steps(), heads.steps(), strict=True)):
             into_decoder = torch.cat([_placed(z[:, t], painted.prior), painted.h], 1)
-            painted = self._paint(into_decoder, painted, *layers)
+            painted = self.paint(into_decoder, painted, *layers)
             decoder.record(into_decoder.unsqueeze(0))
             heads.record(painted.h.unsqueeze(0))
             canvases.append(painted.canvas)
@@ -300,7 +300,7 @@ class Draw(Chunked):
         r = read([x, error], window, config.read_size)
         return r.unflatten(1, (2, config.image_channels))
 
-    def _paint(self, into_decoder: Tensor, before: Painted, decoder: Layer, heads: Layer) -> Painted:
+    def paint(self, into_decoder: Tensor, before: Painted, decoder: Layer, heads: Layer) -> Painted:
         """(7, 8): the decoder's step from ``into_decoder`` [K, Z + H], z and its own last output, and what it writes."""
         (c, height, width), n = self.config.image, self.config.write_size
         h, cell = lstm_cell(product(into_decoder, *decoder), before.cell)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from .settings import TrainSettings
 from .soap import SoapAdam, matrices_in
@@ -49,7 +50,7 @@ def make_optimizer(
         decays = settings.weight_decay > 0 and name.rpartition(".")[2].startswith("weight")
         matrices = matrices_in(name, parameter) if settings.optimizer == "soap" else 0
         if settings.write_window and "write_attention" in name.split("."):
-            matrices = 0  # some of its rows have no gradient and must stay, and a turned step would move them
+            matrices = 0  # as the packaged pairs were trained; rows without a gradient stay where they are by SOAP too
         # A tensor each where rates are tensors: they are filled with different ones.
         rate = torch.tensor(settings.learning_rate, device=device) if recorded else settings.learning_rate
         decay = settings.weight_decay if decays else 0.0
@@ -109,8 +110,8 @@ class WeightAverage:
     def update(self, module: nn.Module, iteration: int) -> None:
         """``iteration`` counts from 1; the horizon grows with it, so that early weights are soon forgotten."""
         decay = min(self.decay, iteration / (iteration + 9))
-        current = list(module.state_dict().values())
-        torch._foreach_lerp_(list(self.weights.values()), current, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+        average = get_ema_multi_avg_fn(decay)
+        average(list(self.weights.values()), list(module.state_dict().values()), 0)
 
     def load(self, weights: dict[str, Tensor]) -> None:
         for name, value in self.weights.items():
