@@ -90,6 +90,8 @@ def _metadata(checkpoint: Checkpoint, options: ExportOptions, graph: Graph, step
         dtype=_DTYPES[options.dtype],
         figure_size=checkpoint.figure_size,
         prior=prior_of(config),
+        train_size=checkpoint.train_size,
+        train_checksum=checkpoint.train_checksum,
     )
     Metadata.from_props(metadata.to_props())  # what no reader would take is not written
     return metadata

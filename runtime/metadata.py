@@ -44,7 +44,8 @@ PAD, COVER = "pad", "cover"
 MAX_SIZE = 65536  # of anything that a file counts: units, pixels, filters, pictures of a fixed batch
 MAX_VALUES = 1 << 28  # of one picture in an input or output: a gigabyte
 UNCHECKED = "unchecked"  # value of the `parity_atol` key
-_INTEGER = re.compile(r"0|[1-9][0-9]{0,8}")
+MAX_COUNT = 10**12  # pictures
+_INTEGER = re.compile(r"0|[1-9][0-9]{0,12}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -86,6 +87,9 @@ class Metadata:
     dtype: str = FLOAT32  # of the weights; inputs and outputs are float32 always
     figure_size: int | None = None  # classifier: longer side of a light figure's ink on black, in pixels
     prior: str = STANDARD  # decoder and scorer: of the latents; "learned" is not the paper's model
+    # Classifier and scorer: how many pictures it was trained on, and the CRC-32 of their bytes; None: nobody has said.
+    train_size: int | None = None
+    train_checksum: int | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -215,10 +219,10 @@ def _integer(key: str, text: str) -> int:
     return int(text)
 
 
-def _within(least: int) -> Callable[[str, str], int]:
+def _within(least: int, most: int = MAX_SIZE) -> Callable[[str, str], int]:
     def read(key: str, text: str) -> int:
         value = _integer(key, text)
-        if not least <= value <= MAX_SIZE:
+        if not least <= value <= most:
             raise DrawError(f"metadata key {key} is out of range: {value}")
         return value
 
@@ -268,16 +272,28 @@ _ALL = (
 )
 _ALL += ("weights_sha256", "parity_atol", "model_license", "model_author")
 _LATENT = ("latent_size", "write_size", "noise_stream", "prior")
+_TRAINED_ON = ("train_size", "train_checksum")
 _KEYS = {
     DECODER: (*_ALL, *_LATENT, "dtype", "graph_sha256"),
-    CLASSIFIER: (*_ALL, "read_size", "labels", "picture_fit", "figure_size", "dtype", "graph_sha256"),
-    SCORER: (*_ALL, *_LATENT, "read_size", "picture_fit", "binary", "dtype", "graph_sha256"),
+    CLASSIFIER: (
+        *_ALL,
+        "read_size",
+        "labels",
+        "picture_fit",
+        "figure_size",
+        *_TRAINED_ON,
+        "dtype",
+        "graph_sha256",
+    ),
+    SCORER: (*_ALL, *_LATENT, "read_size", "picture_fit", "binary", *_TRAINED_ON, "dtype", "graph_sha256"),
 }
-_OPTIONAL = ("prior", "picture_fit", "binary", "figure_size", "dtype", "graph_sha256")
+_OPTIONAL = ("prior", "picture_fit", "binary", "figure_size", *_TRAINED_ON, "dtype", "graph_sha256")
 # How they are read, where not as plain text.
 _READ: dict[str, Callable[[str, str], Any]] = {
     **dict.fromkeys(("time_steps", "hidden_size", *_IMAGE, "latent_size", "figure_size"), _within(1)),
     **dict.fromkeys(("write_size", "read_size"), _within(0)),  # 0: no attention
+    "train_size": _within(1, MAX_COUNT),
+    "train_checksum": _within(0, 0xFFFFFFFF),
     **dict.fromkeys(("attention", "binary"), _flag),
     "outputs": _one_of(STEPS, LEAN),
     "parity_atol": _gate,

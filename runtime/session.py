@@ -180,6 +180,8 @@ def open_model(path: Source, model_type: str, provider: str = "auto") -> Model:
         if foreign := declared.foreign_ops - metadata.foreign_operators:
             where = "" if metadata.foreign_operators else f" in a file of {metadata.dtype}"
             raise DrawError(f"it uses {'.'.join(min(foreign))}, which draw-export never writes{where}")
+        if metadata.foreign_operators and not declared.foreign_ops:
+            raise DrawError(f"it has none of the operators of a file of {metadata.dtype}")
         if declared.inner_graphs:
             raise DrawError(
                 "it has a graph within the graph, as loops and branches do, which draw-export never writes"

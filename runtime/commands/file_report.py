@@ -126,7 +126,8 @@ def evidence(declared: OnnxFile, metadata: Metadata) -> Iterator[str]:
 
 
 def _about(metadata: Metadata) -> Iterator[tuple[str, str]]:
-    yield "model", f"{metadata.model_type} ({_USES[metadata.model_type]}), trained on {metadata.dataset}"
+    trained = metadata.dataset + (f" ({metadata.train_size:,} pictures)" if metadata.train_size else "")
+    yield "model", f"{metadata.model_type} ({_USES[metadata.model_type]}), trained on {trained}"
     size = " x ".join(map(str, metadata.image_shape))
     prior = f" ({metadata.prior} prior)" if metadata.prior != STANDARD else ""
     latent = f", {metadata.latent_size} latents a step{prior}" if metadata.latent_size else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -63,6 +64,14 @@ def test_every_kind_of_export_is_known(golden_draw_models, tmp_path: Path, optio
         lines, problems = report(str(save(onnx.load(path), path, digest=False)))
         assert problems == []
         assert "before files carried a digest" in dict(lines)["state"]
+
+
+def test_the_pictures_that_it_was_trained_on_are_counted(golden_classifiers, tmp_path: Path) -> None:
+    path, checkpoint = tmp_path / "clf.onnx", golden_classifiers[0].checkpoint()
+    path.write_bytes(build(dataclasses.replace(checkpoint, train_size=1234)))
+    assert dict(report(str(path))[0])["model"].endswith(f"trained on {checkpoint.dataset} (1,234 pictures)")
+    path.write_bytes(build(checkpoint))
+    assert dict(report(str(path))[0])["model"].endswith(f"trained on {checkpoint.dataset}")
 
 
 def test_classifiers_too(golden_classifiers, tmp_path: Path) -> None:

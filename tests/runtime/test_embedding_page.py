@@ -85,7 +85,8 @@ def test_metadata_keys(fake: Path) -> None:
         file = "classifier-figures" if name == "classifier" else name
         # Left out where it has its default.
         more = {"picture_fit": "cover"} if name == "classifier" else {"prior": "learned"}
-        metadata = dataclasses.replace(peek(fake / f"{file}.onnx"), dtype="float16", **more)
+        said = {"dtype": "float16", "train_size": 48, "train_checksum": 7}
+        metadata = dataclasses.replace(peek(fake / f"{file}.onnx"), **said, **more)
         assert listed == set(metadata.to_props())
 
 

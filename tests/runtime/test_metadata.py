@@ -40,6 +40,7 @@ def test_every_missing_key_is_named(tmp_path: Path, fake: Path, name: str) -> No
     ("name", "change", "message"),
     [
         ("decoder", {"format_version": "2"}, "newer than this package reads"),
+        ("decoder", {"dtype": "int8"}, "none of the operators of a file of int8"),
         ("decoder", {"dtype": "bfloat16"}, "dtype must be float32 or float16 or int8"),
         (
             "decoder",
@@ -63,6 +64,9 @@ def test_every_missing_key_is_named(tmp_path: Path, fake: Path, name: str) -> No
         ("classifier", {"figure_size": "25"}, "figure_size is out of range: 25, more than a picture"),
         ("classifier", {"figure_size": "0"}, "figure_size is out of range: 0"),
         ("classifier", {"figure_size": "large"}, "figure_size must be a decimal number, not 'large'"),
+        ("classifier", {"train_size": "0"}, "train_size is out of range: 0"),
+        ("scorer", {"train_size": "1000000000001"}, "train_size is out of range: 1000000000001"),
+        ("scorer", {"train_checksum": "4294967296"}, "train_checksum is out of range: 4294967296"),
         ("scorer", {"binary": "yes"}, "binary must be true or false, not 'yes'"),
         ("scorer", {"picture_fit": "stretch"}, "picture_fit must be pad or cover, not 'stretch'"),
         ("decoder", {"prior": "gaussian"}, "prior must be standard or learned, not 'gaussian'"),
@@ -70,7 +74,7 @@ def test_every_missing_key_is_named(tmp_path: Path, fake: Path, name: str) -> No
         ("decoder", {"latent_size": "3"}, "noise has shape"),
         ("decoder", {"time_steps": "03"}, "time_steps must be a decimal number, not '03'"),
         ("decoder", {"latent_size": "-2"}, "latent_size must be a decimal number"),
-        ("decoder", {"latent_size": "99999999999"}, "latent_size must be a decimal number"),
+        ("decoder", {"latent_size": "99999999999999"}, "latent_size must be a decimal number"),
         ("decoder", {"time_steps": "0"}, "out of range"),
         ("decoder", {"attention": "yes"}, "attention must be true or false"),
         ("decoder", {"outputs": "all"}, "outputs must be"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from ...models.checkpoint import Checkpoint
+    from ...runtime.metadata import Metadata
     from .dataset import Dataset
 
 
@@ -133,12 +134,12 @@ def check_options(name: str, given: Iterable[str]) -> None:
             raise DrawError(f"{name} needs {option_name(key)} {what}")
 
 
-def saw_validation(checkpoint: Checkpoint, dataset: Dataset) -> bool:
-    """Whether weights were trained on what ``dataset`` holds back to validate with, by ``--all-digits``."""
+def saw_validation(file: Checkpoint | Metadata, dataset: Dataset) -> bool:
+    """Whether a file's weights were trained on what ``dataset`` holds back to validate with, by ``--all-digits``."""
     source = DATASETS.get(dataset.name)
-    if checkpoint.dataset != dataset.name or source is None or "all_digits" not in source.options:
+    if file.dataset != dataset.name or source is None or "all_digits" not in source.options:
         return False
-    return checkpoint.train_size == dataset.train_size + len(dataset.evaluation("valid"))
+    return file.train_size == dataset.train_size + len(dataset.evaluation("valid"))
 
 
 def option_name(key: str) -> str:

@@ -50,17 +50,17 @@ class Result:
     written: list[str] = field(default_factory=list)
 
 
-def _warn_of_other_pictures(request: Request, checkpoint: Checkpoint, dataset: Dataset) -> None:
+def _warn_of_other_pictures(request: Request, file: Checkpoint | Metadata, dataset: Dataset) -> None:
     """Folders change, and without the run's --validation-dir another part of one is held back."""
-    trained = checkpoint.train_size, checkpoint.train_checksum
-    if request.split == "all" or None in trained or dataset.name != checkpoint.dataset:
+    trained = file.train_size, file.train_checksum
+    if request.split == "all" or None in trained or dataset.name != file.dataset:
         return
-    if saw_validation(checkpoint, dataset):
+    if saw_validation(file, dataset):
         if request.split == "valid":
             note("it was trained on the validation pictures too (--all-digits)")
     elif trained != (dataset.train_size, dataset.train_checksum):
         note(
-            f"trained on {checkpoint.train_size:,} pictures, which are not the {dataset.train_size:,} that are left to train"
+            f"trained on {file.train_size:,} pictures, which are not the {dataset.train_size:,} that are left to train"
             " on here: the figures may be of pictures that it was trained on"
         )
 
@@ -187,6 +187,7 @@ def evaluate_onnx(request: Request) -> Result:
         )
     image = ImageSize(*metadata.image_shape)
     dataset = _dataset(request, metadata.dataset, image, torch.device("cpu"), metadata.labels or None)
+    _warn_of_other_pictures(request, metadata, dataset)
     evaluation, count, result = _begin(request, dataset, metadata.prior)
     parts = slices(evaluation, request.batch, request.limit)
     with progress("evaluating", count) as bar:

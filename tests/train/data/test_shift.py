@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from draw_onnx.export import cli as export_cli
 from draw_onnx.models.checkpoint import load_checkpoint
 from draw_onnx.train import cli
 from draw_onnx.train.data import mnist
@@ -169,7 +170,7 @@ def test_a_stage_may_begin_to_shift(
 def test_weights_that_have_seen_the_validation_pictures_stay_such(
     command: Command, root: Path, tmp_path: Path
 ) -> None:
-    """A run from them says so, also when it goes on, and so does draw-eval of what it leaves."""
+    """A run from them says so, also when it goes on, and so does draw-eval of what it leaves and of its ONNX file."""
     own = (*RUN, "--iterations", 2, "--data-dir", root)
     both, again, more = (tmp_path / name for name in ("both", "again", "more"))
     said = "these weights were trained on the validation pictures too"
@@ -186,8 +187,11 @@ def test_weights_that_have_seen_the_validation_pictures_stay_such(
     assert kept[0].train_checksum == kept[1].train_checksum
     assert said in run("--resume", "--out", again, "--iterations", 4, "--data-dir", root, "--threads", 1)
     assert load_checkpoint(again / "last.ckpt").train_size == 49
-    error = command(eval_cli.main, "--ckpt", again / "best.ckpt", "--split", "valid", "--data-dir", root)[2]
-    assert "it was trained on the validation pictures too (--all-digits)" in error
+    scorer = tmp_path / "scorer.onnx"
+    command(export_cli.main, "--ckpt", again / "best.ckpt", "--graph", "scorer", "-o", scorer)
+    for file in (("--ckpt", again / "best.ckpt"), ("--onnx", scorer)):
+        error = command(eval_cli.main, *file, "--split", "valid", "--data-dir", root)[2]
+        assert "it was trained on the validation pictures too (--all-digits)" in error
     # Other weights, or all the digits again: nothing to say.
     assert said not in run(*own, "--init-from", both / "best.ckpt", "--all-digits", "--out", more)
     assert load_checkpoint(more / "best.ckpt").train_size == 49
