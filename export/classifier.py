@@ -8,6 +8,7 @@ import onnx_ir as ir
 from ..models.config import ClassifierConfig
 from ..runtime.metadata import GLIMPSES, IMAGE, LOGITS, PROBABILITIES, READ_ATTENTION, STEPS
 from .builder import GraphBuilder
+from .levels import LevelsReader
 from .lstm import UnrolledLstm, Weights, lstm_weights, step_name
 from .window import Reader
 
@@ -35,7 +36,10 @@ def build_classifier(
             first_bias = b.weight("initial_bias", lstm.bias + h0 @ lstm.r)
             unrolled = UnrolledLstm(b, [r], weights["initial_cell"])
         with b.scope("read"):
-            reader = Reader(b, config, weights, h0, bounds)
+            if b.int8:
+                reader = LevelsReader(b, config, weights, h0, bounds, image)
+            else:
+                reader = Reader(b, config, weights, h0, bounds)
         h: ir.Value | None = None
         for t in range(time_steps):
             with b.scope(step_name(t, time_steps)):

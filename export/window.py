@@ -129,31 +129,54 @@ def undivided_filterbanks(
 def _filterbanks(
     b: GraphBuilder, window: Window, head: WindowHead, width: int, height: int
 ) -> tuple[ir.Value, ir.Value]:
-    """Equations (19, 20, 25, 26) of one step: F_X [batch, 1, n, width] and F_Y [batch, 1, n, height]; of a square picture
-    by the same nodes."""
+    """Equations (19, 20, 25, 26) of one step: F_X [batch, 1, n, width] and F_Y [batch, 1, n, height]."""
+    banks: list[ir.Value] = []
+    for scope, logs in _log_filters_of_step(b, window, head, width, height).items():
+        with b.scope(scope):
+            banks.append(b.op("Softmax", logs, axis=-1, name="filters"))
+    return _of_axes(b, banks, ["f_x", "f_y"])
+
+
+def log_filterbanks(
+    b: GraphBuilder, window: Window, head: WindowHead, width: int, height: int
+) -> tuple[ir.Value, ir.Value]:
+    """The logarithms of one step's filters before they are divided by their sums: [batch, 1, n, width] and [batch, 1, n,
+    height]."""
+    logs = _log_filters_of_step(b, window, head, width, height)
+    return _of_axes(b, [*logs.values()], ["log_x", "log_y"])
+
+
+def _log_filters_of_step(
+    b: GraphBuilder, window: Window, head: WindowHead, width: int, height: int
+) -> dict[str, ir.Value]:
+    """:func:`_log_filters` by the scope of their nodes: one for each axis, or [batch, 2, n, width] of a square picture's."""
     mus = _means(b, window.place, head)
     inverse = b.op("Unsqueeze", window.inverse, b.integers("axes", [1, 2]))
     if width == height:
+        means, axes = {"filterbanks": (mus, width)}, 2
+    else:
+        x, y = b.split_equal(mus, 1, ["mu_x", "mu_y"])
+        means, axes = {"filterbank_x": (x, width), "filterbank_y": (y, height)}, 1
+    found: dict[str, ir.Value] = {}
+    for scope, (mu, size) in means.items():
+        with b.scope(scope):
+            found[scope] = _log_filters(b, b.reshape(mu, [-1, axes, head.n, 2]), inverse, head.n, size)
+    return found
+
+
+def _of_axes(b: GraphBuilder, values: list[ir.Value], names: list[str]) -> tuple[ir.Value, ir.Value]:
+    """One value for each axis, of these or of both in one."""
+    if len(values) == 1:
         with b.scope("filterbanks"):
-            both = _softmax(b, b.reshape(mus, [-1, 2, head.n, 2]), inverse, head.n, width)
-            f_x, f_y = b.split_equal(both, 1, ["f_x", "f_y"])
-        return f_x, f_y
-    x, y = (b.reshape(mu, [-1, 1, head.n, 2]) for mu in b.split_equal(mus, 1, ["mu_x", "mu_y"]))
-    with b.scope("filterbank_x"):
-        f_x = _softmax(b, x, inverse, head.n, width)
-    with b.scope("filterbank_y"):
-        f_y = _softmax(b, y, inverse, head.n, height)
-    return f_x, f_y
+            values = [*b.split_equal(values[0], 1, names)]
+    x, y = values
+    return x, y
 
 
 def _means(b: GraphBuilder, place: ir.Value, head: WindowHead) -> ir.Value:
     """(mu, -1) of every filter of both axes, [rows, 4n], from the places [rows, 3]."""
     matrix, bias = head.means
     return b.op("Gemm", place, b.constant("means", matrix), b.constant("means_bias", bias), name="mu")
-
-
-def _softmax(b: GraphBuilder, mu: ir.Value, inverse: ir.Value, n: int, size: int) -> ir.Value:
-    return b.op("Softmax", _log_filters(b, mu, inverse, n, size), axis=-1, name="filters")
 
 
 def _log_filters(b: GraphBuilder, mu: ir.Value, inverse: ir.Value, n: int, size: int) -> ir.Value:
@@ -204,14 +227,19 @@ class Reader:
             f_x, f_y = (bank[0].numpy() for bank in attention.filterbanks(self.first, n, width, height))
             rows = b.op("MatMul", b.constant("f_y", self.first.gamma.numpy() * f_y), image, name="rows")
             return b.reshape(b.op("MatMul", rows, b.constant("f_x", f_x.T)), shape, name="glimpse")
-        params = b.op("Gemm", b.to_single(h), self.weight, self.bias, name="attention")
-        window = decode_window(b, params, self.head)
-        self.windows.append(window)
+        window = self.window(h)
         f_x, f_y = _filterbanks(b, window, self.head, width, height)
         rows = b.op("MatMul", f_y, image, name="rows")  # [batch, channels, n, width]
         f_xt = b.op("Transpose", f_x, perm=[0, 1, 3, 2])
         patch = b.reshape(b.op("MatMul", rows, f_xt), shape)
         return b.op("Mul", patch, window.gamma, name="glimpse")
+
+    def window(self, h: ir.Value) -> Window:
+        """Equation (21): where the state h looks, kept for :meth:`rows`."""
+        b = self.b
+        params = b.op("Gemm", b.to_single(h), self.weight, self.bias, name="attention")
+        self.windows.append(decode_window(b, params, self.head))
+        return self.windows[-1]
 
     def rows(self, like: ir.Value) -> ir.Value:
         """The windows of all steps [batch, T, 5], the first for every picture of ``like`` [batch, …]."""

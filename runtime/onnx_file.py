@@ -68,6 +68,7 @@ class OnnxFile:
     weights: Counter[int] = field(default_factory=Counter)
     foreign_nodes: list[Node] = field(default_factory=list)
     transposes: dict[str, Node] = field(default_factory=dict)  # the graph's own, by what comes out
+    zero_points: set[str] = field(default_factory=set)  # of the graph's own QuantizeLinear
     # of the graph's own stored tensors by name; None where a name is there twice
     shapes: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
 
@@ -202,6 +203,8 @@ def _node(view: memoryview, result: OnnxFile, depth: int) -> None:
         result.foreign_nodes.append(Node(op_type, tuple(inputs), attributes))
     elif op_type == "Transpose" and depth == 0:
         result.transposes[output] = Node(op_type, tuple(inputs), attributes)
+    elif op_type == "QuantizeLinear" and depth == 0:
+        result.zero_points.update(inputs[2:3])
 
 
 def _tensor(view: memoryview, result: OnnxFile) -> tuple[str, tuple[int, ...]]:

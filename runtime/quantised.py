@@ -1,4 +1,4 @@
-"""What an int8 file hands to ONNX Runtime's own operators: sizes, and the sign of the weights.
+"""What an int8 file hands to ONNX Runtime's own operators: sizes, and the sign of weights and pictures.
 
 Many releases of ONNX Runtime (1.20 to 1.27 were tried) take their weights in any shape, and read or write past the end
 of short ones. The operators of the default domain are checked there.
@@ -40,14 +40,17 @@ def check_quantised(declared: OnnxFile, metadata: Metadata) -> None:
 
 def for_this_cpu(data: bytes) -> bytes:
     """The file as ONNX Runtime is to see it: on CPUs with VNNI, whose products with signed weights are as exact as those
-    with the unsigned ones of an int8 file and three times as fast, with signed ones; else ``data``.
+    with the unsigned ones of an int8 file and three times as fast, with signed ones; else ``data``. A classifier's picture
+    becomes signed with them, by the zero point that it is made with.
 
     Raises:
         DrawError: the bytes are no ONNX model, or they end too early.
     """
     if b"DynamicQuantize" not in data or not has_vnni():
         return data
-    return with_signed_tensors(data, {name for node in parse(data).foreign_nodes for name in node.inputs})
+    declared = parse(data)
+    names = {name for node in declared.foreign_nodes for name in node.inputs}
+    return with_signed_tensors(data, names | declared.zero_points)
 
 
 def _lstm(metadata: Metadata) -> dict[int, tuple[Shape, ...]]:

@@ -25,6 +25,7 @@ OPERATORS = {
     *("Reshape", "Round", "Shape", "Sigmoid", "Softmax", "Split", "Sqrt", "Sub", "Tanh"),
     *("Transpose", "Unsqueeze"),
 }
+_OF_INT8 = {"MatMulInteger", "QuantizeLinear"}
 _TYPES = {1: "float32", 2: "uint8", 3: "int8", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16"}
 _TYPES |= {11: "float64", 16: "bfloat16", 21: "uint4", 22: "int4"}
 _WRITTEN_TYPES = ("float32", "int64", "float16")
@@ -104,6 +105,8 @@ def evidence(declared: OnnxFile, metadata: Metadata) -> Iterator[str]:
     if others:
         yield "weights of " + ", ".join(f"{kind} ({n})" for kind, n in sorted(others.items()))
     ours = OPERATORS | {operator for _, operator in metadata.foreign_operators}
+    if metadata.dtype == INT8:
+        ours |= _OF_INT8
     foreign = sorted(
         {f"{domain}.{operator}" for domain, operator in declared.foreign_ops - metadata.foreign_operators}
         | (set(declared.operators) - ours)
