@@ -14,9 +14,11 @@ import pytest
 
 from draw_onnx.export import ExportOptions, build
 from draw_onnx.pretrained import packaged_models
+from draw_onnx.runtime.commands import file_report
 from draw_onnx.runtime.commands.file_report import report
 from draw_onnx.runtime.metadata import Metadata
 from draw_onnx.runtime.onnx_file import graph_sha256, parse
+from draw_onnx.runtime.providers import ProviderError
 
 from .conftest import props
 
@@ -174,6 +176,25 @@ def test_a_file_that_does_not_run(written: Path, tmp_path: Path) -> None:
     assert len(problems) == 2
     assert "it lacks the output image that its metadata promises" in problems[0]
     assert problems[1].startswith("changed since")
+
+
+def test_weights_in_another_file(written: Path, tmp_path: Path) -> None:
+    model, path = onnx.load(written), tmp_path / "draw.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    lines, problems = report(str(path))
+    assert dict(lines)["tensors"].endswith(", some in another file")
+    assert "weights in another file" in problems[-1]
+
+
+def test_a_machine_that_runs_nothing_is_not_the_files_fault(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ProviderError("ONNX Runtime is not installed")
+
+    monkeypatch.setattr(file_report, "open_model", broken)
+    lines, problems = report(str(written))
+    assert (dict(lines)["runs"], problems) == ("not tried: ONNX Runtime is not installed", [])
 
 
 def test_the_command(written: Path, tmp_path: Path) -> None:

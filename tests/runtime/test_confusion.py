@@ -57,3 +57,22 @@ def test_a_picture(tmp_path: Path) -> None:
     write_confusion(tmp_path / "c.png", Confusion.of(labels[:500], TRUTH, ANSWERS))
     with Image.open(tmp_path / "c.png") as picture:
         assert picture.width < 2100
+
+
+def test_rows_of_the_picture_are_right_classes(tmp_path: Path) -> None:
+    """Shaded by their share of the row: a quarter of the cats are known, the others are taken for dogs."""
+    truth, answers = np.array([0] * 4 + [1] * 4), np.array([0] + [1] * 7)
+    write_confusion(tmp_path / "a.png", Confusion.of(("cat", "dog"), truth, answers))
+    with Image.open(tmp_path / "a.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    centres = []
+    for shade, colour in ((0.25, (59, 110, 165)), (0.75, (200, 69, 47)), (1.0, (59, 110, 165))):
+        fill = [255 + (c - 255) * shade**0.5 for c in colour]
+        ys, xs = np.nonzero((abs(pixels - fill) <= 0.5).all(-1))
+        assert len(ys) > 500, shade
+        centres.append((ys.mean(), xs.mean()))
+    known, mistaken, dogs = centres
+    assert known[0] == pytest.approx(mistaken[0], abs=4)  # the cats' row, above the dogs'
+    assert mistaken[0] < dogs[0] - 20
+    assert known[1] < mistaken[1] - 20
+    assert mistaken[1] == pytest.approx(dogs[1], abs=4)

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +18,8 @@ from rich.cells import cell_len
 
 from draw_onnx.runtime.commands.answers import Answers
 from draw_onnx.runtime.commands.classify import command
+from draw_onnx.runtime.commands.columns import columns
+from draw_onnx.runtime.commands.options import summary
 from draw_onnx.runtime.pictures.prepare import Prepared
 
 from ...onnx_bytes import with_metadata
@@ -102,6 +105,11 @@ def starts(line: str, *words: str) -> list[int]:
     return [cell_len(line[: line.index(word)]) for word in words]
 
 
+def test_no_line_of_a_table_ends_with_blanks() -> None:
+    assert columns([["a", "long"], ["bb", "x"], ["c", ""]]) == ["a   long", "bb  x", "c"]
+    assert columns([["a", "long"], ["bb", "x"]], right=(0, 1)) == [" a  long", "bb     x"]
+
+
 def test_columns_of_letters_of_two_places(capsys: pytest.CaptureFixture[str]) -> None:
     names = ["写真.png", "a.png", "dé.png"]
     done = [Prepared(np.zeros(0, np.float32))] * 3
@@ -132,3 +140,16 @@ def test_scores_of_letters_of_two_places(
     got = run("score", "--onnx", fake / "scorer.onnx", "写真.png", "a picture.png")
     assert got.code == 0, got.err
     assert len({cell_len(line) for line in got.out.splitlines()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "threads", "provider", "expected"),
+    [
+        (1, 1, "cpu", "1 picture in 0.50 s (2 pictures/s) on 1 CPU thread"),
+        (3000, 4, "cpu", "3000 pictures in 0.50 s (6,000 pictures/s) on 4 CPU threads"),
+        (2, 4, "cuda", "2 pictures in 0.50 s (4 pictures/s) on CUDA"),
+    ],
+)
+def test_how_fast_it_was(count: int, threads: int, provider: str, expected: str) -> None:
+    model = cast(Any, SimpleNamespace(threads=threads, provider=provider))
+    assert summary(count, 0.5, model) == expected

@@ -15,6 +15,8 @@ from PIL import Image
 from draw_onnx import Classifier
 from draw_onnx.runtime.confusion import Confusion
 from draw_onnx.runtime.error_rate import ErrorRate
+from draw_onnx.runtime.pictures.attention_gifs import write_glimpse_gif
+from draw_onnx.runtime.pictures.reading import check_images
 
 from ...onnx_bytes import with_metadata
 from ..conftest import SCENES
@@ -47,18 +49,28 @@ def test_table_json_and_csv_agree_with_the_api(
     )
     assert [r["answer"] for r in rows] == expected.answers
     assert [r["picture"] for r in rows] == list(map(str, scenes))
-    parsed = list(csv.DictReader(io.StringIO(run(*base, "--csv", "--batch", 2).out)))
+    got = run(*base, "--csv", "--batch", 2, "--threads", 3)
+    assert got.err.endswith(" on 3 CPU threads\n")
+    parsed = list(csv.DictReader(io.StringIO(got.out)))
     assert [r["answer"] for r in parsed] == expected.answers
     np.testing.assert_allclose(
         [float(r["p_circle"]) for r in parsed], expected.probabilities[:, 0], atol=1e-6
     )
 
 
-def test_gif_of_glimpses(run, fake: Path, scenes: list[Path], tmp_path: Path) -> None:
+def test_gif_of_glimpses(run, fake: Path, classifier: Classifier, scenes: list[Path], tmp_path: Path) -> None:
     got = run("classify", "--onnx", fake / "classifier.onnx", *scenes, "--gif", tmp_path / "x.gif")
     assert got.code == 0, got.err
     with Image.open(tmp_path / "x.gif") as picture:
         assert getattr(picture, "n_frames", 1) == 3 + 1
+    images = check_images(SCENES[:3], classifier.metadata.image_shape)
+    look = classifier(images)
+    assert look.glimpses is not None
+    assert look.read_attention is not None
+    answers = zip(look.answers, look.probabilities.max(1), strict=True)
+    captions = [f"{answer}  {probability:.1%}" for answer, probability in answers]
+    write_glimpse_gif(tmp_path / "z.gif", images, look.glimpses, look.read_attention, captions, fps=2)
+    assert (tmp_path / "x.gif").read_bytes() == (tmp_path / "z.gif").read_bytes()
     got = run("classify", "--onnx", fake / "classifier-lean.onnx", *scenes, "--gif", tmp_path / "y.gif")
     assert got.code == 1
     assert "--outputs steps" in got.err
@@ -69,14 +81,25 @@ def test_a_folder_with_a_bad_file_goes_on_without_it(
     run, fake: Path, scenes: list[Path], tmp_path: Path
 ) -> None:
     (tmp_path / "scene1.png").write_text("no picture")
+    (tmp_path / "notes.txt").touch()
     got = run("classify", "--onnx", fake / "classifier.onnx", tmp_path, "--csv")
     assert got.code == 0
     assert "skipped: " in got.err
+    assert f"{tmp_path}: 3 pictures found, 1 file passed over (1 .txt)\n" in got.err
     assert [line.split(",")[0] for line in got.out.splitlines()[1:]] == [str(scenes[0]), str(scenes[2])]
     got = run("classify", "--onnx", fake / "classifier.onnx", *scenes)
     assert got.code == 1  # named by the user: an error
     assert "scene1.png is no picture" in got.err
     assert got.out == ""
+
+
+def test_a_folder_of_bad_files_is_an_error(run, fake: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("no picture")
+    for command in ("classify", "score"):
+        model = fake / ("classifier.onnx" if command == "classify" else "scorer.onnx")
+        got = run(command, "--onnx", model, tmp_path)
+        assert (got.code, got.out) == (1, "")
+        assert got.err.splitlines()[-1] == f"draw-{command}: error: none of the pictures could be read"
 
 
 def test_error_rate_of_an_npz(run, fake: Path, classifier: Classifier, tmp_path: Path) -> None:
@@ -103,7 +126,8 @@ def test_error_rate_of_an_npz(run, fake: Path, classifier: Classifier, tmp_path:
 
 def test_an_npz_without_labels_lists_answers(run, fake: Path, classifier: Classifier, tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "x.npz", images=SCENES[:, :, :, None] / 255.0)  # channels last, floats
-    got = run("classify", "--onnx", fake / "classifier.onnx", tmp_path / "x.npz", "--csv")
+    path = (tmp_path / "x.npz").rename(tmp_path / "X.NPZ")
+    got = run("classify", "--onnx", fake / "classifier.onnx", path, "--csv")
     assert [line.split(",")[1] for line in got.out.splitlines()[1:]] == classifier(SCENES).answers
 
 
@@ -139,6 +163,18 @@ def test_what_cannot_be_written_is_said_before_the_work(
     assert words in got.err
     assert "pictures in" not in got.err
     assert not list(tmp_path.glob("x.*"))
+
+
+@pytest.mark.parametrize("name", ["x.npz", "model.onnx"])
+def test_neither_the_npz_nor_the_model_is_written_over(run, fake: Path, tmp_path: Path, name: str) -> None:
+    np.savez(tmp_path / "x.npz", images=SCENES)
+    (tmp_path / "model.onnx").write_bytes((fake / "classifier.onnx").read_bytes())
+    before = (tmp_path / name).read_bytes()
+    gif = tmp_path / "x.gif"
+    gif.symlink_to(name)
+    got = run("classify", "--onnx", tmp_path / "model.onnx", tmp_path / "x.npz", "--gif", gif)
+    assert (got.code, "it is one of the files that are read" in got.err) == (1, True), got.err
+    assert (tmp_path / name).read_bytes() == before
 
 
 def test_labels_that_command_a_terminal_are_shown_escaped(

@@ -89,6 +89,8 @@ def test_ink_can_be_said(run, fake: Path, letters: list[Path]) -> None:
     base = ("classify", "--onnx", fake / "classifier-figures.onnx", letters[1], "--csv")
     assert run(*base, "--ink", "dark").out == run(*base).out == run(*base, "--invert").out
     assert run(*base, "--ink", "light").out != run(*base).out
+    light = (*base[:3], letters[0], "--csv")
+    assert run(*light, "--invert").out == run(*light, "--ink", "dark").out != run(*light).out
     assert run(*base, "--invert", "--ink", "dark").code == 0
     wrong = run(*base, "--invert", "--ink", "light")
     assert wrong.code == 2

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from draw_onnx import pretrained
+from draw_onnx.runtime import providers
 from draw_onnx.runtime.onnx_file import graph_sha256
 
 from ...onnx_bytes import with_metadata
@@ -59,3 +63,26 @@ def test_labels_are_not_covered(run, fake: Path, tmp_path: Path) -> None:
     got = run("doctor", "--onnx", path)
     assert got.code == 0
     assert "does not cover the metadata" in got.out
+
+
+def test_a_conflict_of_wheels_is_a_problem(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(providers, "wheel_conflict", lambda: "two wheels are both installed")
+    got = run("doctor")
+    assert (got.code, got.err) == (1, "")
+    assert got.out.splitlines()[-1] == f"{'PROBLEM':<16}two wheels are both installed"
+
+
+def test_a_provider_that_computes_something_else_does_not_work(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = SimpleNamespace(run=lambda *_: [np.array([2.0, 1.01])])
+    monkeypatch.setattr(providers, "create_session", lambda *_: wrong)
+    got = run("doctor")
+    assert got.code == 1
+    expected = "the CPU provider does not work: MatMul gave [2.0, 1.01], not [2.0, 1.0]"
+    assert got.out.splitlines()[-1] == f"{'PROBLEM':<16}{expected}"
+
+
+def test_a_version_without_models_says_so(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "packaged_models", lambda _: [])
+    got = run("doctor")
+    assert got.code == 0, got.out
+    assert got.out.splitlines()[-1] == f"{'models':<16}none are packaged with this version"

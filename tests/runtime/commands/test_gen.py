@@ -114,7 +114,7 @@ def test_interpolation_starts_at_a_and_turns_at_b(run, fake: Path, tmp_path: Pat
     decoder = fake / "decoder.onnx"
     arguments = ("--interpolate", 1, 2, "-n", 4, "--frames", 5, "--fps", 10, "--scale", 2)
     got = run("gen", "--onnx", decoder, "--gif", tmp_path / "x.gif", *arguments)
-    assert got.code == 0, got.err
+    assert (got.code, "20 pictures in" in got.err) == (0, True), got.err
     with Image.open(tmp_path / "x.gif") as picture:
         for index in range(getattr(picture, "n_frames", 1)):
             picture.seek(index)
@@ -124,6 +124,15 @@ def test_interpolation_starts_at_a_and_turns_at_b(run, fake: Path, tmp_path: Pat
                 expected = grid(Sampler(decoder, "cpu").sample_noise(noise(seed, 0, 4, 3, 2)).images, 2)
                 assert np.abs(rgb - expected).max() <= 1
     assert durations(tmp_path / "x.gif") == [500, 100, 100, 100, 500, 100, 100, 100]  # both ends rest
+
+
+def test_what_is_not_given(run, fake: Path, tmp_path: Path) -> None:
+    decoder, path = fake / "decoder.onnx", tmp_path / "x.gif"
+    got = run("gen", "--onnx", decoder, "--gif", path)
+    assert (got.code, "64 pictures in" in got.err) == (0, True), got.err
+    assert durations(path) == [100, 100, 100, 2000]
+    assert run("gen", "--onnx", decoder, "--gif", path, "-n", 4, "--interpolate", 1, 2).code == 0
+    assert durations(path) == [500, *[100] * 22] * 2  # 24 frames there, and back
 
 
 def test_temperature(run, fake: Path, tmp_path: Path) -> None:

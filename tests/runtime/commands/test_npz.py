@@ -45,3 +45,12 @@ def test_an_error_leaves_nothing(tmp_path: Path) -> None:
 def test_the_folder_is_looked_at_first(tmp_path: Path) -> None:
     with pytest.raises(DrawError, match="does not exist"):
         NpzWriter(tmp_path / "nowhere" / "x.npz")
+
+
+def test_rows_in_another_order_of_memory(tmp_path: Path) -> None:
+    rows = np.arange(24.0).reshape(2, 3, 4).transpose(0, 2, 1)
+    with NpzWriter(tmp_path / "x.npz") as writer:
+        writer.append("rows", rows)
+        writer.append("rows", rows[::-1])
+    with np.load(tmp_path / "x.npz") as arrays:
+        np.testing.assert_array_equal(arrays["rows"], np.concatenate([rows, rows[::-1]]))

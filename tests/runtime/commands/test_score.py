@@ -14,7 +14,8 @@ from PIL import Image
 from draw_onnx import Scorer
 from draw_onnx.errors import DrawError
 from draw_onnx.runtime.commands import score
-from draw_onnx.runtime.pictures import prepare
+from draw_onnx.runtime.pictures import drawing, prepare
+from draw_onnx.runtime.pictures.attention_gifs import write_score_gif
 
 RNG = np.random.default_rng(6)
 COUNT = 20
@@ -83,6 +84,45 @@ def test_the_same_as_at_once(run, fake: Path, folder: Path, tmp_path: Path, opti
         scores = Scorer(fake / "scorer.onnx", "cpu")(images, seed=3)
         np.testing.assert_array_equal(arrays["bound"], scores.bound)
         np.testing.assert_array_equal(arrays["reconstruction"], scores.reconstruction)
+
+
+@pytest.mark.parametrize("output", ["--png", "--gif"])
+def test_what_is_too_large_is_said_before_the_work(
+    run, fake: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    monkeypatch.setattr(drawing, "MAX_SIDE", 50)
+    got = run("score", "--onnx", fake / "scorer.onnx", folder, output, tmp_path / f"x.{output[2:]}")
+    assert (got.code, "more than 50 a side" in got.err) == (1, True), got.err
+    assert "03a.png" not in got.err  # nothing was read
+
+
+def test_the_gif_shows_the_steps_of_the_scores(run, fake: Path, folder: Path, tmp_path: Path) -> None:
+    paths = [folder / f"{k:02}.png" for k in range(3)]
+    gif, npz = tmp_path / "x.gif", tmp_path / "x.npz"
+    got = run("score", "--onnx", fake / "scorer.onnx", *paths, "--gif", gif, "--npz", npz, "--seed", 3)
+    assert got.code == 0, got.err
+    with np.load(npz) as arrays:
+        images = arrays["images"]
+    scorer = Scorer(fake / "scorer.onnx", "cpu")
+    steps, metadata = scorer(images, seed=3), scorer.metadata
+    assert steps.canvases is not None
+    assert metadata.read_size != metadata.write_size
+    windows = steps.read_attention, steps.write_attention
+    sizes = metadata.read_size, metadata.write_size
+    write_score_gif(
+        tmp_path / "y.gif", images, steps.canvases, *windows, *sizes, steps.bound.tolist(), fps=10
+    )
+    assert gif.read_bytes() == (tmp_path / "y.gif").read_bytes()
+
+
+def test_the_gif_has_sixteen_pictures_whatever_else_is_drawn(
+    run, fake: Path, folder: Path, tmp_path: Path
+) -> None:
+    gifs = [tmp_path / "alone.gif", tmp_path / "beside.gif"]
+    for gif, more in zip(gifs, ([], ["--png", tmp_path / "x.png"]), strict=True):
+        got = run("score", "--onnx", fake / "scorer.onnx", folder, "--gif", gif, "--scale", 2, *more)
+        assert (got.code, f"{gif} shows the first 16 of 20 pictures" in got.err) == (0, True), got.err
+    assert gifs[0].read_bytes() == gifs[1].read_bytes()
 
 
 def test_a_stream_is_numbered(fake: Path) -> None:

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from draw_onnx.runtime.pictures.attention_gifs import write_glimpse_gif, write_score_gif
 from draw_onnx.runtime.pictures.captions import captioned
 from draw_onnx.runtime.pictures.drawing import READ_COLOUR, WRITE_COLOUR
+from draw_onnx.streams import printable
 
 from .picture_files import frames_of
 
@@ -36,6 +37,10 @@ def test_the_window_is_on_the_picture_and_the_glimpse_beside_it(tmp_path: Path) 
         right = frame[:80, int(half) + 20 : int(half) + 60]
         assert np.abs(np.median(right) - 128) <= 1
     assert where(frames[0], READ_COLOUR).mean() < where(frames[1], READ_COLOUR).mean()
+    for frame, text in zip(frames, ("glimpse 1 of 2", "glimpse 2 of 2", "seven"), strict=True):
+        tile = frame[6:-6, 6:-6]  # without the gaps around it
+        line = captioned(np.zeros((0, tile.shape[1], 3), np.uint8), text)
+        assert np.abs(tile[-len(line) :].astype(int) - line).max() <= 1
 
 
 def test_reading_is_blue_on_the_left_and_writing_red_on_the_right(tmp_path: Path) -> None:
@@ -71,6 +76,11 @@ def test_a_caption_has_as_many_letters_as_fit(width: int) -> None:
     for text in ("", "i" * 30, "W" * 30, "AVAVAV, To. 99.8%" * 4, "絵é µ" * 9, "seven  99.8%"):
         short = shortened(text, width)
         np.testing.assert_array_equal(captioned(tile, text), captioned(tile, short))
+
+
+def test_a_caption_is_one_line_of_letters_that_show() -> None:
+    tile, text = np.zeros((1, 200, 3), np.uint8), "a\nb\x1b[31m"
+    np.testing.assert_array_equal(captioned(tile, text), captioned(tile, printable(text)))
 
 
 def test_a_label_without_end_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from draw_onnx.runtime.pictures.drawing import (
     GAP_COLOUR,
     WRITE_COLOUR,
     arrange,
+    check_size,
     chosen_steps,
     draw_windows,
     grid,
@@ -144,11 +145,25 @@ def test_the_finished_picture_of_a_sheet_has_no_window() -> None:
     assert not red[:, red.shape[1] // 2 :].any()
 
 
+def test_each_picture_of_a_sheet_has_the_window_of_its_step() -> None:
+    places = np.array([[1, 3, 5, 7], [2, 4, 6, 8]])  # of two pictures in four steps
+    windows = np.stack([places, places, *np.broadcast_to([[[0]], [[0.1]], [[1]]], (3, 2, 4))], -1)
+    picture = sheet(np.zeros((2, 4, 1, 9, 9)), windows, 1, steps=[3, 1], scale=2)
+    for row, column, place in ((0, 0, 5), (0, 1, 1), (1, 0, 6), (1, 1, 2)):
+        tile = picture[1 + 19 * row :, 1 + 19 * column :][:18, :18]
+        left, _, top, _ = framed(tile)
+        assert left == top == 2 * (place - 1)
+
+
 def test_sizes_beyond_use_are_refused_before_memory_is_asked_for() -> None:
     with pytest.raises(DrawError, match=r"more than 16384 a side.*fewer pictures"):
         grid(np.broadcast_to(np.float32(0), (1_000_000, 1, 28, 28)))
     with pytest.raises(DrawError, match="more than 16384 a side"):
         sheet(np.broadcast_to(np.float32(0), (1_000_000, 10, 1, 28, 28)))
+    check_size(16_384, 16_384)
+    for size in ((16_385, 1), (1, 16_385)):
+        with pytest.raises(DrawError, match=f"{size[0]} x {size[1]} pixels, more than 16384 a side"):
+            check_size(*size)
 
 
 def test_png_is_exact_and_grey_stays_grey(tmp_path: Path) -> None:

@@ -132,6 +132,29 @@ def test_colours_count_where_only_corners_are_transparent() -> None:
     assert got.steps[0] == "dark ink"
 
 
+def test_what_shines_through_a_veil_is_the_ground() -> None:
+    """Black at an alpha of 40 over white paper is as faint as it looks."""
+    planes, alpha = np.full((1, 40, 40), 255.0), np.full((40, 40), 255.0)
+    planes[0, 10:30, 18:22] = planes[0, 5:35, 30:36] = 0
+    alpha[5:35, 30:36] = 40
+    density = find_ink(planes, alpha, "dark").density
+    assert density[20, 20] == pytest.approx(1, abs=0.01)
+    assert density[20, 33] == pytest.approx(40 / 255, abs=0.01)
+
+
+@pytest.mark.parametrize(("level", "blank"), [(235, True), (220, False)])
+def test_less_than_a_tenth_of_contrast_is_no_ink(level: int, blank: bool) -> None:
+    planes = np.full((1, 40, 40), 255.0)
+    planes[0, 10:30, 18:22] = level
+    assert find_ink(planes, None, "dark").blank == blank
+
+
+def test_mostly_ink_is_said_before_several_figures() -> None:
+    levels = np.ones((1, 40, 40), np.float32)
+    levels[0, 1:39, 1:15] = levels[0, 1:39, 25:39] = 0
+    assert prepare(levels, None, (1, 28, 28), 20, "dark").warning.startswith("mostly ink: 66%")
+
+
 def test_forced_ink() -> None:
     light, dark = 255 * at(figure(28), (28, 28), 0, 0), 255 - 255 * at(figure(28), (28, 28), 0, 0)
     np.testing.assert_array_equal(prepared(light, ink="light").image, prepared(light).image)

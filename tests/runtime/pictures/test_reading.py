@@ -282,6 +282,7 @@ def test_arrays_through_the_api() -> None:
         whole[:0],
         whole.astype(float),
         np.full((1, *GREY), np.nan),
+        np.full((1, *GREY), -0.1),
         np.full((1, *GREY), "x"),
     ):
         with pytest.raises(DrawError):

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from draw_onnx.errors import DrawError
+from draw_onnx.train.data import cifar
 from draw_onnx.train.data.cifar import RECORD, read_cifar
 from draw_onnx.train.data.registry import load_dataset
 
@@ -86,8 +87,28 @@ def test_splits_are_fixed_apart_and_complete(tmp_path: Path) -> None:
         load_dataset("cifar10", tmp_path, "cpu")
 
 
+def test_the_note_says_what_is_missing_and_nothing_of_whole_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cifar, "RECORDS", 20)
+    folder = tmp_path / "cifar10" / "cifar-10-batches-bin"
+    folder.mkdir(parents=True)
+    for name in cifar.TRAIN_FILES:
+        (folder / name).write_bytes(batch_bytes(20)[0])
+    (folder / "test_batch.bin").write_bytes(batch_bytes(20)[0])
+    assert load_dataset("cifar10", tmp_path, "cpu").note == ""
+    (folder / "data_batch_5.bin").unlink()
+    (folder / "test_batch.bin").write_bytes(batch_bytes(19)[0])
+    expected = "80 of 50,000 training images, first 19 test images"
+    assert load_dataset("cifar10", tmp_path, "cpu").note == expected
+
+
 def test_real_subset(data_dir: Path) -> None:
     data = load_dataset("cifar10", data_dir, "cpu")
+    assert (data.train_size, len(data.evaluation("valid"))) == (7_262, 806)
+    assert (data.picture_fit, data.binary) == ("cover", False)
+    names = "airplane automobile bird cat deer dog frog horse ship truck"  # in the order of batches.meta.txt
+    assert data.labels == tuple(names.split())
     counts = torch.zeros(10, dtype=torch.int64)
     for split in ("train", "valid"):
         labels = data.evaluation(split).labels

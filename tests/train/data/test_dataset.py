@@ -180,3 +180,23 @@ def test_training_labels_are_checked_too() -> None:
         data.check_labels(None)
     with pytest.raises(DrawError, match="the split 'test' has no labels"):
         data.check_labels("test")
+
+
+def test_a_model_of_other_sizes_or_of_classes_in_another_order_is_refused() -> None:
+    pictures = Split(torch.zeros(2, 1, 2, 3, dtype=torch.uint8), torch.tensor([0, 1]))
+    data = Dataset(
+        name="x", image=ImageSize(1, 2, 3), train=pictures, evaluations={}, binary=True, labels=("a", "b")
+    )
+    data.check_classes(("a", "b"))
+    with pytest.raises(DrawError, match=r"x has other classes than the model: a, b, not b, a$"):
+        data.check_classes(("b", "a"))
+    data.check_fits(ImageSize(1, 2, 3))
+    with pytest.raises(DrawError, match="x has 1×2×3 pictures, the model takes 1×3×2"):
+        data.check_fits(ImageSize(1, 3, 2))
+
+
+def test_the_checksum_is_of_labels_too() -> None:
+    """The same pictures under other names are no longer what a model was trained on."""
+    images = torch.arange(8, dtype=torch.uint8).reshape(2, 1, 2, 2)
+    of = [Split(images, labels).checksum() for labels in (None, torch.tensor([0, 1]), torch.tensor([1, 0]))]
+    assert len(set(of)) == 3

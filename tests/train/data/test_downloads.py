@@ -193,3 +193,14 @@ def test_an_official_archive_that_does_not_unpack_leaves_nothing(root: Path) -> 
             find_folder(root, name, "mark", Source(("http://127.0.0.1:9/set.tar.gz",), digest))
     assert [path.name for path in root.iterdir()] == ["set.tar.gz"]
     assert not (root.parent / "evil").exists()
+
+
+def test_a_folder_is_taken_for_the_sets_own_only_where_no_other_has_such_a_file(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--data-dir svhn/test`` must not train on the test pictures."""
+    (root / "mark").touch()
+    source = Source(("http://127.0.0.1:9/set.tar.gz",), "")
+    assert find_folder(root, "group/inner", "mark", source, only=True) == root
+    with pytest.raises(DrawError, match="could not download"):
+        find_folder(root, "group/inner", "mark", source)

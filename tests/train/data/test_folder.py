@@ -17,8 +17,10 @@ from draw_onnx.errors import DrawError
 from draw_onnx.models.config import ImageSize
 from draw_onnx.runtime.pictures.cover import cover
 from draw_onnx.runtime.pictures.reading import open_picture, read_picture
+from draw_onnx.train.data import folder as folder_module
 from draw_onnx.train.data.dataset import Dataset
 from draw_onnx.train.data.registry import load_dataset
+from draw_onnx.train.data.stream import FOLDER_SPLIT, permutation
 
 
 def load(folder: Path, size: tuple[int, int] = (4, 6), channels: int | None = None) -> Dataset:
@@ -46,6 +48,13 @@ def test_pictures_are_split_once_and_the_same_every_time(tmp_path: Path) -> None
     splits = {name: data.evaluation(name).images[:, 0, 0, 0].tolist() for name in ("train", "valid", "test")}
     assert {name: len(values) for name, values in splits.items()} == {"train": 36, "valid": 2, "test": 2}
     assert sorted(value for values in splits.values() for value in values) == list(range(40))
+    by_path = sorted(range(40), key=lambda i: ("abc"[i % 3], i))
+    shuffled = [by_path[k] for k in permutation(FOLDER_SPLIT, 40)]
+    assert [splits[name] for name in ("valid", "test", "train")] == [
+        shuffled[:2],
+        shuffled[2:4],
+        shuffled[4:],
+    ]
     again = load(folder)  # from the cache
     assert all(again.evaluation(name).images[:, 0, 0, 0].tolist() == splits[name] for name in splits)
     assert (data.note, data.binary, data.image) == ("", False, ImageSize(3, 4, 6))
@@ -134,8 +143,10 @@ def test_options_are_checked(tmp_path: Path) -> None:
         load_dataset("images", None, "cpu", image_dir=tmp_path)
     with pytest.raises(DrawError, match="none does not exist"):
         load(tmp_path / "none")
-    with pytest.raises(DrawError, match=r"0 x 6 pixels; each side must be between 1 and 4096"):
-        load(tmp_path, (0, 6))
+    for size in ((0, 6), (6, 0), (4097, 6), (6, 4097)):
+        expected = f"{size[0]} x {size[1]} pixels; each side must be between 1 and 4096"
+        with pytest.raises(DrawError, match=expected):
+            load(tmp_path, size)
     with pytest.raises(DrawError, match=r"must be 1 .* or 3 .*, not 4"):
         load(tmp_path, channels=4)
     with pytest.raises(DrawError, match=r"no pictures in the folder"):
@@ -146,6 +157,22 @@ def test_options_are_checked(tmp_path: Path) -> None:
     save(tmp_path / "b.png", np.zeros((4, 6, 3), np.uint8))
     with pytest.raises(DrawError, match="holds 1 readable picture: at least three"):
         load(tmp_path)
+    save(tmp_path / "c.png", np.zeros((4, 6, 3), np.uint8))
+    with pytest.raises(DrawError, match="holds 2 readable pictures: at least three"):
+        load(tmp_path)
+
+
+def test_pictures_that_do_not_fit_are_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        save(tmp_path / f"{name}.png", np.zeros((4, 6, 3), np.uint8))
+    monkeypatch.setattr(folder_module, "MAX_BYTES", 3 * 4 * 6 * 3)
+    assert load(tmp_path).train_size == 1
+    with pytest.raises(
+        DrawError, match="3 pictures of that size take more than 16 GiB: choose a smaller size"
+    ):
+        load(tmp_path, (4, 7))
 
 
 def test_real_photographs(data_dir: Path, tmp_path: Path) -> None:
@@ -172,3 +199,30 @@ def test_the_runtime_prepares_pictures_as_training_does(tmp_path: Path, size: tu
     assert {np.round(picture * 255).astype(np.uint8).tobytes() for picture in scored} == stored
     for picture in scored:
         np.testing.assert_array_equal(picture, np.round(picture * 255).astype(np.uint8) / np.float32(255))
+
+
+def test_every_folder_and_size_keeps_prepared_pictures_of_its_own(tmp_path: Path, cache: Path) -> None:
+    """Also where two folders' files have the same names, sizes and times."""
+    for name, level in (("a", 10), ("b", 20)):
+        for i in range(3):
+            path = tmp_path / name / f"{i}.bmp"
+            save(path, np.full((5, 7, 3), level, np.uint8))
+            os.utime(path, ns=(0, 0))
+    sizes = (4, 6), (4, 7), (5, 6)
+    for size in sizes:
+        for name, level in (("a", 10), ("b", 20)):
+            assert load(tmp_path / name, size).evaluation("train").images.unique().tolist() == [level]
+    assert len(list(cache.iterdir())) == 2 * len(sizes)
+
+
+def test_what_a_killed_process_left_in_the_cache_goes(tmp_path: Path, cache: Path) -> None:
+    for i in range(3):
+        save(tmp_path / "pictures" / f"{i}.png", np.zeros((4, 6, 3), np.uint8))
+    cache.mkdir()
+    for name in (".images-old", ".images-young", ".svhn-other"):
+        (cache / name).touch()
+    for name in (".images-old", ".svhn-other"):
+        os.utime(cache / name, (0, 0))
+    load(tmp_path / "pictures")
+    left = {path.name for path in cache.iterdir() if path.name.startswith(".")}
+    assert left == {".images-young", ".svhn-other"}

@@ -107,6 +107,7 @@ def test_gzip_bomb_is_refused(tmp_path: Path, gzip_bomb: bytes, limited_memory) 
         (struct.pack(">HBBI", 0, 8, 1, 3) + b"abc", "0x08 with 1 axes; expected"),
         (struct.pack(">HBB3I", 0, 0x0D, 3, 1, 1, 1) + bytes(4), "0x0d with 3 axes"),
         (struct.pack(">HBBI", 0, 8, 3, 3), "cut off inside its header"),
+        (gzip.compress(b"")[:10] + b"\xff" * 20, "file is damaged: Error -3 while decompressing"),
     ],
 )
 def test_other_files_are_named_errors(tmp_path: Path, content: bytes, message: str) -> None:
@@ -126,10 +127,11 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 def test_images_and_labels_must_belong_together(tmp_path: Path) -> None:
     images, labels = tmp_path / "images", tmp_path / "labels"
     images.write_bytes(idx_bytes(np.zeros((4, 28, 28), np.uint8)))
-    labels.write_bytes(idx_bytes(np.zeros(3, np.uint8)))
     assert read_pictures(images).shape == (4, 1, 28, 28)
-    with pytest.raises(DrawError, match="3 labels for 4 pictures"):
-        read_labels(labels, 4, 10)
+    for count in (3, 5):
+        labels.write_bytes(idx_bytes(np.zeros(count, np.uint8)))
+        with pytest.raises(DrawError, match=f"{count} labels for 4 pictures"):
+            read_labels(labels, 4, 10)
     labels.write_bytes(idx_bytes(np.array([0, 1, 2, 10], np.uint8)))
     with pytest.raises(DrawError, match="the label 10"):
         read_labels(labels, 4, 10)

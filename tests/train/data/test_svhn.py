@@ -132,7 +132,9 @@ def test_the_box_is_enlarged_about_its_centre_and_clipped() -> None:
     assert svhn.enlarged_box(two, 100, 80) == (37.0, 15.5, 63.0, 54.5)
     assert svhn.enlarged_box(two, 55, 50) == (37.0, 15.5, 55.0, 50.0)
     assert svhn.enlarged_box(np.array([[-1.0, 0.0, 9.0, 9.0]]), 20, 20) == (0.0, 0.0, 9.35, 10.35)
-    assert svhn.enlarged_box(np.array([[200.0, 0.0, 9.0, 9.0]]), 20, 20) is None
+    for outside in ([200.0, 0.0, 9.0, 9.0], [21.0, 0.0, 9.0, 9.0], [0.0, 21.0, 9.0, 9.0]):
+        # Of the last two a third of a pixel is left.
+        assert svhn.enlarged_box(np.array([outside]), 20, 20) is None
 
 
 def write_photographs(folder: Path, count: int) -> None:

@@ -27,7 +27,9 @@ def test_one_image_has_no_standard_error(command: Command, finished: Path) -> No
     code, out, _ = command(eval_cli.main, *arguments, "--json")
     assert code == 0
     assert json.loads(out)["standard_error"] is None
-    assert "nan" not in command(eval_cli.main, *arguments)[1].lower()
+    code, out, _ = command(eval_cli.main, *arguments)
+    assert "nan" not in out.lower()
+    assert out.startswith("digits test [1 of 200 images, evenly spread]\n")
 
 
 def test_eval_gives_the_test_figure_again(command: Command, finished: Path, tmp_path: Path) -> None:

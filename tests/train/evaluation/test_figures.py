@@ -20,7 +20,13 @@ from draw_onnx.train.evaluation.figures import (
     evaluate_importance,
     log_weight,
 )
-from draw_onnx.train.evaluation.nearest import check_nearest, find_nearest, nearest
+from draw_onnx.train.evaluation.nearest import (
+    Uniqueness,
+    check_nearest,
+    find_nearest,
+    nearest,
+    nearest_sheet,
+)
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +180,25 @@ def test_answers_that_are_no_numbers() -> None:
     logits = torch.tensor([[0.0, torch.inf], [0.0, 1.0]])
     with pytest.raises(DrawError, match="no finite numbers"):
         error_figures([(logits, torch.tensor([0, 1]))])
+
+
+def test_error_figures_are_of_all_batches() -> None:
+    logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 3.0], [1.0, 0.0, 0.0]])
+    labels = torch.tensor([0, 2, 2, 1])
+    expected = float(torch.nn.functional.cross_entropy(logits, labels))
+    for size in (1, 3, 4):
+        figures = error_figures(zip(logits.split(size), labels.split(size), strict=True))
+        assert (figures.images, figures.wrong, figures.error) == (4, 2, 50)
+        assert figures.cross_entropy == pytest.approx(expected, rel=1e-6)
+        assert figures.confusion.tolist() == [[1, 0, 0], [1, 0, 0], [0, 1, 1]]
+
+
+def test_the_sheet_begins_with_the_nearest_pair() -> None:
+    samples, neighbours = (
+        torch.tensor(levels).reshape(3, 1, 1, 1).expand(3, 1, 4, 4) / 255
+        for levels in ([40, 80, 120], [50, 90, 130])
+    )
+    sheet = nearest_sheet(Uniqueness(samples, neighbours, np.array([3.0, 1.0, 2.0]), np.ones(1)))
+    line = sheet[len(sheet) // 2, :, 0].astype(int)
+    shown = line[np.flatnonzero(np.diff(line, prepend=-1))]
+    assert shown[shown != line[0]].tolist() == [80, 90, 120, 130, 40, 50]  # line[0] is a gap
