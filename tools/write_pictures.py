@@ -20,6 +20,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="made if it does not exist")
     parser.add_argument("-n", "--count", type=int, default=8)
     arguments = parser.parse_args()
+    if arguments.count < 1:
+        parser.error("--count must be 1 or more")
     pictures = (
         load_dataset(arguments.dataset, None, "cpu").evaluation("test").slice(0, arguments.count).images
     )
