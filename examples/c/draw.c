@@ -77,7 +77,11 @@ static void read_picture(const char *path, const Model *model, float *image) {
          width, height, model->width, model->height);
   }
   char *picture_fit = lookup(model, "picture_fit");
-  if (picture_fit && strcmp(picture_fit, "cover") == 0 && (width < model->width || height < model->height)) {
+  bool covers = picture_fit && strcmp(picture_fit, "cover") == 0;
+  if (picture_fit && !covers && strcmp(picture_fit, "pad") != 0) {
+    fail("%s: metadata key picture_fit must be pad or cover, not %s", model->file, picture_fit);
+  }
+  if (covers && (width < model->width || height < model->height)) {
     fail("%s has %ld x %ld pixels: this model's pictures fill their frame of %" PRId64 " x %" PRId64, path, width,
          height, model->width, model->height);
   }
@@ -192,6 +196,9 @@ int main(int argc, char **argv) {
     const char *factor = argv[argc - 1];
     if (!parse_temperature(factor, &temperature)) fail("--temperature must be a number from 0 to 10, not %s", factor);
     argc -= 2;
+  }
+  for (int i = 3; i < argc; i++) { /* without its FACTOR, or not at the end, it would be a PREFIX */
+    if (strcmp(argv[i], "--temperature") == 0) sampling = false;
   }
   if (sampling && argc <= 8) {
     uint64_t seed = number(argv[3], "SEED");

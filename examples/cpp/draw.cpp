@@ -169,7 +169,9 @@ int main(int argc, char** argv) {
     arguments.resize(arguments.size() - 2);
   }
   const std::size_t given = arguments.size();
-  if (!(sampling && given <= 7) && !(given >= 3 && arguments[0] == "classify")) {
+  // Without its FACTOR, or not at the end, it would be a PREFIX.
+  const bool stray = std::count(arguments.begin(), arguments.end(), "--temperature") > 0;
+  if (!(sampling && !stray && given <= 7) && !(given >= 3 && arguments[0] == "classify")) {
     std::cerr << "usage: draw sample   decoder.onnx SEED [START [COUNT [PREFIX [NOISE_FILE]]]] [--temperature FACTOR]\n"
                  "       draw classify classifier.onnx PICTURE...\n";
     return 2;

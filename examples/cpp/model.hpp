@@ -43,7 +43,8 @@ using Error = std::runtime_error;
 inline std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::ostringstream bytes;
-  if (!file.is_open() || !(bytes << file.rdbuf())) throw Error("cannot read " + path + ", or it is empty");
+  if (!file.is_open()) throw Error("cannot open " + path);
+  if (!(bytes << file.rdbuf())) throw Error("cannot read " + path + ", or it is empty");
   return bytes.str();
 }
 
@@ -112,6 +113,9 @@ class Model {
     height = size("image_height");
     width = size("image_width");
     covers = has("picture_fit") && text("picture_fit") == "cover";
+    if (wanted == "draw.classifier" && has("picture_fit") && !covers && text("picture_fit") != "pad") {
+      throw wrong("metadata key picture_fit must be pad or cover, not " + text("picture_fit"));
+    }
     if (channels != 1 && channels != 3) throw wrong("no pictures of " + std::to_string(channels) + " channels");
     pixels = check_values("image", channels * height * width);
     const Ort::TypeInfo input = session_.GetInputTypeInfo(0);

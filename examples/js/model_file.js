@@ -78,8 +78,8 @@ function figureSize(modelType, metadata, size) {
  * @throws {Error} one line: not ours, too new, of another type, or with something in it that draw-export never writes
  */
 export function modelInfo(bytes, wanted) {
-  if (!bytes.length) throw new Error("the file is empty");
   const metadata = readMetadata(bytes);
+  if (!bytes.length) throw new Error("the file is empty");
   const said = (key) => {
     if (!(key in metadata)) throw new Error(`the metadata lacks the key ${key}`);
     return metadata[key];
@@ -112,6 +112,7 @@ export function modelInfo(bytes, wanted) {
   if (hasNoise && said("noise_stream") !== NOISE_STREAM) {
     throw new Error(`unknown noise_stream ${said("noise_stream")}; this program makes ${NOISE_STREAM}`);
   }
+  if (hasNoise) oneOf("prior", metadata.prior ?? "standard", "standard", "learned"); // another might want other noise
   const attention = flag("attention", said("attention"));
   const reads = attention || !hasNoise; // a classifier has no other way
   const filters = (key) => (reads ? size(key, 1) : size(key, 0, 0));

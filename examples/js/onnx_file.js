@@ -68,6 +68,8 @@ function text(bytes) {
  * @returns {Object<string, string>} keys and values of metadata_props; empty for a file without any
  */
 export function readMetadata(bytes) {
+  // An ArrayBuffer has no length, and would pass for an empty file.
+  if (!ArrayBuffer.isView(bytes)) throw new TypeError("the bytes of a file are a Uint8Array (new Uint8Array(buffer))");
   const metadata = Object.create(null);
   for (const [number, content] of messages(bytes)) {
     if (number !== MODEL_METADATA) continue;

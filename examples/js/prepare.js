@@ -20,8 +20,13 @@ const BLACK = Math.fround(0.12), WHITE = 0.5, STROKE = 0.4, LARGE = 1.2, SMALL =
 export function prepareLevels(picture, shape, figureSize, ink = "auto") {
   checkInk(ink);
   const pixels = picture.height * picture.width;
-  if (!(pixels >= 1) || picture.levels.length !== picture.channels * pixels || (picture.alpha && picture.alpha.length !== pixels)) {
-    throw new RangeError(`${picture.levels.length} levels are no ${picture.channels} channels of ${picture.width} × ${picture.height} pixels`);
+  const size = `${picture.width} × ${picture.height} pixels`;
+  if (picture.channels !== 1 && picture.channels !== 3) throw new RangeError(`no pictures of ${picture.channels} channels`);
+  if (!(pixels >= 1) || picture.levels.length !== picture.channels * pixels) {
+    throw new RangeError(`${picture.levels.length} levels are no ${picture.channels} channels of ${size}`);
+  }
+  if (picture.alpha && picture.alpha.length !== pixels) {
+    throw new RangeError(`${picture.alpha.length} alphas are no plane of ${size}`);
   }
   if (!picture.levels.every(Number.isFinite)) throw new RangeError("levels hold NaN or infinity");
   const { channels, height, width, levels, alpha } = figureSize ? averaged(picture) : picture;

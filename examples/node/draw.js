@@ -51,16 +51,15 @@ function readPicture(path, info) {
   const plane = width * height, depth = most > 255 ? 2 : 1;
   const pixels = bytes.subarray(header[0].length);
   if (pixels.length < plane * channels * depth) throw new Error(`${path} ends too early`);
-  if (most === 255) {
+  const level = (i) => Math.min((depth === 2 ? pixels.readUInt16BE(2 * i) : pixels[i]) / most, 1);
+  if (depth === 1 || channels === 3) { // as whole bytes, like Pillow: a clamped array rounds, and halves to the even one
     const rgba = new Uint8ClampedArray(4 * plane).fill(255);
-    for (let i = 0; i < 3 * plane; i++) rgba[4 * Math.floor(i / 3) + (i % 3)] = pixels[channels === 3 ? i : Math.floor(i / 3)];
+    for (let i = 0; i < 3 * plane; i++) {
+      rgba[4 * Math.floor(i / 3) + (i % 3)] = level(channels === 3 ? i : Math.floor(i / 3)) * 255;
+    }
     return prepare(rgba, width, height, info).image;
   }
-  const levels = new Float32Array(channels * plane);
-  for (let i = 0; i < levels.length; i++) {
-    const level = depth === 2 ? pixels.readUInt16BE(2 * i) : pixels[i];
-    levels[(i % channels) * plane + Math.floor(i / channels)] = Math.min(level / most, 1);
-  }
+  const levels = Float32Array.from({ length: plane }, (_, i) => level(i));
   return prepareLevels({ channels, height, width, levels, alpha: null }, info, info.figureSize).image;
 }
 
@@ -113,7 +112,8 @@ process.stdout.on("error", (error) => { // a full disk; a reader that went away 
 });
 try {
   const factor = verb === "sample" && rest.length >= 3 && rest.at(-2) === "--temperature" ? rest.splice(-2)[1] : "1";
-  if (verb === "sample" && rest.length >= 1 && rest.length <= 5) {
+  // Without its FACTOR, or not at the end, --temperature would be a PREFIX.
+  if (verb === "sample" && rest.length >= 1 && rest.length <= 5 && !rest.includes("--temperature")) {
     const temperature = parseTemperature(factor);
     const [seed, start = "0", count = "1", prefix = "picture", noisePath] = rest;
     const [s, first, n] = [parseNumber(seed, "SEED"), parseNumber(start, "START"), parseNumber(count, "COUNT")];

@@ -248,6 +248,10 @@ def main() -> None:
         parser.error("--actors and -n must be at least 1")
     try:
         check_empty(options.out)
+        if options.command == "sample":  # before a cluster starts
+            check_seed(options.seed)
+            check_range(options.start, options.n)
+            check_temperature(options.temperature)
         kind = Classifier if options.command == "classify" else Sampler
         path = find_packaged(options.onnx, ".onnx", "model")
         kind(path, "cpu")  # what is wrong with it is said here, in one line, and not by an actor
@@ -257,9 +261,6 @@ def main() -> None:
         if options.command == "classify":
             results = classify(options.pictures, model, options.actors, options.ink)
         else:
-            check_seed(options.seed)
-            check_range(options.start, options.n)
-            check_temperature(options.temperature)
             job = options.seed, options.start, options.n, options.actors, options.temperature
             results = sample(model, *job)
         results = results.materialize()

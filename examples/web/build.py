@@ -26,7 +26,8 @@ HERE = Path(__file__).resolve().parent
 SHARED = HERE.parent / "js"
 ROOT = HERE.parent.parent
 
-PAGE = (HERE / "index.html", HERE / "style.css", *HERE.glob("*.js"))
+PAGE = (HERE / "index.html", HERE / "style.css", ROOT / "LICENSE", *HERE.glob("*.js"))
+TAKEN = {file.name for file in PAGE} | {"models.json", "js", "ort"}  # in the folder
 SHARED_MODULES = [file for file in SHARED.glob("*.js") if file.name != "node.js"]
 ORT_VERSION = "1.30.0"
 # Of the single-threaded CPU build.
@@ -67,9 +68,15 @@ def build(out: Path, decoder: str | None, classifier: str | None, ort: Path | No
     for kind, model in models.items():
         if model and f"draw.{kind}".encode() not in model.read_bytes():  # what its metadata say
             raise ValueError(f"--{kind}: {model} is no draw.{kind}")
+        if model and model.name in TAKEN:
+            raise ValueError(f"--{kind}: {model.name} is the name of a part of the page; rename the model")
     if models["decoder"] and models["classifier"] and models["decoder"].name == models["classifier"].name:
         raise ValueError("the two models need different file names")
-    copy([*PAGE, ROOT / "LICENSE", *filter(None, models.values())], out)
+    if ort is not None:
+        for name in ORT_FILES:  # before anything is written
+            if not (ort / name).is_file():
+                raise ValueError(f"--ort: {ort} has no {name}")
+    copy([*PAGE, *filter(None, models.values())], out)
     copy(SHARED_MODULES, out / "js")
     # Addresses: a name may hold # and ?, and bytes that are no text.
     names = {kind: model and quote(os.fsencode(model.name)) for kind, model in models.items()}

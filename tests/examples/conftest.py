@@ -35,6 +35,19 @@ NPM_PACKAGES = (
     "typescript@7.0.2",
     "esbuild@0.28.2",
 )
+# Around the code of a program that uses the installed package.
+HEAD = """
+import * as draw from "draw-onnx";
+import { readFileSync } from "node:fs";
+const given = JSON.parse(readFileSync(0, "utf8"));
+const shown = (_, value) => typeof value === "bigint" ? String(value)
+    : ArrayBuffer.isView(value) ? Array.from(value) : value;
+const main = async () => {
+"""
+TAIL = """
+};
+console.log(JSON.stringify(await main(), shown));
+"""
 CHROMIUM = Path("/usr/bin/chromium")
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
@@ -196,6 +209,27 @@ def packed(kept: Callable[[str], Path]) -> Path:
     (folder / "package.json").write_text('{"private": true, "type": "module"}')
     npm_install(folder, done.stdout.strip(), *NPM_PACKAGES)
     return folder
+
+
+@pytest.fixture(scope="session")
+def run(packed: Path) -> Callable[..., Any]:
+    """(code, input) -> what the code returns; ``draw`` is the installed package."""
+
+    def run(code: str, given: object = None) -> Any:
+        (packed / "program.mjs").write_text(HEAD + code + TAIL)
+        done = subprocess.run(
+            ["node", "program.mjs"],
+            cwd=packed,
+            input=json.dumps(given),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        return json.loads(done.stdout)
+
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -75,6 +76,16 @@ def classify(port, model: Path, pictures: list[Path]) -> None:
         label, probability = rest.split(" ")
         assert (name, label) == (str(path), answer)
         assert float(probability) == pytest.approx(row.max(), rel=0, abs=TOLERANCE + PRINTED)
+
+
+def refilled(model: Path, value: float) -> bytes:
+    """A file whose float weights are all one number."""
+    loaded = onnx.load(model)
+    for tensor in loaded.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            filled = np.full(tuple(tensor.dims), value, np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(filled, tensor.name))
+    return loaded.SerializeToString()
 
 
 def fails(port, *arguments: object, words: str, cwd: Path | None = None) -> None:

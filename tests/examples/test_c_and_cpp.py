@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 pytestmark = pytest.mark.examples
@@ -164,10 +165,34 @@ def test_pictures_of_a_gigabyte(refusing, edited, tmp_path: Path, name: str, cha
     refuses(refusing, "sample", edited("decoder", **changes), 1, words=words, cwd=tmp_path)
 
 
-@pytest.mark.parametrize("version", ["0", "", "01", "one"])
+@pytest.mark.parametrize("version", ["0", "", "01", "one", "2x"])
 def test_format_version(refusing, edited, tmp_path: Path, version: str) -> None:
     words = f"format_version {version} is not one that this program reads (1)"
     refuses(refusing, "sample", edited("decoder", format_version=version), 1, words=words, cwd=tmp_path)
+
+
+def test_another_format_of_onnx_runtime(refusing, fake: Path, tmp_path: Path) -> None:
+    """Its own, which holds whatever its writer liked: it is not taken for ONNX."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "own.onnx")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(fake / "decoder.onnx", options, providers=["CPUExecutionProvider"])
+    got = refusing.run("sample", tmp_path / "own.onnx", 1, cwd=tmp_path)
+    assert (got.code, got.out) == (1, "")
+    assert "protobuf" in got.err.lower()
+
+
+def test_an_output_of_doubles(refusing, fake: Path, tmp_path: Path) -> None:
+    """As many as promised, and each of twice the bytes."""
+    model = onnx.load(fake / "decoder-lean.onnx")
+    (last,) = (node for node in model.graph.node if "image" in node.output)
+    last.output[0] = "single"
+    model.graph.node.append(onnx.helper.make_node("Cast", ["single"], ["image"], to=onnx.TensorProto.DOUBLE))
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    path = tmp_path / "double.onnx"
+    path.write_bytes(model.SerializeToString())
+    words = "its image does not have the shape that its metadata says"
+    refuses(refusing, "sample", path, 1, words=words, cwd=tmp_path)
 
 
 BELL = "\x1b]0;title\x07\x7f"
@@ -214,6 +239,10 @@ def test_answers_that_cannot_be_written(refusing, fake: Path, tmp_path: Path, pi
         assert got.code == 1
         assert got.err.startswith("draw: error: cannot write to standard output")
         assert got.err.count("\n") == 1
+    (tmp_path / "q0.pgm").symlink_to("/dev/full")
+    got = refusing.run("sample", fake / "decoder.onnx", 1, 0, 1, "q", cwd=tmp_path)
+    assert (got.code, got.out) == (1, "")
+    assert got.err.startswith("draw: error: cannot write q0.pgm")
     noise_to_full = ("sample", fake / "decoder.onnx", 1, 0, 1, "p", "/dev/full")
     got = refusing.run(*noise_to_full, cwd=tmp_path)
     assert (got.code, got.out) == (1, "")

@@ -51,6 +51,13 @@ def test_a_long_stretch_of_integers(javascript) -> None:
     assert javascript(code, [str(seed), str(first), count]) == f"{fnv1a64(raw(seed, m)):016x}"
 
 
+def test_lower_halves_that_add_up_to_all_ones(javascript) -> None:
+    """The largest sum of the halves without a carry."""
+    seed = 0xFFFFFFFF - 0x7F4A7C15
+    code = "return noise.rawIntegers(BigInt(given), 0n, 1)[0].toString();"
+    assert javascript(code, seed) == str(int(raw(seed, np.zeros(1, np.uint64))[0]))
+
+
 def test_a_number_is_no_seed(javascript) -> None:
     """Numbers lose digits above 2^53, so they are refused rather than rounded."""
     code = """return [7, -1n, 2n ** 64n, "7"].map((seed) => {
@@ -107,8 +114,39 @@ def own_pictures() -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     yield large, None
     yield 250 - 0.9 * large, None
     yield np.kron(figure(28, "2", (28, 28)), np.ones((1, 1))) * 255, None
-    for size in ((1, 1), (1, 130), (7, 3)):
+    for size in ((1, 1), (1, 130), (7, 3), (1, 900), (5, 200)):
         yield rng.integers(0, 256, size), None
+
+
+def edge_pictures() -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """The same beside the rule's edges, one a decision."""
+    rng = np.random.default_rng(9)
+    dotted = np.zeros((200, 200))  # a part of 1.5 % of the core is the figure's
+    dotted[60:120, 60:100] = dotted[60:66, 110:116] = 1
+    yield 240 - 200 * dotted, None
+    bars = np.zeros((100, 100))  # four pieces and a part beside them: a scene
+    bars[20:60, 40:50] = bars[20:50, 30:36] = bars[20:50, 54:60] = bars[64:72, 40:50] = bars[88:96, 88:96] = 1
+    yield 240 - 200 * bars, None
+    cross = np.zeros((64, 90))  # the least side that is smoothed
+    cross[12:52, 40:50] = cross[28:36, 25:65] = 1
+    yield 240 - 200 * cross + rng.normal(0, 6, cross.shape), None
+    yield 240 - 200 * cross, np.where(cross > 0, 128.2 / 255, 1)  # alpha that counts as seen
+    yield 240 - 40 * cross, np.full(cross.shape, 200.2 / 255)  # all is seen, and spans few levels
+    freckled = np.where(rng.random(cross.shape) < 0.1, 205, 240)  # ground: darker where there is little of it
+    yield np.where(cross > 0, 20, freckled), None
+    yield 240 - 70 * cross + rng.normal(0, 26, cross.shape), None  # three times the noise above half the peak
+    block = np.zeros((26, 28))  # light on black, and most of it
+    block[3:23, 3:25] = 255
+    yield block, None
+    blocks = np.zeros((100, 130))  # mostly ink, and two figures: one thing is said
+    blocks[5:95, 5:65] = blocks[5:95, 90:120] = 1
+    yield 240 - 200 * blocks, None
+    strokes = np.zeros((100, 100))  # a scene whose core is too large to go in whole
+    strokes[20:70, 20:30] = strokes[20:60, 60:70] = 1
+    yield 240 - 200 * strokes, None
+    small = np.zeros((24, 24))  # a model's input as it is, unless its ink is said to be dark
+    small[6:18, 9:15] = 255
+    yield small, None
 
 
 def test_pictures_are_prepared_as_in_python(javascript) -> None:
@@ -118,7 +156,7 @@ def test_pictures_are_prepared_as_in_python(javascript) -> None:
         return None if values is None else base64.b64encode(np.float32(values).tobytes()).decode()
 
     cases, given = [], []
-    for levels, alpha in own_pictures():
+    for levels, alpha in (*own_pictures(), *edge_pictures()):
         planes = levels if levels.ndim == 3 else levels[None]
         planes = np.clip(planes, 0, 255).astype(np.uint8).astype(np.float32) / np.float32(255)
         share = None if alpha is None else (255 * alpha).astype(np.uint8).astype(np.float32) / np.float32(255)

@@ -27,6 +27,12 @@ def other_axes(model: onnx.ModelProto) -> None:
     node.attribute[0].ints[:] = [0, 1, 2]
 
 
+def more_of_a_transpose(model: onnx.ModelProto) -> None:
+    """An attribute of which nobody knows."""
+    node = next(n for n in model.graph.node if n.op_type == "Transpose" and n.input[0] == "noise")
+    node.attribute.append(onnx.helper.make_attribute("more", 1))
+
+
 def stored_twice(model: onnx.ModelProto) -> None:
     """A short bias after the right one, under its name."""
     tensor = next(t for t in model.graph.initializer if t.name.endswith("lstm/bias"))
@@ -36,7 +42,9 @@ def stored_twice(model: onnx.ModelProto) -> None:
 FORGED = [
     *WRONG_SIZES,
     ("attention", other_axes),
+    ("attention", more_of_a_transpose),
     ("attention", stored_twice),
+    ("attention", lstm_node(lambda node: node.input.__setitem__(4, node.input[3]))),  # lengths of sequences
     ("attention", lstm_node(lambda node: node.ClearField("attribute"))),
 ]
 

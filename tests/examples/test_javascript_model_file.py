@@ -156,6 +156,52 @@ def test_labels(javascript, edited, labels: str, said: str) -> None:
             peek(str(path))
 
 
+KEYS: tuple[tuple[str, dict[str, str | None], str], ...] = (
+    ("decoder", {"model_type": "draw.other"}, "unknown model_type draw.other in the metadata"),
+    ("decoder", {"dataset": None}, "the metadata lacks the key dataset"),
+    ("decoder", {"hidden_size": None}, "the metadata lacks the key hidden_size"),
+    ("decoder", {"attention": "yes"}, "metadata key attention must be true or false, not yes"),
+    ("decoder", {"outputs": "all"}, "metadata key outputs must be steps or image, not all"),
+    ("decoder", {"prior": "odd"}, "metadata key prior must be standard or learned, not odd"),
+    ("decoder", {"dtype": ""}, "metadata key dtype must be float32 or float16 or int8, not "),
+    ("decoder-no-attention", {"write_size": "3"}, "metadata key write_size is no sensible size: 3"),
+    ("classifier", {"picture_fit": "odd"}, "metadata key picture_fit must be pad or cover, not odd"),
+    ("classifier", {"figure_size": "25"}, "metadata key figure_size is no sensible size: 25"),
+    ("scorer", {"binary": "odd"}, "metadata key binary must be true or false, not odd"),
+    ("scorer", {"noise_stream": "x"}, "unknown noise_stream x; this program makes splitmix64-boxmuller-1"),
+)
+
+
+def test_what_keys_may_say(javascript, edited) -> None:
+    """What Python refuses too."""
+    paths = [str(edited(name, **changes)) for name, changes, _ in KEYS]
+    assert javascript(SAID, paths) == [said for _, _, said in KEYS]
+    for path in paths:
+        with pytest.raises(DrawError):
+            peek(path)
+
+
+def test_bytes_that_two_readers_read_differently(javascript, fake: Path, tmp_path: Path) -> None:
+    """ONNX Runtime's own format behind an unknown field, keys of more than 32 bits or five bytes, a number cut short."""
+    good = (fake / "decoder.onnx").read_bytes()
+    forged = {
+        "format": proto(15, b"xxORTM") + good,
+        "wide-key": good + b"\xba\x80\x80\x80\x10\x00",
+        "long-key": good + b"\xfa\x80\x80\x80\x80\x00\x00",
+        "cut-64": good + b"\x79" + bytes(7),
+        "cut-32": good + b"\x7d" + bytes(3),
+    }
+    whole = {"whole-64": good + b"\x79" + bytes(8), "whole-32": good + b"\x7d" + bytes(4)}
+    for name, content in (forged | whole).items():
+        (tmp_path / name).write_bytes(content)
+    paths = [str(tmp_path / name) for name in (forged | whole)]
+    damaged = ["not an ONNX file, or it is damaged"] * len(forged)
+    assert javascript(SAID, paths) == damaged + ["read"] * len(whole)
+    for name in forged:
+        with pytest.raises(DrawError):
+            peek(str(tmp_path / name))
+
+
 def test_sizes(javascript, edited) -> None:
     """A gigabyte for one array of one picture is the most, as in Python; windows have a size."""
     side, deep = {"image_height": "65536", "image_width": "4096"}, {"time_steps": "65536"}

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,40 +16,6 @@ from draw_onnx.runtime.pictures.reading import read_picture
 pytestmark = pytest.mark.examples
 
 TOLERANCE = 1e-5
-
-HEAD = """
-import * as draw from "draw-onnx";
-import { readFileSync } from "node:fs";
-const given = JSON.parse(readFileSync(0, "utf8"));
-const shown = (_, value) => typeof value === "bigint" ? String(value)
-    : ArrayBuffer.isView(value) ? Array.from(value) : value;
-const main = async () => {
-"""
-TAIL = """
-};
-console.log(JSON.stringify(await main(), shown));
-"""
-
-
-@pytest.fixture(scope="module")
-def run(packed: Path) -> Callable[..., Any]:
-    """(code, input) -> what the code returns; ``draw`` is the installed package."""
-
-    def run(code: str, given: object = None) -> Any:
-        (packed / "program.mjs").write_text(HEAD + code + TAIL)
-        done = subprocess.run(
-            ["node", "program.mjs"],
-            cwd=packed,
-            input=json.dumps(given),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
-        return json.loads(done.stdout)
-
-    return run
 
 
 def same(got: list[float] | None, expected: np.ndarray | None, tolerance: float = TOLERANCE) -> None:
@@ -174,6 +136,7 @@ def test_preparation(run, tmp_path: Path, rng: np.random.Generator, picture_fit:
             (212, 333, "RGB", (20, 24)),
             (333, 90, "RGB", (20, 24)),
             (3, 2, "RGB", (20, 24)),
+            (1, 130, "L", (20, 24)),  # too narrow to be averaged first
             (21, 17, "RGBA", (20, 24)),
             (333, 290, "RGBA", (20, 24)),
         ):
@@ -250,6 +213,51 @@ def test_levels_back_to_bytes(run) -> None:
             "draw.prepare(new Uint8Array(7), 1, 1, { channels: 1, height: 1, width: 1 })",
             "no RGBA picture of 1",
         ),
+        (
+            "draw.prepare(new Uint8Array(0), 0, 0, { channels: 1, height: 1, width: 1 })",
+            "no RGBA picture of 0",
+        ),
+        (
+            "draw.prepare(new Uint8Array(4), 1, 1, { channels: 2, height: 1, width: 1 })",
+            "no pictures of 2 channels",
+        ),
+        (
+            "draw.prepareLevels({ channels: 1, height: 1, width: 1, levels: [NaN], alpha: null }, {}, 0)",
+            "levels hold NaN or infinity",
+        ),
+        (
+            "draw.prepareLevels({ channels: 2, height: 1, width: 1, levels: [0, 1], alpha: null }, {}, 0)",
+            "no pictures of 2 channels",
+        ),
+        (
+            "draw.prepareLevels({ channels: 1, height: 1, width: 1, levels: [0], alpha: [1, 1] }, {}, 0)",
+            "2 alphas are no plane of 1 × 1 pixels",
+        ),
+        (
+            "(await draw.Classifier.open(given + '/classifier.onnx')).classify([])",
+            "pictures must be [n, 1, 20, 24] numbers, not 0 of them",
+        ),
+        (
+            "(await draw.Classifier.open(given + '/classifier.onnx')).classify(Array(480).fill(-0.1))",
+            "pictures must be numbers from 0 to 1",
+        ),
+        (
+            "(await draw.Sampler.open(given + '/decoder.onnx')).sampleNoise([])",
+            "noise must be [n, 3, 2] numbers, not 0 of them",
+        ),
+        (
+            "(await draw.Sampler.open(given + '/decoder.onnx')).sampleNoise(Array(6).fill(Infinity))",
+            "noise holds NaN or infinity",
+        ),
+        (
+            "(await draw.Sampler.open(given + '/decoder.onnx')).sample(2, { start: 2n ** 64n - 1n })",
+            "pictures are numbered up to 2^64 - 1",
+        ),
+        *(
+            (f"draw.{name}(readFileSync(given + '/decoder.onnx').buffer)", "are a Uint8Array")
+            for name in ("modelInfo", "readMetadata")
+        ),
+        ("draw.noise(0n, 2n ** 64n, 1, 3, 2)", "the number of the first picture must be a whole number"),
     ],
 )
 def test_mistakes(run, fake: Path, code: str, words: str) -> None:

@@ -114,12 +114,13 @@ def test_types(packed: Path) -> None:
 import {{ {", ".join(names)}, toRGBA, readPicture }} from "draw-onnx";
 const line: string = sampler.checkLine(await sampler.sample(1, {{ seed: 7, steps: false, temperature: 0.8 }}));
 const values: Float32Array = noise(7n, 0n, 1, sampler.info.timeSteps, sampler.info.latentSize);
+const integers: BigUint64Array = rawIntegers(7n, 0n, 2);
 const shown = new ImageData(toRGBA(images, sampler.info), sampler.info.width);
 // @ts-expect-error a seed is no text
 await sampler.sample(1, {{ seed: "7" }});
 // @ts-expect-error made by open alone
 new Sampler();
-export {{ {", ".join(names)}, readPicture, line, values, shown, bound, reconstruction, probabilities, answers }};
+export {{ {", ".join(names)}, readPicture, line, values, integers, shown, bound, reconstruction, probabilities, answers }};
 export {{ canvases, writeAttention }};
 """
     (packed / "typed.ts").write_text(declared + block + more)

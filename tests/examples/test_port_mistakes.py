@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from .port_checks import LARGEST, fails
+from .port_checks import LARGEST, fails, refilled
 
 pytestmark = pytest.mark.examples
 
@@ -27,6 +28,15 @@ def test_usage(port) -> None:
         got = port.run(*arguments)
         assert got.code == 2
         assert "classify classifier.onnx PICTURE" in got.err
+
+
+@pytest.mark.parametrize("rest", [("--temperature",), ("--temperature", "0.5", "p"), ("p", "--temperature")])
+def test_an_option_without_its_value_or_not_at_the_end(port, fake: Path, tmp_path: Path, rest) -> None:
+    """It is no PREFIX and no NOISE_FILE."""
+    got = port.run("sample", fake / "decoder.onnx", 1, 0, 1, *rest, cwd=tmp_path)
+    assert (got.code, got.out) == (2, "")
+    assert "[--temperature FACTOR]" in got.err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("seed", ["-1", "7x", "", "1e3", str(2**64), "99999999999999999999999", " 7", "+7"])
@@ -70,6 +80,7 @@ def test_wrong_type(port, fake: Path, tmp_path: Path) -> None:
         ({"time_steps": "+3"}, "metadata key time_steps is no sensible size: +3"),
         ({"image_width": "99999999999999999999"}, "metadata key image_width is no sensible size"),
         ({"noise_stream": "mersenne-1"}, "unknown noise_stream mersenne-1"),
+        ({"noise_stream": None}, ""),  # C calls it unknown, the others say that it lacks
         ({"image_channels": "2"}, "no pictures of 2 channels"),
     ],
 )
@@ -91,6 +102,12 @@ def test_labels_that_contradict_the_graph(port, edited, pictures, labels: str) -
     fails(port, "classify", model, *pictures(20, 24), words="does not have the shape that its metadata says")
 
 
+@pytest.mark.parametrize("fit", ["odd", ""])
+def test_pictures_prepared_by_no_known_rule(port, edited, pictures, fit: str) -> None:
+    words = f"edited.onnx: metadata key picture_fit must be pad or cover, not {fit}"
+    fails(port, "classify", edited("classifier", picture_fit=fit), *pictures(20, 24), words=words)
+
+
 def test_not_a_model(port, fake: Path, tmp_path: Path) -> None:
     whole = (fake / "decoder.onnx").read_bytes()
     files = {"empty": b"", "text": b"# not a model\n" * 50, "cut": whole[: len(whole) // 2], "byte": b"\x08"}
@@ -109,6 +126,14 @@ def test_a_model_that_is_not_ours(port, edited, tmp_path: Path) -> None:
 
     model = edited("decoder", **{e.key: None for e in onnx.load(edited("decoder")).metadata_props})
     fails(port, "sample", model, 1, words="not a file that draw-export wrote", cwd=tmp_path)
+
+
+def test_numbers_that_are_none(port, fake: Path, tmp_path: Path) -> None:
+    """Weights of a damaged file."""
+    path = tmp_path / "nan.onnx"
+    path.write_bytes(refilled(fake / "decoder-lean.onnx", np.nan))
+    words = "nan.onnx: its image is not finite: the file is damaged"
+    fails(port, "sample", path, 1, words=words, cwd=tmp_path)
 
 
 def test_an_input_that_is_no_tensor(port, fake: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from draw_onnx import Classifier, Sampler
 from draw_onnx.runtime.check_line import CheckLine
 
-from .port_checks import LARGEST, classify, fails, sample
+from .port_checks import LARGEST, classify, fails, refilled, sample
 
 pytestmark = pytest.mark.examples
 
@@ -89,6 +89,20 @@ def test_classify_exported(port, exported: Path, pictures, name: str) -> None:
     classify(port, exported / f"{name}.onnx", pictures(*shape[1:]))
 
 
+def test_levels_above_the_largest(port, fake: Path, tmp_path: Path, rng) -> None:
+    """Are the largest, as in Python; fifty-one steps are whole bytes."""
+    path = tmp_path / "above.pgm"
+    path.write_bytes(b"P5 7 5 51\n" + rng.integers(0, 103, 35, np.uint8).tobytes())
+    classify(port, fake / "classifier.onnx", [path])
+
+
+def test_the_first_of_equal_answers(port, fake: Path, tmp_path: Path, pictures) -> None:
+    """As Python's argmax."""
+    path = tmp_path / "equal.onnx"
+    path.write_bytes(refilled(fake / "classifier.onnx", 0.0))
+    classify(port, path, pictures(20, 24)[:1])
+
+
 def test_large_deep_pictures_of_ink(port, fake: Path, tmp_path: Path) -> None:
     """Node averages them first, as draw-classify does."""
     if not port.command[-1].endswith("draw.js"):
@@ -98,6 +112,19 @@ def test_large_deep_pictures_of_ink(port, fake: Path, tmp_path: Path) -> None:
     path = tmp_path / "deep.pgm"
     path.write_bytes(b"P5 1100 1500 65535\n" + levels.tobytes())
     classify(port, fake / "classifier-figures.onnx", [path])
+
+
+@pytest.mark.parametrize("name", ["classifier", "classifier-colour", "classifier-figures"])
+def test_whole_bytes(port, fake: Path, tmp_path: Path, rng, name: str) -> None:
+    """Pillow takes all but deep grey to whole bytes, and so does Node."""
+    if not port.command[-1].endswith("draw.js"):
+        pytest.skip("C and C++ divide by the file's largest value")
+    paths = []
+    for channels, most in ((1, 2), (1, 100), (1, 1000), (3, 7), (3, 255), (3, 1000), (3, 65535)):
+        levels = rng.integers(0, most + 1, (5, 7, channels)).astype(">u2" if most > 255 else np.uint8)
+        paths.append(tmp_path / f"{channels}-{most}.ppm")
+        paths[-1].write_bytes(b"P%d 7 5 %d\n" % (5 + channels // 2, most) + levels.tobytes())
+    classify(port, fake / f"{name}.onnx", paths)
 
 
 @pytest.mark.parametrize(("width", "height"), [(25, 20), (24, 21)])

@@ -222,6 +222,23 @@ def test_a_killed_worker_loses_nothing(bulk) -> None:
     np.testing.assert_array_equal(np.stack([row["image"] for row in got]), expected)
 
 
+def test_what_no_stream_has(bulk, fake: Path, tmp_path: Path) -> None:
+    """Said before a cluster starts."""
+    for option, value, words in (
+        ("--seed", -1, "the seed must be between 0 and 2^64 - 1"),
+        ("--start", 2**64 - 4, "pictures are numbered up to 2^64 - 1"),
+        ("--temperature", 10.5, "the temperature must be between 0 and 10"),
+        ("--actors", 0, "--actors and -n must be at least 1"),
+    ):
+        command = [sys.executable, PROGRAM, "sample", "--onnx", fake / "decoder.onnx", "-n", 5]
+        command += ["--out", tmp_path / "o", option, value]
+        got = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=60)
+        assert got.returncode == (2 if option == "--actors" else 1)
+        assert got.stderr.splitlines()[-1].startswith("bulk.py: error: ")
+        assert words in got.stderr
+    assert not (tmp_path / "o").exists()
+
+
 def test_mistakes_are_one_line(bulk, fake: Path, tmp_path: Path) -> None:
     import pyarrow as pa  # pyright: ignore[reportMissingImports]
     import pyarrow.parquet as pq  # pyright: ignore[reportMissingImports]

@@ -40,6 +40,8 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 def test_build_errors(build_page: Callable[..., Any], fake: Path, tmp_path: Path) -> None:
     same = tmp_path / "decoder.onnx"
     same.write_bytes((fake / "classifier.onnx").read_bytes())
+    part = tmp_path / "main.js"
+    part.write_bytes((fake / "decoder.onnx").read_bytes())
     for arguments, says in (
         ((), "give --decoder, --classifier or both"),
         (("--decoder", "no-such-model"), "no model no-such-model"),
@@ -50,13 +52,15 @@ def test_build_errors(build_page: Callable[..., Any], fake: Path, tmp_path: Path
         (("--decoder", fake / "decoder.onnx", "--classifier", same), "different file names"),
         (("--decoder", fake / "classifier.onnx"), "classifier.onnx is no draw.decoder"),
         (("--classifier", fake / "scorer.onnx"), "scorer.onnx is no draw.classifier"),
-        (("--decoder", fake / "decoder.onnx", "--ort", tmp_path), "ort.wasm.min.mjs"),
+        (("--decoder", fake / "decoder.onnx", "--ort", tmp_path), f"{tmp_path} has no ort.wasm.min.mjs"),
+        (("--decoder", part), "main.js is the name of a part of the page"),
     ):
         done = build_page(*arguments, "--out", tmp_path / "site")
         assert done.returncode == 1
         assert done.stderr.startswith("build.py: error: ")
         assert says in done.stderr
         assert done.stderr.count("\n") == 1
+        assert not (tmp_path / "site").exists()
 
 
 def test_the_runtime_is_renewed(
@@ -100,6 +104,8 @@ def test_models_of_the_site_itself(
         done = build_page("--decoder", decoder, "--out", site)
         assert done.returncode == 0, done.stderr
         assert (site / "decoder.onnx").read_bytes() == (fake / "decoder.onnx").read_bytes()
+    licence = Path(__file__).resolve().parents[3] / "LICENSE"
+    assert (site / "LICENSE").read_bytes() == licence.read_bytes()
 
 
 @pytest.mark.parametrize("name", [b"run#3.onnx", b"what?.onnx", b"mnist:best.onnx", b"100% \xff.onnx"])
@@ -114,3 +120,12 @@ def test_names_are_addresses(
     assert not set(address) & set("#?: ")
     assert unquote_to_bytes(address) == name
     assert (tmp_path / "site" / os.fsdecode(name)).exists()
+
+
+def test_a_port_that_is_none(
+    build_page: Callable[..., Any], asked: Callable[[], int], fake: Path, tmp_path: Path
+) -> None:
+    done = build_page("--decoder", fake / "decoder.onnx", "--out", tmp_path / "site", "--serve", 65536)
+    assert done.returncode == 1
+    assert done.stderr.startswith("build.py: error: ")
+    assert done.stderr.count("\n") == 1

@@ -125,6 +125,9 @@ def test_every_kind(visit: Callable[..., Any], site: Any, decoder: str, classifi
     for panel, steps in (("drawing", metadata.outputs == "steps"), ("looking", "lean" not in classifier)):
         assert page.page.locator(f"#{panel} .player").is_visible() == steps
         assert ("--outputs steps" in page.text(f"#{panel} .status")) != steps
+    page.page.locator("#drawing summary").click()
+    output = "--png" if metadata.outputs == "steps" else "--grid"  # --png wants the steps
+    assert f"-n 1 {output} picture.png --check" in page.text(".command")
     if metadata.outputs == "steps":
         page.get("draw.writing.player.seek(1)")
         assert page.get("draw.writing.stage.rows.length") == int(windows)
@@ -175,6 +178,18 @@ def test_player_and_sheet_keys(visit: Callable[..., Any], fake: Path) -> None:
     assert "picture 4" in page.text("#drawing .status")
     expected = Sampler(fake / "decoder.onnx", "cpu").sample(1, 0, 4)
     assert np.abs(page.values("writing").astype(int) - to_rgb(expected.images[0])).max() <= 1
+
+
+def test_keys_go_round_the_sheet(visit: Callable[..., Any]) -> None:
+    """From the first picture to the last, and on in the same column."""
+    page = visit(reduced_motion="reduce").open()
+    page.wait_drawn(0)
+    page.page.get_by_role("radio").first.focus()
+    chosen = []
+    for key in ("ArrowLeft", "ArrowDown", "ArrowUp", "ArrowRight"):
+        page.page.keyboard.press(key)
+        chosen.append(page.get("draw.writing.chosen"))
+    assert chosen == [15, 3, 15, 0]
 
 
 SLOW = """(() => {

@@ -152,6 +152,9 @@ def test_links_within_the_page_change_nothing(visit: Callable[..., Any]) -> None
     page.get("location.hash = '#seed=99999999999999999999'")
     page.page.wait_for_timeout(200)
     assert page.get("String(draw.writing.seed)") == "7"
+    page.get("location.hash = '#seed=8&picture=16'")  # there are sixteen, from 0
+    page.wait_drawn(8)
+    assert page.get("draw.writing.chosen") == 0
 
 
 def test_a_file_of_the_query_and_the_page_s_own(visit: Callable[..., Any]) -> None:
