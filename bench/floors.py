@@ -7,7 +7,7 @@ so that a graph can pass it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,6 +30,7 @@ class Product(NamedTuple):
     times: int
     left: Shape  # [rows, k], or [planes, m, k]
     right: Shape  # [k, n] of a weight, or [planes, k, n]
+    same: str = "right"  # which of the two is the same every time
 
 
 def decoder(config: DrawConfig) -> list[Product]:
@@ -49,8 +50,8 @@ def classifier(config: ClassifierConfig) -> list[Product]:
     height, width = config.image_height, config.image_width
     return [
         Product(t - 1, (1, h), (h, 5)),
-        Product(t, (c, n, height), (c, height, width)),
-        Product(t, (c, n, width), (c, width, n)),
+        Product(t, (c, height, width), (c, width, n), same="left"),
+        Product(t, (c, n, height), (c, height, n)),
         Product(t, (1, c * n * n), (c * n * n, 4 * h)),
         Product(t - 1, (1, h), (h, 4 * h)),
         Product(1, (1, h), (h, len(config.labels))),
@@ -64,22 +65,30 @@ def forward(config: DrawConfig | ClassifierConfig) -> list[Product]:
 
 def update(config: DrawConfig | ClassifierConfig) -> list[Product]:
     """Of a training step: the forward pass, and twice as much for the backward one."""
-    if isinstance(config, ClassifierConfig):
-        return [product._replace(times=3 * product.times) for product in classifier(config)]
-    t, h, z, c = config.time_steps, config.hidden_size, config.latent_size, config.image_channels
+    t, h, c = config.time_steps, config.hidden_size, config.image_channels
     height, width = config.image_height, config.image_width
-    weights = [(config.read_length + 2 * h, 4 * h), (z + h, 4 * h), (h, 2 * z)]
     windows: list[tuple[int, int]] = []
+    if isinstance(config, ClassifierConfig):
+        found = [p._replace(times=3 * p.times) for p in classifier(config) if len(p.right) == 2]
+        return [*found, *_through_windows(3 * t, [(c, config.read_size)], height, width)]
+    z = config.latent_size
+    weights = [(config.read_length + 2 * h, 4 * h), (z + h, 4 * h), (h, 2 * z)]
     if config.attention:
         weights.append((h, 10 + c * config.write_size**2))
         windows += [(2 * c, config.read_size), (c, config.write_size)]
     else:
         weights.append((h, c * height * width))
     found = [Product(3 * t, (1, k), (k, n)) for k, n in weights]
+    return [*found, *_through_windows(3 * t, windows, height, width)]
+
+
+def _through_windows(
+    times: int, windows: Sequence[tuple[int, int]], height: int, width: int
+) -> Iterator[Product]:
+    """As models.attention multiplies, F_Y first, for each (planes, N)."""
     for planes, n in windows:
-        found.append(Product(3 * t, (planes, n, height), (planes, height, width)))
-        found.append(Product(3 * t, (planes, n, width), (planes, width, n)))
-    return found
+        yield Product(times, (planes, n, height), (planes, height, width))
+        yield Product(times, (planes, n, width), (planes, width, n))
 
 
 def of_batch(shape: Sequence[int], batch: int) -> Shape:
@@ -132,10 +141,14 @@ def write_floor(products: list[Product], path: Path) -> None:
                 nodes.append(helper.make_node("Gemm", [left, f"weight_{k}", *ends], [f"{k}_{t}"]))
                 ends = [f"{k}_{t}"]
         else:
-            right = feed(f"right_{k}", product.right)
             ends = [f"{k}_{t}" for t in range(product.times)]
             for t, end in enumerate(ends):
-                nodes.append(helper.make_node("MatMul", [feed(f"left_{k}_{t}", product.left), right], [end]))
+                sides = {"left": product.left, "right": product.right}
+                names = [f"{s}_{k}" if s == product.same else f"{s}_{k}_{t}" for s in sides]
+                for name, shape in zip(names, sides.values(), strict=True):
+                    if name not in shapes:
+                        feed(name, shape)
+                nodes.append(helper.make_node("MatMul", names, [end]))
         for end in ends:
             nodes.append(helper.make_node("Shape", [end], [f"shape_{end}"]))
             outputs.append(helper.make_tensor_value_info(f"shape_{end}", TensorProto.INT64, [None]))

@@ -225,13 +225,15 @@ class Reader:
         shape = [-1, channels * n * n]
         if h is None:
             f_x, f_y = (bank[0].numpy() for bank in attention.filterbanks(self.first, n, width, height))
-            rows = b.op("MatMul", b.constant("f_y", self.first.gamma.numpy() * f_y), image, name="rows")
-            return b.reshape(b.op("MatMul", rows, b.constant("f_x", f_x.T)), shape, name="glimpse")
+            columns = b.op("MatMul", image, b.constant("f_x", f_x.T), name="columns")
+            f_y = b.constant("f_y", self.first.gamma.numpy() * f_y)
+            return b.reshape(b.op("MatMul", f_y, columns), shape, name="glimpse")
         window = self.window(h)
         f_x, f_y = _filterbanks(b, window, self.head, width, height)
-        rows = b.op("MatMul", f_y, image, name="rows")  # [batch, channels, n, width]
+        # The picture on the left, because ONNX Runtime first copies what stands on the right of a product.
         f_xt = b.op("Transpose", f_x, perm=[0, 1, 3, 2])
-        patch = b.reshape(b.op("MatMul", rows, f_xt), shape)
+        columns = b.op("MatMul", image, f_xt, name="columns")  # [batch, channels, height, n]
+        patch = b.reshape(b.op("MatMul", f_y, columns), shape)
         return b.op("Mul", patch, window.gamma, name="glimpse")
 
     def window(self, h: ir.Value) -> Window:
