@@ -124,3 +124,23 @@ def test_sizes_are_judged_before_onnx_runtime_sees_them(checkpoints, monkeypatch
     with pytest.raises(DrawError, match="DynamicQuantize") as error:
         (Sampler if kind == "attention" else Classifier)(data, provider="cpu")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("zero_level", np.zeros(5, np.uint8)),
+        ("zero_level", np.zeros(0, np.uint8)),
+        ("level", np.ones(3, np.float32)),
+        ("level", np.full((), np.nan, np.float32)),
+        ("ones", np.ones((7, 1), np.int8)),
+        ("ones", np.ones((11, 9), np.int8)),
+    ],
+)
+def test_damaged_levels_are_one_line(checkpoints, name, values):
+    """Of operators of the default domain, whose sizes ONNX Runtime looks at."""
+    edit = resized(f"/classifier/read/{name}", lambda _: values)
+    data = edited(build(checkpoints["classifier"], INT8), edit)
+    with pytest.raises(DrawError) as error:
+        Classifier(data, provider="cpu")(np.ones((2, 1, 11, 8), np.float32))
+    assert "\n" not in str(error.value)
