@@ -36,15 +36,13 @@ def build_classifier(
             first_bias = b.weight("initial_bias", lstm.bias + h0 @ lstm.r)
             unrolled = UnrolledLstm(b, [r], weights["initial_cell"])
         with b.scope("read"):
-            if b.int8:
-                reader = LevelsReader(b, config, weights, h0, bounds, image)
-            else:
-                reader = Reader(b, config, weights, h0, bounds)
+            reader = (LevelsReader if b.int8 else Reader)(b, config, weights, h0, bounds)
+            picture = reader.prepared(image)
         h: ir.Value | None = None
         for t in range(time_steps):
             with b.scope(step_name(t, time_steps)):
                 with b.scope("read"):
-                    glimpse = reader.read(image, config.image_channels, h)
+                    glimpse = reader.read(picture, config.image_channels, h)
                     glimpses.append(glimpse)
                 with b.scope("lstm"):
                     h = unrolled.step(b.product(b.to_half(glimpse), w, first_bias if h is None else bias))

@@ -15,7 +15,7 @@ LEVEL = 1 / 255
 
 
 class LevelsReader(Reader):
-    """:class:`Reader` of one picture, which is rounded to its 256 levels once, for all glimpses.
+    """:class:`Reader` of pictures that are rounded to their 256 levels once, for all glimpses.
 
     Before a filter of F_Y is divided by its sum it is largest, 1, at the pixel nearest to its centre: so one scale fits
     every window, and what is left of the filter in eight bits is divided by its own sum, in the patch.
@@ -27,19 +27,19 @@ class LevelsReader(Reader):
         config: ClassifierConfig,
         weights: Weights,
         h: Array,
-        bounds: Array | None,
-        picture: ir.Value,
+        bounds: Array | None = None,
     ) -> None:
         super().__init__(b, config, weights, h, bounds)
         self.level = b.constant("level", LEVEL)
         # Levels from 0 to 255, beside filters that have no sign either: every CPU adds such products exactly. The runtime
         # makes the levels signed, by this number, where that is as exact and faster (runtime/quantised.py).
         self.zero = b.constant("zero_level", 0, np.uint8)
-        self.picture = b.op("QuantizeLinear", picture, self.level, self.zero, name="levels")
         self.ones = b.constant("ones", np.ones((config.image_height, 1)), np.int8)
 
+    def prepared(self, image: ir.Value) -> ir.Value:
+        return self.b.op("QuantizeLinear", image, self.level, self.zero, name="levels")
+
     def read(self, image: ir.Value, channels: int, h: ir.Value | None) -> ir.Value:
-        """As of :class:`Reader`, of the picture that it was made with."""
         b, n, (_, height, width) = self.b, self.n, self.image
         if h is None:
             f_x, f_y = (bank[0].numpy() for bank in attention.filterbanks(self.first, n, width, height))
@@ -55,7 +55,7 @@ class LevelsReader(Reader):
                 f_y = b.op("Exp", log_y, name="filters")
             gamma = b.op("Unsqueeze", window.gamma, b.integers("axes", [1, 2]))
         filters = b.op("QuantizeLinear", f_y, self.level, name="filter_levels")
-        rows = self._float(b.op("MatMulInteger", filters, self.picture, None, self.zero), "rows")
+        rows = self._float(b.op("MatMulInteger", filters, image, None, self.zero), "rows")
         sums = self._float(b.op("MatMulInteger", filters, self.ones), "sums")
         share = b.op("Div", b.op("Mul", gamma, self.level), sums, name="share")  # [batch, 1, n, 1]
         patch = b.op("Mul", b.op("MatMul", rows, f_xt), share)

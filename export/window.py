@@ -219,6 +219,10 @@ class Reader:
         self.first_row = self.head.row(h)
         self.windows: list[Window] = []  # of the steps after the first
 
+    def prepared(self, image: ir.Value) -> ir.Value:
+        """What :meth:`read` takes of a picture: made once, for all steps."""
+        return image
+
     def read(self, image: ir.Value, channels: int, h: ir.Value | None) -> ir.Value:
         """gamma F_Y image F_X^T from the state h, the first where that is None. [batch, channels n n]"""
         b, n, (_, height, width) = self.b, self.n, self.image
