@@ -42,9 +42,9 @@ STANDARD, LEARNED = "standard", "learned"  # values of the `prior` key
 PAD, COVER = "pad", "cover"
 
 MAX_SIZE = 65536  # of anything that a file counts: units, pixels, filters, pictures of a fixed batch
+MAX_PICTURES = 10**12  # that a model was trained on
 MAX_VALUES = 1 << 28  # of one picture in an input or output: a gigabyte
 UNCHECKED = "unchecked"  # value of the `parity_atol` key
-MAX_COUNT = 10**12  # pictures
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,12}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -292,7 +292,7 @@ _OPTIONAL = ("prior", "picture_fit", "binary", "figure_size", *_TRAINED_ON, "dty
 _READ: dict[str, Callable[[str, str], Any]] = {
     **dict.fromkeys(("time_steps", "hidden_size", *_IMAGE, "latent_size", "figure_size"), _within(1)),
     **dict.fromkeys(("write_size", "read_size"), _within(0)),  # 0: no attention
-    "train_size": _within(1, MAX_COUNT),
+    "train_size": _within(1, MAX_PICTURES),
     "train_checksum": _within(0, 0xFFFFFFFF),
     **dict.fromkeys(("attention", "binary"), _flag),
     "outputs": _one_of(STEPS, LEAN),
